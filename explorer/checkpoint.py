@@ -1,0 +1,211 @@
+"""The file format of trained generators: `NAME.safetensors`, with a model card `NAME.md` beside it.
+
+Tensors are named `generator.*` (weights, 16-bit floats where that is exact enough), `directions.*`, and, where a
+checkpoint has one, `encoder.*`. The metadata says how to build the network: `format`, `family`, `config`,
+`provenance` and `directions`, all but the first two as JSON. Nothing in a file names code to run.
+"""
+
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from explorer.directions import Direction
+from explorer.generators import FAMILIES
+from explorer.generators.base import Generator
+
+FORMAT = "latent-explorer/1"
+DEFAULT_FOLDER = Path(__file__).resolve().parent.parent / "checkpoints"
+
+
+class CheckpointError(Exception):
+    """A checkpoint that cannot be used; the message names the file, what was found and what is known."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What can be said of a checkpoint without loading its weights."""
+
+    name: str
+    family: str
+    labels: tuple[str, ...] | None
+    latent_shape: tuple[int, ...]
+    parameters: int
+    sample_rate: int
+    seconds: float
+    sha256: str
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    path: Path = field(default=Path(), repr=False)
+
+
+def save(
+    path: Path,
+    generator: Generator,
+    *,
+    directions: tuple[Direction, ...] = (),
+    provenance: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Tensor] | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Writes a checkpoint in one piece: the old file stays until the new one is complete.
+
+    Args:
+        directions: shipped with the weights, so that sliders mean the same everywhere.
+        provenance: JSON-able; data, command, steps, hardware, licence.
+        extra: further tensors, e.g. `encoder.*`.
+        dtype: of the stored floating-point weights, e.g. `torch.float16`; as they are if None.
+    """
+    tensors = {f"generator.{k}": v for k, v in generator.state_dict().items()}
+    tensors |= extra or {}
+    if directions:
+        tensors["directions.vectors"] = torch.stack([d.vector for d in directions])
+    stored = {
+        k: v.detach().cpu().to(dtype if dtype and v.is_floating_point() and not k.startswith("directions.") else v.dtype)
+        for k, v in tensors.items()
+    }
+    metadata = {
+        "format": FORMAT,
+        "family": generator.family,
+        "config": json.dumps(asdict(generator.config)),
+        "provenance": json.dumps(dict(provenance or {})),
+        "directions": json.dumps([d.to_dict() for d in directions]),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    save_file({k: v.contiguous() for k, v in stored.items()}, partial, metadata)
+    partial.replace(path)
+
+
+def load(path: Path) -> tuple[Generator, tuple[Direction, ...]]:
+    """The generator in eval mode on the CPU in float32, and the directions shipped with it.
+
+    Raises:
+        CheckpointError: if the file is missing, broken, of another format or an unknown family, or if a tensor is
+            missing, superfluous or misshapen.
+    """
+    metadata, tensors = _read(path)
+    generator = _build(path, metadata)
+    weights = {k.removeprefix("generator."): v for k, v in tensors.items() if k.startswith("generator.")}
+    try:
+        generator.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: the weights do not fit family {metadata['family']!r}: {error}") from None
+    generator.eval().requires_grad_(False)
+    entries = json.loads(metadata.get("directions", "[]"))
+    vectors = tensors.get("directions.vectors", torch.zeros(0))
+    if len(entries) != len(vectors):
+        raise CheckpointError(f"{path}: {len(entries)} directions are named and {len(vectors)} are stored")
+    return generator, tuple(Direction(vector=v, **e) for v, e in zip(vectors, entries, strict=True))
+
+
+def load_extra(path: Path, prefix: str) -> dict[str, Tensor]:
+    """The tensors whose name starts with `prefix.`, without it, e.g. the weights of an `encoder`; {} if none."""
+    _, tensors = _read(path)
+    return {k.removeprefix(f"{prefix}."): v.float() for k, v in tensors.items() if k.startswith(f"{prefix}.")}
+
+
+def read_card(path: Path) -> Card:
+    """Reads what a checkpoint is without building its weights. Raises CheckpointError as `load` does."""
+    stat = path.stat() if path.is_file() else None
+    if stat is None:
+        raise CheckpointError(f"{path}: no such checkpoint")
+    return _read_card(path, stat.st_mtime_ns, stat.st_size)
+
+
+def find(folder: Path) -> dict[str, Path]:
+    """Every checkpoint of a generator in a folder, by name."""
+    found = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+        except (SafetensorError, OSError):
+            metadata = {"family": ""}  # broken: listed, so that choosing it says what is wrong
+        if "family" in metadata:
+            found[path.stem] = path
+    return found
+
+
+@lru_cache(maxsize=256)
+def _read_card(path: Path, _mtime: int, _size: int) -> Card:
+    """Keyed by time and size too: a checkpoint that was replaced is read anew."""
+    with _open(path) as file:
+        metadata = file.metadata() or {}
+        shapes = [file.get_slice(k).get_shape() for k in file.keys() if k.startswith("generator.")]  # noqa: SIM118
+    with torch.device("meta"):
+        generator = _build(path, metadata)
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else (
+            hashlib.sha256(stream.read()).hexdigest())
+    return Card(
+        name=path.stem,
+        family=metadata["family"],
+        labels=generator.condition.choices if generator.condition else None,
+        latent_shape=generator.latent.shape,
+        parameters=sum(int(torch.Size(s).numel()) for s in shapes),
+        sample_rate=generator.representation.sample_rate,
+        seconds=generator.representation.seconds,
+        sha256=digest,
+        provenance=json.loads(metadata.get("provenance", "{}")),
+        path=path,
+    )
+
+
+def _open(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt")
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such checkpoint") from None
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: not a safetensors file, or cut short ({error})") from None
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    with _open(path) as file:
+        return file.metadata() or {}, {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+
+
+def _build(path: Path, metadata: Mapping[str, str]) -> Generator:
+    found = metadata.get("format")
+    if found != FORMAT:
+        raise CheckpointError(f"{path}: format {found!r}; this program reads {FORMAT!r}")
+    family = FAMILIES.get(metadata.get("family", ""))
+    if family is None:
+        raise CheckpointError(
+            f"{path}: family {metadata.get('family')!r} is unknown; known are {', '.join(sorted(FAMILIES))}")
+    try:
+        config = config_from_dict(family.Config, json.loads(metadata["config"]))
+        return family(config)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: the configuration does not fit family {family.family!r}: {error}") from None
+
+
+def config_from_dict(kind: Any, data: Any) -> Any:
+    """Builds a (nested) dataclass from plain JSON values; strict about names, lists become tuples.
+
+    Raises:
+        ValueError: naming fields that are missing or unknown.
+    """
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        kind = next((k for k in typing.get_args(kind) if is_dataclass(k)), None) if data is not None else None
+    if is_dataclass(kind) and isinstance(kind, type):
+        hints = typing.get_type_hints(kind)
+        known = {f.name for f in fields(kind)}
+        if set(data) != known:
+            raise ValueError(f"{kind.__name__} has {sorted(known)}, the file has {sorted(data)}")
+        return kind(**{name: config_from_dict(hints[name], value) for name, value in data.items()})
+    return _tuples(data)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value

@@ -1,0 +1,190 @@
+"""From a recipe to its sound: the one thing that the app, the command line, Python and the notebooks call."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from explorer import checkpoint
+from explorer.checkpoint import Card, CheckpointError
+from explorer.directions import Direction, principal
+from explorer.generators.base import Generator
+from explorer.recipe import Recipe, RecipeError
+from explorer.sound.base import Sound
+
+CACHED_SOUNDS = 64
+CACHED_MODELS = 8
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded checkpoint: the card, the generator in eval mode, and the directions its sliders follow."""
+
+    card: Card
+    generator: Generator
+    directions: tuple[Direction, ...]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """At batch 1 one thread is fastest, and the same number of threads always gives the same bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class Engine:
+    """Renders recipes on the checkpoints of a folder. Safe to share between threads.
+
+    The same recipe gives the same bits on the same machine, through whichever door it came.
+    """
+
+    def __init__(self, folder: Path = checkpoint.DEFAULT_FOLDER) -> None:
+        self.folder = folder
+        self._lock = threading.RLock()
+        self._models: OrderedDict[str, Model] = OrderedDict()
+        self._sounds: OrderedDict[Recipe, Sound] = OrderedDict()
+
+    def names(self) -> list[str]:
+        """The checkpoints there are, sorted."""
+        return sorted(checkpoint.find(self.folder))
+
+    def cards(self) -> list[Card]:
+        """What there is to play, by name. Raises CheckpointError if a file is broken."""
+        return [checkpoint.read_card(path) for _, path in sorted(checkpoint.find(self.folder).items())]
+
+    def model(self, name: str) -> Model:
+        """Loads a checkpoint, or returns it as loaded before, unless the file has changed since.
+
+        Raises:
+            CheckpointError: naming the checkpoints there are, if this is none of them, or why it cannot be used.
+        """
+        path = checkpoint.find(self.folder).get(name)
+        if path is None:
+            raise CheckpointError(f"no checkpoint {name!r} in {self.folder}; there are: {', '.join(self.names())}")
+        card = checkpoint.read_card(path)
+        with self._lock, _one_thread():
+            model = self._models.get(name)
+            if model is None or model.card.sha256 != card.sha256:
+                generator, directions = checkpoint.load(path)
+                model = Model(card, generator, directions or principal(generator))
+                self._models[name] = model
+            self._models.move_to_end(name)
+            while len(self._models) > CACHED_MODELS:
+                self._models.popitem(last=False)
+            return model
+
+    def complete(self, recipe: Recipe) -> Recipe:
+        """The recipe with what it left open filled in (weights, label, path, settings) and what has no effect taken
+        out, so that two recipes of the same sound are equal.
+
+        Raises:
+            CheckpointError: if the checkpoint is not here, or has other weights than the recipe was made with.
+            RecipeError: if the model has no such label, direction or setting.
+        """
+        model = self.model(recipe.model)
+        if not model.card.sha256.startswith(recipe.weights):
+            raise CheckpointError(
+                f"this recipe was made with weights {recipe.weights[:12]} of {recipe.model!r}; "
+                f"here are weights {model.card.sha256[:12]}")
+        generator = model.generator
+        condition, options = generator.condition, generator.representation.settings
+        label, label_b, blend = recipe.label, recipe.label_b, recipe.blend
+        if condition is None and (label is not None or label_b is not None):
+            raise RecipeError(f"{recipe.model!r} takes no label")
+        if condition is not None:
+            label = condition.choices[0] if label is None else label
+            if label_b is None or blend == 0 or label_b == label:
+                label_b, blend = None, 0.0
+            for known in (label, label_b):
+                if known is not None:
+                    try:
+                        condition.encode(known)
+                    except ValueError as error:
+                        raise RecipeError(str(error)) from None
+        chosen = {name: values[0] for name, values in options.items()}
+        for name, option in recipe.settings:
+            if option not in options.get(name, ()):
+                raise RecipeError(f"{recipe.model!r} has no setting {name} = {option!r}; it has: {dict(options)}")
+            chosen[name] = option
+        for name, _ in recipe.offsets:
+            self._vector(model, name)
+        moving = recipe.seed_b is not None and recipe.t > 0
+        return replace(
+            recipe,
+            weights=model.card.sha256,
+            t=recipe.t if moving else 0.0,
+            seed_b=recipe.seed_b if moving else None,
+            path=(recipe.path or generator.latent.default_path) if moving else None,
+            label=label,
+            label_b=label_b,
+            blend=blend if label_b is not None else 0.0,
+            settings=tuple(chosen.items()),
+        )
+
+    def latent(self, recipe: Recipe) -> Tensor:
+        """The place (*latent.shape) in latent space that a recipe names."""
+        model = self.model(recipe.model)
+        space = model.generator.latent
+        z = space.from_seed(recipe.seed)
+        if recipe.seed_b is not None and recipe.t > 0:
+            end = space.from_seed(recipe.seed_b)
+            z = space.interpolate(z, end, torch.tensor([recipe.t]), recipe.path)[0]
+        z = z * recipe.truncation
+        for name, amount in recipe.offsets:
+            z = z + amount * self._vector(model, name)
+        return z.clamp(-1, 1) if space.prior == "uniform" else z
+
+    def output(self, recipe: Recipe) -> Tensor:
+        """The generator's output (*representation.shape) in [-1, 1], not yet decoded."""
+        recipe = self.complete(recipe)
+        generator = self.model(recipe.model).generator
+        weights = None
+        if generator.condition is not None:
+            weights = generator.condition.encode(recipe.label or "")
+            if recipe.label_b is not None:
+                weights = torch.lerp(weights, generator.condition.encode(recipe.label_b), recipe.blend)
+            weights = weights[None]
+        with self._lock, _one_thread(), torch.inference_mode():
+            return generator(self.latent(recipe)[None], weights)[0]
+
+    def render(self, recipe: Recipe) -> Sound:
+        """The sound of a recipe. Raises as `complete` does."""
+        recipe = self.complete(recipe)
+        with self._lock:
+            if recipe in self._sounds:
+                self._sounds.move_to_end(recipe)
+                return self._sounds[recipe]
+        x = self.output(recipe)
+        representation = self.model(recipe.model).generator.representation
+        with self._lock, _one_thread(), torch.inference_mode():
+            sound = representation.decode(x, dict(recipe.settings))
+            self._sounds[recipe] = sound
+            while len(self._sounds) > CACHED_SOUNDS:
+                self._sounds.popitem(last=False)
+        return sound
+
+    def render_all(self, recipes: Iterable[Recipe]) -> Iterator[Sound]:
+        """The sounds of many recipes, one after another; bit for bit those of `render`."""
+        return map(self.render, recipes)
+
+    @staticmethod
+    def _vector(model: Model, name: str) -> Tensor:
+        for direction in model.directions:
+            if direction.name == name:
+                return direction.vector
+        size = model.generator.latent.size
+        if name.startswith("z") and name[1:].isdecimal() and int(name[1:]) < size:
+            vector = torch.zeros(size)
+            vector[int(name[1:])] = 1
+            return vector.reshape(model.generator.latent.shape)
+        known = ", ".join(d.name for d in model.directions)
+        raise RecipeError(f"{model.card.name!r} has no direction {name!r}; it has {known}, and z0 to z{size - 1}")

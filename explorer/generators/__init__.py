@@ -1,0 +1,9 @@
+"""The families of generators. A new one is a file here and a line in `FAMILIES`."""
+
+from explorer.generators.base import Condition, Generator
+from explorer.generators.pianogan import PianoGAN
+from explorer.generators.spectogan import SpectoGAN
+
+FAMILIES: dict[str, type[Generator]] = {kind.family: kind for kind in (PianoGAN, SpectoGAN)}
+
+__all__ = ["FAMILIES", "Condition", "Generator", "PianoGAN", "SpectoGAN"]

@@ -1,0 +1,84 @@
+"""The latent space of a generator: its prior, sampling by seed, and paths between two latents.
+
+The prior belongs to the generator: PianoGAN's is a standard normal, WaveGAN's is uniform on [-1, 1].
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Prior = Literal["normal", "uniform"]
+Path = Literal["arc", "line"]
+
+MAX_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True)
+class LatentSpace:
+    """Shape and prior of one latent, e.g. `(128,)` normal, or `(1, 16000)` for a diffusion model."""
+
+    shape: tuple[int, ...]
+    prior: Prior = "normal"
+
+    @property
+    def size(self) -> int:
+        """How many numbers one latent has."""
+        return int(np.prod(self.shape))
+
+    @property
+    def default_path(self) -> Path:
+        """`arc` stays where a normal prior has its mass; a uniform prior's cube is convex, so `line`."""
+        return "arc" if self.prior == "normal" else "line"
+
+    def sample(self, n: int, rng: np.random.RandomState) -> Tensor:
+        """Draws n latents: (n, *shape), float32."""
+        size = (n, *self.shape)
+        z = rng.standard_normal(size) if self.prior == "normal" else rng.uniform(-1, 1, size)
+        return torch.from_numpy(np.asarray(z, dtype=np.float32))
+
+    def from_seed(self, seed: int) -> Tensor:
+        """The latent (*shape) that a seed stands for, the same for ever.
+
+        `RandomState` is the one generator whose streams NumPy has promised never to change (NEP 19),
+        and a recipe has to find its sound again years later.
+
+        Raises:
+            ValueError: if the seed is not an integer in 0 ... 2**32 - 1.
+        """
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
+            raise ValueError(f"a seed is a whole number from 0 to {MAX_SEED}, not {seed!r}")
+        return self.sample(1, np.random.RandomState(seed))[0]
+
+    def interpolate(self, start: Tensor, end: Tensor, t: Tensor, path: Path | None = None) -> Tensor:
+        """Points on the way from start to end; both ends are exact.
+
+        An arc turns the direction at a constant rate (slerp: Shoemake, 1985; for latents White, 2016,
+        arXiv:1609.04468) while the norm goes linearly from one to the other, so the norm of two equally
+        long latents is kept. A line is the straight one, which for a normal prior runs through a middle
+        of improbably small norm.
+
+        Args:
+            start, end: (*shape) each.
+            t: (k,), each in [0, 1].
+            path: the prior's `default_path` if None.
+        Returns:
+            (k, *shape)
+        """
+        path = path or self.default_path
+        if path not in ("arc", "line"):
+            raise ValueError(f"a path is 'arc' or 'line', not {path!r}")
+        t = t.reshape(-1, *(1,) * len(self.shape)).to(start.dtype)
+        along = (1 - t) * start + t * end
+        if path == "arc":
+            length_a, length_b = start.norm(), end.norm()
+            cosine = (start * end).sum() / (length_a * length_b).clamp_min(1e-12)
+            angle = torch.arccos(cosine.clamp(-1, 1))
+            # Parallel latents have no arc between them, opposite ones have too many: both go straight.
+            if 1e-4 < angle < torch.pi - 1e-4:
+                unit_a, unit_b = start / length_a, end / length_b
+                turned = torch.sin((1 - t) * angle) * unit_a + torch.sin(t * angle) * unit_b
+                along = turned / torch.sin(angle) * ((1 - t) * length_a + t * length_b)
+        return torch.where(t == 0, start, torch.where(t == 1, end, along))

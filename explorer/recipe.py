@@ -1,0 +1,163 @@
+"""The exact, shareable description of one sound.
+
+A recipe says which weights, which place in their latent space, and how the output becomes sound; nothing else
+enters a sound. It travels as a link's query, as JSON, and inside every saved file.
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from explorer.latent import MAX_SEED, Path
+
+VERSION = 1
+MAX_OFFSET = 100.0  # far beyond any place a generator was trained for, and small enough to keep sums finite
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be read or holds a value out of range; the message says which."""
+
+
+def _number(name: str, value: Any, low: float, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise RecipeError(f"{name} must be a number, not {value!r}")
+    if not low <= value <= high:
+        raise RecipeError(f"{name} must be between {low:g} and {high:g}, not {value:g}")
+    return float(value)
+
+
+def _seed(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_SEED:
+        raise RecipeError(f"{name} must be a whole number from 0 to {MAX_SEED}, not {value!r}")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One sound.
+
+    The latent is the point `t` of the `path` from `seed` to `seed_b`, times `truncation`, plus each offset times
+    the unit vector of its direction ("z7" is the seventh raw dimension, counted from 0).
+
+    Attributes:
+        model: name of the checkpoint.
+        weights: SHA-256 of the checkpoint file, or its first digits; empty for whatever weights are there.
+        seed, seed_b: 0 ... 2**32 - 1. Without `seed_b`, `t` has no meaning and stays 0.
+        t: in [0, 1].
+        path: "arc", "line", or None for the default of the model's prior.
+        truncation: in [0, 2]. 1 leaves the prior as it is; below, nearer to the typical; above, further out.
+        offsets: pairs (direction, amount), in standard deviations of the prior, sorted by name.
+        label: the condition, or None for the model's first choice.
+        label_b, blend: a second label and its share in [0, 1].
+        settings: pairs (name, option) for decoding, such as ("inversion", "griffin-lim").
+    Raises:
+        RecipeError: if a value is of the wrong kind or out of range, NaN included.
+    """
+
+    model: str
+    weights: str = ""
+    seed: int = 0
+    seed_b: int | None = None
+    t: float = 0.0
+    path: Path | None = None
+    truncation: float = 1.0
+    offsets: tuple[tuple[str, float], ...] = ()
+    label: str | None = None
+    label_b: str | None = None
+    blend: float = 0.0
+    settings: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("model", "weights", "label", "label_b"):
+            value = getattr(self, name)
+            if not isinstance(value, str) and not (value is None and name.startswith("label")):
+                raise RecipeError(f"{name} must be text, not {value!r}")
+        _seed("seed", self.seed)
+        if self.seed_b is not None:
+            _seed("seed_b", self.seed_b)
+        if self.path not in (None, "arc", "line"):
+            raise RecipeError(f"path must be 'arc' or 'line', not {self.path!r}")
+        for name, high in (("t", 1.0), ("truncation", 2.0), ("blend", 1.0)):
+            object.__setattr__(self, name, _number(name, getattr(self, name), 0.0, high))
+        offsets = {str(name): _number(f"offset {name}", x, -MAX_OFFSET, MAX_OFFSET) for name, x in self.offsets}
+        # One sound, one recipe: sorted, and without the offsets that do nothing.
+        object.__setattr__(self, "offsets", tuple(sorted((n, x) for n, x in offsets.items() if x != 0)))
+        object.__setattr__(self, "settings", tuple(sorted({str(n): str(o) for n, o in self.settings}.items())))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, without the ones that are at their default."""
+        default = Recipe(model="")
+        changed = {k: v for k, v in asdict(self).items() if k == "model" or v != getattr(default, k)}
+        for name in ("offsets", "settings"):
+            if name in changed:
+                changed[name] = dict(changed[name])
+        return {"version": VERSION, **changed}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> "Recipe":
+        """Undoes `to_dict`.
+
+        Raises:
+            RecipeError: also for a field this version does not know, since leaving it out would be another sound.
+        """
+        if not isinstance(data, dict) or not isinstance(data.get("model"), str):
+            raise RecipeError("a recipe is an object with at least a 'model'")
+        if data.get("version", VERSION) != VERSION:
+            raise RecipeError(f"this recipe has version {data['version']!r}; this program reads version {VERSION}")
+        values = {k: v for k, v in data.items() if k != "version"}
+        if unknown := sorted(set(values) - {f.name for f in fields(cls)}):
+            raise RecipeError(f"a recipe has no field {', '.join(unknown)}")
+        for name in ("offsets", "settings"):
+            if name in values:
+                if not isinstance(values[name], dict):
+                    raise RecipeError(f"{name} must be an object, not {values[name]!r}")
+                values[name] = tuple(values[name].items())
+        return cls(**values)
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Recipe":
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise RecipeError(f"not a recipe: {error}") from None
+        return cls.from_dict(data)
+
+    def to_url(self, base: str = "") -> str:
+        """A link: `base` and the recipe as its query. Floats are written so that they read back exactly."""
+        flat: dict[str, str] = {}
+        for name, value in self.to_dict().items():
+            if isinstance(value, dict):
+                flat |= {f"{name}.{key}": str(x) for key, x in value.items()}
+            else:
+                flat[name] = str(value)
+        return f"{base}?{urlencode(flat)}"
+
+    @classmethod
+    def from_url(cls, text: str) -> "Recipe":
+        """Undoes `to_url`; takes a whole link or its query alone, and leaves out foreign parameters
+        (a page's theme, say).
+
+        Raises:
+            RecipeError: if a value cannot be read, or no model is named.
+        """
+        query = urlsplit(text).query if "?" in text else text
+        types = {f.name: f.type for f in fields(cls)}
+        data: dict[str, Any] = {}
+        for key, value in parse_qsl(query, keep_blank_values=True):
+            name, dot, part = key.partition(".")
+            try:
+                if name in ("offsets", "settings") and dot:
+                    data.setdefault(name, {})[part] = float(value) if name == "offsets" else value
+                elif name in ("version", "seed", "seed_b"):
+                    data[name] = int(value)
+                elif name in ("t", "truncation", "blend"):
+                    data[name] = float(value)
+                elif name in types:
+                    data[name] = value
+            except ValueError:
+                raise RecipeError(f"{key} must be a number, not {value!r}") from None
+        return cls.from_dict(data)
