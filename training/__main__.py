@@ -1,0 +1,206 @@
+"""The trainers' command line: `python -m training --help`."""
+
+import argparse
+import dataclasses
+import json
+import logging
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+EXAMPLES = """\
+examples:
+  python -m training spectogan --data speech_commands --out runs/digits
+  python -m training pianogan --data maestro-v3.0.0 --out runs/piano --batch-size 32 --threads 1
+  python -m training pianogan --data maestro-v3.0.0 --out runs/piano --dry-run
+  python -m training spectogan --out runs/digits --resume --steps 40000
+  python -m training export runs/digits --name my-digits
+
+A run can be stopped with Ctrl-C, or killed, at any time: --resume goes on from its last saved state.
+RUN/metrics.jsonl and RUN/tensorboard hold the figures, RUN/snapshots the same seeds as they learn.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit code: 0, 2 for bad input, 130 when interrupted."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    args = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    from explorer.checkpoint import CheckpointError
+    from training.loop import TrainingError
+    from training.task import DataError
+
+    try:
+        return int(args.run(args, arguments))
+    except (CheckpointError, DataError, TrainingError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        where = getattr(args, "out", None)
+        print(f"stopped; go on with: python -m training {args.command} --out {where} --resume" if where else "stopped",
+              file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training", description="Train the generators that `python -m explorer` plays.",
+        epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for family, what in (("pianogan", "256 piano notes, from a folder of MIDI (MAESTRO)"),
+                         ("spectogan", "mel spectrograms, from a folder of recordings (spoken digits)")):
+        _add_family(commands.add_parser(family, help=f"train {what}", description=f"Train {what}.", epilog=EXAMPLES,
+                                        formatter_class=argparse.RawDescriptionHelpFormatter))
+    export = commands.add_parser("export", help="turn a run into a checkpoint that the explorer loads")
+    export.add_argument("folder", type=Path, metavar="RUN")
+    export.add_argument("--name", required=True, help="name of the checkpoint")
+    export.add_argument("--checkpoints", type=Path, metavar="DIR", help="where to put it (default: the explorer's)")
+    export.set_defaults(run=_export)
+    return parser
+
+
+def _add_family(parser: argparse.ArgumentParser) -> None:
+    from training.task import TrainingRecipe
+
+    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder to train on (with --resume: as before)")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="where prepared data is kept (default: RUN/../cache)")
+    parser.add_argument("--resume", action="store_true", help="go on from the last saved state")
+    parser.add_argument("--dry-run", action="store_true", help="say what would happen, write no run")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … (default: auto)")
+    parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
+    parser.add_argument("--config", nargs="*", default=[], metavar="FIELD=VALUE",
+                        help="fields of the generator's configuration that differ from its default")
+    parser.add_argument("--prepare", nargs="*", default=[], metavar="OPTION=VALUE", help="options of the data loader")
+    numbers = parser.add_argument_group("numbers of the run", "Default: the family's recipe, see --dry-run.")
+    for field in dataclasses.fields(TrainingRecipe):
+        if field.name != "extra":
+            kind = int if field.type in (int, "int") else float
+            numbers.add_argument(f"--{field.name.replace('_', '-')}", type=kind, metavar="N")
+    numbers.add_argument("--extra", nargs="*", default=[], metavar="NAME=N", help="a family's own numbers")
+    parser.set_defaults(run=_train)
+
+
+def _pairs(texts: Sequence[str]) -> dict[str, str]:
+    from training.loop import TrainingError
+
+    for text in texts:
+        if "=" not in text:
+            raise TrainingError(f"{text!r} is not of the form NAME=VALUE")
+    return dict(text.split("=", 1) for text in texts)
+
+
+def _values(texts: Sequence[str]) -> dict[str, Any]:
+    """NAME=VALUE with values read as JSON where they are JSON, and as text where not."""
+    def value(text: str) -> Any:
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return {name: value(text) for name, text in _pairs(texts).items()}
+
+
+def _train(args: argparse.Namespace, argv: Sequence[str]) -> int:
+    import torch
+
+    from training.export import RUN, hardware, read_run
+    from training.families import TASKS
+    from training.loop import STATE, TrainingError, load_state, start, train
+    from training.snapshot import snapshot
+    from training.task import TrainingRecipe
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    device = _device(args.device)
+    task = TASKS[args.command]()
+    before = read_run(args.out) if args.resume else None
+    if before is None and (args.out / STATE).exists():
+        raise TrainingError(f"{args.out} already holds a run: add --resume, or choose another --out")
+    if before is not None and before["family"] != args.command:
+        raise TrainingError(f"{args.out} is a run of {before['family']}")
+    folder = args.data or (Path(before["data"]["folder"]) if before else None)
+    if folder is None:
+        raise TrainingError("--data is needed to start a run")
+    recipe = TrainingRecipe(**before["recipe"]) if before else task.defaults
+    given = {f.name: getattr(args, f.name) for f in dataclasses.fields(TrainingRecipe)
+             if f.name != "extra" and getattr(args, f.name) is not None}
+    extra = {name: float(value) for name, value in _pairs(args.extra).items()}
+    if unknown := sorted(set(extra) - set(task.defaults.extra)):
+        raise TrainingError(f"no number {', '.join(unknown)}; {args.command} has {', '.join(task.defaults.extra)}")
+    recipe = replace(recipe, **given, extra={**recipe.extra, **extra})
+    options = _pairs(args.prepare) or (before["prepare"] if before else {})
+    data = task.prepare(folder, args.cache or args.out.parent / "cache", options)
+    for line in data.meta.get("skipped", []):
+        logging.warning("skipped %s", line)
+    config = {**(before["overrides"] if before else {}), **_values(args.config)}
+    try:
+        run = start(task, recipe, data, config, device, args.precision == "bfloat16")
+    except (TypeError, ValueError) as error:
+        raise TrainingError(f"--config does not fit {args.command}: {error}") from None
+    about = {
+        "family": args.command, "recipe": asdict(recipe), "config": asdict(run.generator.config), "overrides": config,
+        "prepare": options, "data": {"folder": str(folder.resolve()), **data.meta},
+        "command": shlex.join(["python", "-m", "training", *argv]) if before is None else before["command"],
+        "hardware": hardware(device),
+    }
+    if args.dry_run:
+        print(_plan(run, data, about))
+        return 0
+    args.out.mkdir(parents=True, exist_ok=True)
+    if before is not None:
+        load_state(run, args.out)
+    partial = args.out / (RUN + ".partial")
+    partial.write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
+    partial.replace(args.out / RUN)
+    train(run, data, args.out, snapshot)
+    return 0
+
+
+def _plan(run: Any, data: Any, about: dict[str, Any]) -> str:
+    sizes = {name: sum(p.numel() for p in module.parameters()) for name, module in run.modules().items() if name != "ema"}
+    lines = [
+        f"family      {about['family']}",
+        f"data        {about['data']['folder']}: " + ", ".join(
+            f"{len(next(iter(part.values()))):,} {name}" for name, part in (("train", data.train), ("valid", data.valid))
+            if part),
+        f"skipped     {len(data.meta.get('skipped', []))} files",
+        "parameters  " + ", ".join(f"{name} {size:,}" for name, size in sizes.items()),
+        f"device      {about['hardware']}, {'bfloat16' if run.bfloat16 else 'float32'}",
+        f"steps       {run.recipe.warm_steps:,} warm, then {run.recipe.steps:,} adversarial",
+        "recipe      " + ", ".join(f"{k}={v}" for k, v in about["recipe"].items()),
+        "config      " + ", ".join(f"{k}={v}" for k, v in about["config"].items() if len(str(v)) < 60),
+        "nothing was written but the prepared data's cache",
+    ]
+    return "\n".join(lines)
+
+
+def _device(name: str) -> Any:
+    import torch
+
+    from training.loop import TrainingError
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise TrainingError(f"device {name!r} cannot be used: {error}") from None
+    return device
+
+
+def _export(args: argparse.Namespace, argv: Sequence[str]) -> int:
+    from explorer.checkpoint import DEFAULT_FOLDER
+    from training.export import export
+
+    path = export(args.folder, args.name, args.checkpoints or DEFAULT_FOLDER)
+    print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""From a run to a checkpoint that the explorer loads."""
+
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from explorer import checkpoint
+from explorer.checkpoint import config_from_dict
+from explorer.directions import principal
+from explorer.generators import FAMILIES
+from training.loop import PREVIOUS_STATE, STATE, TrainingError
+
+RUN = "run.json"
+CARD = """# {name}
+
+Family `{family}`, {parameters:,} parameters, exported at step {step:,} of {total:,}.
+
+| | |
+|---|---|
+| data | {data} |
+| licence of the weights | {licence} |
+| command | `{command}` |
+| hardware | {hardware} |
+"""
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """What `run.json` says of a run: family, recipe, config, data, command, hardware.
+
+    Raises:
+        TrainingError: if the folder holds no run.
+    """
+    try:
+        run: dict[str, Any] = json.loads((folder / RUN).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{folder} holds no run: {error}") from None
+    return run
+
+
+def export(folder: Path, name: str, target: Path, dtype: torch.dtype = torch.bfloat16) -> Path:
+    """Writes `target/NAME.safetensors` from a run's averaged weights, and a first model card if there is none.
+
+    The directions are computed from the weights as stored, so that they belong to what is heard.
+
+    Raises:
+        TrainingError: if the run, or its state, cannot be read.
+    """
+    about = read_run(folder)
+    state = None
+    for path in (folder / STATE, folder / PREVIOUS_STATE):
+        if path.exists():
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            break
+    if state is None:
+        raise TrainingError(f"{folder} has no saved state yet")
+    family = FAMILIES[about["family"]]
+    generator = family(config_from_dict(family.Config, about["config"]))
+    generator.load_state_dict(state["modules"]["ema"])
+    generator.load_state_dict({k: v.to(dtype).float() if v.is_floating_point() else v
+                               for k, v in generator.state_dict().items()})
+    generator.eval().requires_grad_(False)
+    extra = {f"encoder.{k}": v for k, v in state["modules"].get("encoder", {}).items()} if about.get("ship_encoder") else {}
+    provenance = {**{k: about[k] for k in ("data", "recipe", "command", "hardware")}, "step": state["step"]}
+    path = target / f"{name}.safetensors"
+    checkpoint.save(path, generator, directions=principal(generator), provenance=provenance, extra=extra, dtype=dtype)
+    written = checkpoint.read_card(path)
+    card = target / f"{name}.md"
+    if not card.exists():
+        card.write_text(CARD.format(
+            name=name, family=written.family, parameters=written.parameters, step=state["step"],
+            total=about["recipe"]["warm_steps"] + about["recipe"]["steps"],
+            data=about["data"].get("folder", "?"), licence="that of the data permits; say which", command=about["command"],
+            hardware=about["hardware"]), encoding="utf-8")
+    return path
+
+
+def hardware(device: torch.device) -> str:
+    """One line on what a run ran on."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{torch.get_num_threads()} CPU thread(s), {platform.machine()}"
+
+
