@@ -69,10 +69,10 @@ def save(
     tensors |= extra or {}
     if directions:
         tensors["directions.vectors"] = torch.stack([d.vector for d in directions])
-    stored = {
-        k: v.detach().cpu().to(dtype if dtype and v.is_floating_point() and not k.startswith("directions.") else v.dtype)
-        for k, v in tensors.items()
-    }
+    stored = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    if dtype is not None:
+        stored = {k: v.to(dtype) if v.is_floating_point() and not k.startswith("directions.") else v
+                  for k, v in stored.items()}
     metadata = {
         "format": FORMAT,
         "family": generator.family,
@@ -82,7 +82,7 @@ def save(
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    save_file({k: v.contiguous() for k, v in stored.items()}, partial, metadata)
+    save_file(stored, partial, metadata)
     partial.replace(path)
 
 

@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("folder", type=Path, metavar="RUN")
     export.add_argument("--name", required=True, help="name of the checkpoint")
     export.add_argument("--checkpoints", type=Path, metavar="DIR", help="where to put it (default: the explorer's)")
+    export.add_argument("--encoder", action="store_true", help="ship the warm start's encoder too")
     export.set_defaults(run=_export)
     return parser
 
@@ -161,12 +162,13 @@ def _train(args: argparse.Namespace, argv: Sequence[str]) -> int:
 
 
 def _plan(run: Any, data: Any, about: dict[str, Any]) -> str:
-    sizes = {name: sum(p.numel() for p in module.parameters()) for name, module in run.modules().items() if name != "ema"}
+    modules = {name: module for name, module in run.modules().items() if name != "ema"}
+    sizes = {name: sum(p.numel() for p in module.parameters()) for name, module in modules.items()}
+    counts = {"train": data.train, "valid": data.valid}
     lines = [
         f"family      {about['family']}",
         f"data        {about['data']['folder']}: " + ", ".join(
-            f"{len(next(iter(part.values()))):,} {name}" for name, part in (("train", data.train), ("valid", data.valid))
-            if part),
+            f"{len(next(iter(part.values()))):,} {name}" for name, part in counts.items() if part),
         f"skipped     {len(data.meta.get('skipped', []))} files",
         "parameters  " + ", ".join(f"{name} {size:,}" for name, size in sizes.items()),
         f"device      {about['hardware']}, {'bfloat16' if run.bfloat16 else 'float32'}",
@@ -197,7 +199,7 @@ def _export(args: argparse.Namespace, argv: Sequence[str]) -> int:
     from explorer.checkpoint import DEFAULT_FOLDER
     from training.export import export
 
-    path = export(args.folder, args.name, args.checkpoints or DEFAULT_FOLDER)
+    path = export(args.folder, args.name, args.checkpoints or DEFAULT_FOLDER, encoder=args.encoder)
     print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0
 

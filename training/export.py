@@ -21,7 +21,7 @@ Family `{family}`, {parameters:,} parameters, exported at step {step:,} of {tota
 | | |
 |---|---|
 | data | {data} |
-| licence of the weights | {licence} |
+| licence of the weights | say it here: what the data's licence permits |
 | command | `{command}` |
 | hardware | {hardware} |
 """
@@ -40,7 +40,8 @@ def read_run(folder: Path) -> dict[str, Any]:
     return run
 
 
-def export(folder: Path, name: str, target: Path, dtype: torch.dtype = torch.bfloat16) -> Path:
+def export(folder: Path, name: str, target: Path, *, encoder: bool = False,
+           dtype: torch.dtype = torch.bfloat16) -> Path:
     """Writes `target/NAME.safetensors` from a run's averaged weights, and a first model card if there is none.
 
     The directions are computed from the weights as stored, so that they belong to what is heard.
@@ -62,18 +63,18 @@ def export(folder: Path, name: str, target: Path, dtype: torch.dtype = torch.bfl
     generator.load_state_dict({k: v.to(dtype).float() if v.is_floating_point() else v
                                for k, v in generator.state_dict().items()})
     generator.eval().requires_grad_(False)
-    extra = {f"encoder.{k}": v for k, v in state["modules"].get("encoder", {}).items()} if about.get("ship_encoder") else {}
+    extra = {f"encoder.{k}": v for k, v in state["modules"].get("encoder", {}).items()} if encoder else {}
     provenance = {**{k: about[k] for k in ("data", "recipe", "command", "hardware")}, "step": state["step"]}
     path = target / f"{name}.safetensors"
     checkpoint.save(path, generator, directions=principal(generator), provenance=provenance, extra=extra, dtype=dtype)
     written = checkpoint.read_card(path)
     card = target / f"{name}.md"
     if not card.exists():
-        card.write_text(CARD.format(
-            name=name, family=written.family, parameters=written.parameters, step=state["step"],
-            total=about["recipe"]["warm_steps"] + about["recipe"]["steps"],
-            data=about["data"].get("folder", "?"), licence="that of the data permits; say which", command=about["command"],
-            hardware=about["hardware"]), encoding="utf-8")
+        total = about["recipe"]["warm_steps"] + about["recipe"]["steps"]
+        text = CARD.format(name=name, family=written.family, parameters=written.parameters, step=state["step"],
+                           total=total, data=about["data"]["folder"], command=about["command"],
+                           hardware=about["hardware"])
+        card.write_text(text, encoding="utf-8")
     return path
 
 

@@ -27,13 +27,13 @@ def snapshot(run: Run, folder: Path) -> None:
     name = f"{run.step:07d}"
     checkpoint.save(target / f"{name}.safetensors", run.ema, dtype=torch.bfloat16, provenance={"step": run.step})
     try:
-        from explorer import figures
+        from explorer.figures import sheet
         from explorer.formats import write_wav
     except ImportError as error:
         log.warning("step %d: no pictures and sound here (%s); the weights are kept", run.step, error)
         return
     sounds = render(run.ema, SEEDS)
-    figures.sheet(sounds, [f"seed {seed}" for seed in SEEDS]).savefig(target / f"{name}.png", dpi=80)
+    sheet(sounds, [f"seed {seed}" for seed in SEEDS]).savefig(target / f"{name}.png", dpi=80)
     for seed, sound in list(zip(SEEDS, sounds, strict=True))[:HEARD]:
         write_wav(target / f"{name}-{seed}.wav", sound)
 

@@ -1,0 +1,248 @@
+"""The training loop, on a family small enough to train in a test: points on a line from a one-number latent."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from explorer.generators.base import Condition, Generator
+from explorer.latent import LatentSpace
+from explorer.sound.base import Sound
+from training.loop import METRICS, PREVIOUS_STATE, STATE, Run, TrainingError, load_state, start, train
+from training.task import Batch, Prepared, Task, TrainingRecipe
+
+RECIPE = TrainingRecipe(batch_size=8, warm_steps=3, steps=6, critic_steps=2, penalty_every=2, auxiliary_weight=0.1,
+                        reconstruction_weight=0.1, state_every=2, snapshot_every=100)
+
+
+class TwoNumbers:
+    """A representation of nothing to hear: two numbers."""
+
+    shape, sample_rate, seconds, settings = (2,), 100, 0.01, {}
+
+    def encode(self, sound: Sound) -> Tensor:
+        return torch.from_numpy(sound.waveform.copy())
+
+    def decode(self, x: Tensor, settings: Mapping[str, str] | None = None) -> Sound:
+        return Sound(lambda: x.numpy().astype(np.float32), 100, 0.01)
+
+
+class Points(Generator):
+    family = "points"
+
+    @dataclass(frozen=True)
+    class Config:
+        width: int = 4
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.config, self.latent, self.representation = config, LatentSpace((3,)), TwoNumbers()
+        self.condition = Condition("side", ("left", "right"))
+        self.net = nn.Sequential(nn.Linear(5, config.width), nn.BatchNorm1d(config.width), nn.Linear(config.width, 2))
+
+    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        assert condition is not None
+        return torch.tanh(self.net(torch.cat([z, condition], dim=1)))
+
+
+class Critic(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.score, self.side = nn.Linear(4, 8), nn.Linear(8, 1), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        h = torch.nn.functional.softplus(self.body(torch.cat([x, condition], dim=1)))
+        return self.score(h)[:, 0], self.side(h)
+
+
+class PointsTask(Task):
+    family, defaults = "points", RECIPE
+
+    def prepare(self, folder: Path, cache: Path, options: Mapping[str, str]) -> Prepared:
+        rng = np.random.RandomState(0)
+        label = torch.arange(64) % 2
+        x = torch.from_numpy(rng.normal(0, 0.1, (64, 2)).astype(np.float32)) + (label[:, None] - 0.5)
+        return Prepared({"x": x, "label": label}, {}, {})
+
+    def generator(self, data: Prepared, overrides: Mapping[str, Any]) -> Generator:
+        return Points(replace(Points.Config(), **overrides))
+
+    def critic(self, generator: Generator) -> nn.Module:
+        return Critic()
+
+    def encoder(self, generator: Generator) -> nn.Module:
+        return nn.Linear(2, 3)
+
+    def batch(self, tensors: Mapping[str, Tensor], index: Tensor, rng: torch.Generator) -> Batch:
+        x = tensors["x"][index]
+        noise = torch.randn(x.shape, generator=rng)
+        return Batch(x + 0.01 * noise, torch.nn.functional.one_hot(tensors["label"][index], 2).float())
+
+    def warm_loss(self, generator: Generator, encoder: nn.Module, batch: Batch, recipe: TrainingRecipe,
+                  rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        loss = (generator(encoder(batch.x), batch.condition) - batch.x).square().mean()
+        return loss, {}
+
+
+def fresh(recipe: TrainingRecipe = RECIPE) -> tuple[Run, Prepared]:
+    task = PointsTask()
+    data = task.prepare(Path(), Path(), {})
+    return start(task, recipe, data, {}, torch.device("cpu"), bfloat16=False), data
+
+
+def silent(run: Run, folder: Path) -> None:
+    """No snapshot."""
+
+
+def weights(run: Run) -> dict[str, Tensor]:
+    return {f"{m}.{k}": v for m, module in run.modules().items() for k, v in module.state_dict().items()}
+
+
+def assert_equal_runs(a: Run, b: Run) -> None:
+    ours, theirs = weights(a), weights(b)
+    assert ours.keys() == theirs.keys()
+    assert [k for k in ours if not torch.equal(ours[k], theirs[k])] == []
+
+
+def interrupted(folder: Path, after: int) -> None:
+    """A run that was stopped after some steps and is resumed by nobody yet."""
+    warm = min(after, RECIPE.warm_steps)
+    run, data = fresh(replace(RECIPE, warm_steps=warm, steps=after - warm))
+    train(run, data, folder, silent)
+
+
+@pytest.mark.parametrize("after", [2, 3, 5, 8])
+def test_resuming_gives_the_weights_of_an_unbroken_run_bit_for_bit(tmp_path: Path, after: int) -> None:
+    whole, data = fresh()
+    (tmp_path / "whole").mkdir()
+    train(whole, data, tmp_path / "whole", silent)
+    (tmp_path / "broken").mkdir()
+    interrupted(tmp_path / "broken", after)
+    resumed, data = fresh()
+    load_state(resumed, tmp_path / "broken")
+    assert resumed.step == after
+    train(resumed, data, tmp_path / "broken", silent)
+    assert_equal_runs(whole, resumed)
+
+
+def test_a_killed_process_loses_only_the_steps_since_its_last_state(tmp_path: Path) -> None:
+    program = textwrap.dedent(f"""
+        import os, signal, sys
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from pathlib import Path
+        import test_loop, training.loop as loop
+        step = loop.adversarial_step
+        def fatal(run, tensors):
+            if run.step == 7:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return step(run, tensors)
+        loop.adversarial_step = fatal
+        run, data = test_loop.fresh()
+        loop.train(run, data, Path(sys.argv[1]), test_loop.silent)
+    """)
+    killed = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, check=False,
+                            cwd=Path(__file__).parents[2], env={**os.environ, "PYTHONPATH": "."})
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    resumed, data = fresh()
+    load_state(resumed, tmp_path)
+    assert resumed.step == 6
+    train(resumed, data, tmp_path, silent)
+    (tmp_path / "whole").mkdir()
+    whole, data = fresh()
+    train(whole, data, tmp_path / "whole", silent)
+    assert_equal_runs(whole, resumed)
+    steps = [json.loads(line)["step"] for line in (tmp_path / METRICS).read_text().splitlines()]
+    assert steps == sorted(set(steps))
+
+
+def test_a_damaged_state_falls_back_to_the_one_before(tmp_path: Path) -> None:
+    interrupted(tmp_path, 5)
+    whole = (tmp_path / STATE).read_bytes()
+    (tmp_path / STATE).write_bytes(whole[: len(whole) // 2])
+    run, _ = fresh()
+    load_state(run, tmp_path)
+    assert run.step == 4
+    (tmp_path / PREVIOUS_STATE).unlink()
+    with pytest.raises(TrainingError, match="no state to resume from"):
+        load_state(run, tmp_path)
+
+
+def test_a_full_disk_leaves_the_last_state_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupted(tmp_path, 4)
+
+    def full(state: object, file: Any) -> None:
+        file.write(b"half of ")
+        raise OSError(28, "No space left on device")
+
+    run, data = fresh()
+    load_state(run, tmp_path)
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        train(run, data, tmp_path, silent)
+    monkeypatch.undo()
+    again, _ = fresh()
+    load_state(again, tmp_path)
+    assert again.step == 4
+
+
+def test_a_nan_stops_the_run_and_keeps_the_last_good_state(tmp_path: Path) -> None:
+    interrupted(tmp_path, 4)
+    run, data = fresh()
+    load_state(run, tmp_path)
+    data.train["x"][:] = torch.nan
+    with pytest.raises(TrainingError, match=r"no longer finite at step \d+"):
+        train(run, data, tmp_path, silent)
+    again, _ = fresh()
+    load_state(again, tmp_path)
+    assert again.step == 4
+    assert all(bool(v.isfinite().all()) for v in weights(again).values())
+
+
+def test_the_average_takes_batch_norm_statistics_over_at_once(tmp_path: Path) -> None:
+    run, data = fresh()
+    train(run, data, tmp_path, silent)
+    for average, current in zip(run.ema.buffers(), run.generator.buffers(), strict=True):
+        assert torch.equal(average, current)
+
+
+def test_the_average_follows_the_exponential_formula(tmp_path: Path) -> None:
+    run, data = fresh(replace(RECIPE, warm_steps=0, steps=1, ema_decay=0.75))
+    before = [p.clone() for p in run.generator.parameters()]
+    train(run, data, tmp_path, silent)
+    for start_value, end, average in zip(before, run.generator.parameters(), run.ema.parameters(), strict=True):
+        torch.testing.assert_close(average, 0.75 * start_value + 0.25 * end)
+
+
+def test_training_leaves_the_global_random_state_alone(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    np.random.seed(5)
+    before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    run, data = fresh()
+    train(run, data, tmp_path, silent)
+    assert torch.equal(before, torch.get_rng_state())
+    assert (numpy_before == np.random.get_state()[1]).all()
+
+
+def test_the_critic_learns_to_tell_and_the_generator_moves_toward_the_data(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, batch_size=64, warm_steps=0, steps=600, critic_steps=5, penalty_every=1,
+                     auxiliary_weight=0.0, reconstruction_weight=0.0, generator_lr=2e-3, critic_lr=5e-3,
+                     state_every=1000, ema_decay=0.99)
+    run, data = fresh(recipe)
+    train(run, data, tmp_path, silent)
+    condition = torch.eye(2).repeat(100, 1)
+    z = torch.from_numpy(np.random.RandomState(1).standard_normal((200, 3)).astype(np.float32))
+    with torch.no_grad():
+        made = run.ema(z, condition)
+    for side, centre in ((0, -0.5), (1, 0.5)):
+        assert made[side::2].mean(0).numpy() == pytest.approx([centre, centre], abs=0.15)
