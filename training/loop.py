@@ -118,7 +118,7 @@ def train(run: Run, data: Prepared, folder: Path, snapshot: Callable[[Run, Path]
     since = time.perf_counter()
     with (
         _stop_requests() as stop,
-        SummaryWriter(str(folder / "tensorboard"), purge_step=run.step) as board,  # type: ignore[no-untyped-call]
+        SummaryWriter(str(folder / "tensorboard"), purge_step=run.step) as board,
         (folder / METRICS).open("a", encoding="utf-8") as log,
         tqdm(total=run.total_steps, initial=run.step, unit="step", smoothing=0.05, dynamic_ncols=True) as bar,
     ):
@@ -144,8 +144,8 @@ def train(run: Run, data: Prepared, folder: Path, snapshot: Callable[[Run, Path]
                 since = now
                 log.write(json.dumps(line) + "\n")
                 log.flush()
-                for name, value in means.items():
-                    board.add_scalar(f"{phase}/{name}", value, run.step)  # type: ignore[no-untyped-call]
+                for name, mean in means.items():
+                    board.add_scalar(f"{phase}/{name}", mean, run.step)
                 bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()}, refresh=False)
             bar.update()
             if saving:
@@ -169,7 +169,8 @@ def warm_step(run: Run, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def adversarial_step(run: Run, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """`critic_steps` updates of the critic, then one of the generator."""
-    recipe, figures = run.recipe, {}
+    recipe = run.recipe
+    figures: dict[str, Tensor] = {}
     for k in range(recipe.critic_steps):
         batch = _batch(run, tensors)
         with _autocast(run), torch.no_grad():
@@ -223,7 +224,7 @@ def _critic_objective(
 def _update(run: Run, name: str, loss: Tensor) -> None:
     optimizer = run.optimizers[name]
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     optimizer.step()
 
 
@@ -231,8 +232,8 @@ def _update(run: Run, name: str, loss: Tensor) -> None:
 def _average(run: Run, decay: float) -> None:
     for average, current in zip(run.ema.parameters(), run.generator.parameters(), strict=True):
         average.lerp_(current, 1 - decay)
-    for average, current in zip(run.ema.buffers(), run.generator.buffers(), strict=True):
-        average.copy_(current)  # statistics are averages already; averaged again they would lag behind the weights
+    for copied, statistic in zip(run.ema.buffers(), run.generator.buffers(), strict=True):
+        copied.copy_(statistic)  # statistics are averages already; averaged again they would lag behind the weights
 
 
 def _batch(run: Run, tensors: dict[str, Tensor]) -> Batch:
