@@ -76,8 +76,9 @@ class LatentSpace:
             length_a, length_b = start.norm(), end.norm()
             cosine = (start * end).sum() / (length_a * length_b).clamp_min(1e-12)
             angle = torch.arccos(cosine.clamp(-1, 1))
-            # Parallel latents have no arc between them, opposite ones have too many: both go straight.
-            if 1e-4 < angle < torch.pi - 1e-4:
+            # Parallel latents have no arc between them, opposite ones have too many, zero has no direction:
+            # all go straight.
+            if 1e-4 < angle < torch.pi - 1e-4 and length_a > 0 and length_b > 0:
                 unit_a, unit_b = start / length_a, end / length_b
                 turned = torch.sin((1 - t) * angle) * unit_a + torch.sin(t * angle) * unit_b
                 along = turned / torch.sin(angle) * ((1 - t) * length_a + t * length_b)

@@ -5,7 +5,6 @@ enters a sound. It travels as a link's query, as JSON, and inside every saved fi
 """
 
 import json
-import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -21,10 +20,10 @@ class RecipeError(ValueError):
 
 
 def _number(name: str, value: Any, low: float, high: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise RecipeError(f"{name} must be a number, not {value!r}")
-    if not low <= value <= high:
-        raise RecipeError(f"{name} must be between {low:g} and {high:g}, not {value:g}")
+    if not low <= value <= high:  # nor is NaN
+        raise RecipeError(f"{name} must be between {low:g} and {high:g}, not {value!s:.24}")
     return float(value)
 
 
@@ -83,7 +82,10 @@ class Recipe:
         offsets = {str(name): _number(f"offset {name}", x, -MAX_OFFSET, MAX_OFFSET) for name, x in self.offsets}
         # One sound, one recipe: sorted, and without the offsets that do nothing.
         object.__setattr__(self, "offsets", tuple(sorted((n, x) for n, x in offsets.items() if x != 0)))
-        object.__setattr__(self, "settings", tuple(sorted({str(n): str(o) for n, o in self.settings}.items())))
+        for name, option in self.settings:
+            if not isinstance(option, str):
+                raise RecipeError(f"setting {name} must be text, not {option!r}")
+        object.__setattr__(self, "settings", tuple(sorted(dict(self.settings).items())))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without the ones that are at their default."""
@@ -122,7 +124,7 @@ class Recipe:
     def from_json(cls, text: str) -> "Recipe":
         try:
             data = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RecipeError(f"not a recipe: {error}") from None
         return cls.from_dict(data)
 
@@ -144,7 +146,10 @@ class Recipe:
         Raises:
             RecipeError: if a value cannot be read, or no model is named.
         """
-        query = urlsplit(text).query if "?" in text else text
+        try:
+            query = urlsplit(text).query if "?" in text else text
+        except ValueError as error:
+            raise RecipeError(f"not a link: {error}") from None
         types = {f.name: f.type for f in fields(cls)}
         data: dict[str, Any] = {}
         for key, value in parse_qsl(query, keep_blank_values=True):

@@ -1,0 +1,129 @@
+"""The latent space: what a seed stands for, and the two ways between two latents."""
+
+import math
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from explorer.latent import MAX_SEED, LatentSpace
+
+SPACE = LatentSpace((128,))
+SEEDS = st.integers(0, MAX_SEED)
+PATHS = st.sampled_from(["arc", "line"])
+PathName = Literal["arc", "line"]
+
+
+@given(SEEDS, SEEDS, PATHS)
+def test_both_ends_of_a_path_are_exact(a: int, b: int, path: PathName) -> None:
+    start, end = SPACE.from_seed(a), SPACE.from_seed(b)
+    way = SPACE.interpolate(start, end, torch.tensor([0.0, 0.5, 1.0]), path)
+    assert torch.equal(way[0], start)
+    assert torch.equal(way[2], end)
+
+
+@given(SEEDS, SEEDS, st.floats(0, 1))
+def test_an_arc_between_equally_long_latents_keeps_their_norm(a: int, b: int, t: float) -> None:
+    start, end = SPACE.from_seed(a), SPACE.from_seed(b)
+    end = end * (start.norm() / end.norm())
+    between = SPACE.interpolate(start, end, torch.tensor([t]), "arc")[0]
+    assert float(between.norm()) == pytest.approx(float(start.norm()), rel=1e-4)
+
+
+@given(SEEDS, SEEDS, st.floats(0, 1))
+def test_an_arc_changes_the_norm_linearly(a: int, b: int, t: float) -> None:
+    start, end = SPACE.from_seed(a), SPACE.from_seed(b)
+    between = SPACE.interpolate(start, end, torch.tensor([t]), "arc")[0]
+    expected = (1 - t) * float(start.norm()) + t * float(end.norm())
+    assert float(between.norm()) == pytest.approx(expected, rel=1e-4)
+
+
+@given(st.floats(0.01, 3.1), st.floats(0, 1))
+def test_an_arc_turns_at_a_constant_rate(angle: float, t: float) -> None:
+    space = LatentSpace((2,))
+    start, end = torch.tensor([1.0, 0.0]), torch.tensor([math.cos(angle), math.sin(angle)])
+    x, y = space.interpolate(start, end, torch.tensor([t]), "arc")[0].tolist()
+    assert math.atan2(y, x) == pytest.approx(t * angle, abs=2e-4)
+
+
+@given(SEEDS, SEEDS, st.floats(0, 1), PATHS)
+def test_the_way_back_runs_through_the_same_places(a: int, b: int, t: float, path: PathName) -> None:
+    start, end = SPACE.from_seed(a), SPACE.from_seed(b)
+    there = SPACE.interpolate(start, end, torch.tensor([t]), path)
+    back = SPACE.interpolate(end, start, torch.tensor([1 - t]), path)
+    torch.testing.assert_close(there, back, rtol=0, atol=1e-4)
+
+
+def test_a_line_is_half_way_at_the_mean() -> None:
+    start, end = SPACE.from_seed(1), SPACE.from_seed(2)
+    middle = SPACE.interpolate(start, end, torch.tensor([0.5]), "line")[0]
+    torch.testing.assert_close(middle, (start + end) / 2)
+
+
+@pytest.mark.parametrize("factor", [-1.0, 1.0, 2.0, 0.0], ids=["opposite", "same", "parallel", "zero"])
+def test_latents_without_one_arc_between_them_go_straight(factor: float) -> None:
+    start = SPACE.from_seed(3)
+    t = torch.linspace(0, 1, 5)
+    way = SPACE.interpolate(start, factor * start, t, "arc")
+    torch.testing.assert_close(way, (1 - t + factor * t)[:, None] * start)
+
+
+def test_a_path_from_zero_is_finite() -> None:
+    way = SPACE.interpolate(torch.zeros(128), torch.zeros(128), torch.linspace(0, 1, 5), "arc")
+    assert bool((way == 0).all())
+
+
+def test_a_normal_prior_goes_by_arc_and_a_uniform_one_straight() -> None:
+    assert LatentSpace((4,), "normal").default_path == "arc"
+    assert LatentSpace((4,), "uniform").default_path == "line"
+
+
+def test_a_straight_path_never_leaves_the_cube_of_a_uniform_prior() -> None:
+    space = LatentSpace((100,), "uniform")
+    way = space.interpolate(space.from_seed(1), space.from_seed(2), torch.linspace(0, 1, 101))
+    assert float(way.abs().max()) <= 1
+
+
+def test_an_unknown_path_is_refused() -> None:
+    with pytest.raises(ValueError, match="'arc' or 'line'"):
+        SPACE.interpolate(torch.zeros(128), torch.ones(128), torch.tensor([0.5]), "bow")  # type: ignore[arg-type]
+
+
+def test_a_seed_stands_for_the_stream_that_numpy_froze() -> None:
+    # The first numbers of RandomState(0).standard_normal(), as printed in NumPy's documentation for years.
+    assert LatentSpace((3,)).from_seed(0).tolist() == pytest.approx([1.76405235, 0.40015721, 0.97873798], rel=1e-6)
+
+
+@given(SEEDS)
+def test_a_latent_has_the_shape_and_type_of_its_space(seed: int) -> None:
+    z = LatentSpace((2, 5)).from_seed(seed)
+    assert z.shape == (2, 5)
+    assert z.dtype == torch.float32
+
+
+def test_samples_follow_the_prior() -> None:
+    normal = LatentSpace((50,)).sample(2000, np.random.RandomState(0))
+    uniform = LatentSpace((50,), "uniform").sample(2000, np.random.RandomState(0))
+    assert (float(normal.mean()), float(normal.std())) == pytest.approx((0, 1), abs=0.02)
+    assert (float(uniform.min()), float(uniform.max())) == pytest.approx((-1, 1), abs=0.01)
+    assert float(uniform.square().mean()) == pytest.approx(1 / 3, abs=0.01)
+
+
+@pytest.mark.parametrize("seed", [-1, MAX_SEED + 1, 1.0, True, "1", None])
+def test_what_is_no_seed_is_refused(seed: object) -> None:
+    with pytest.raises(ValueError, match="whole number from 0 to 4294967295"):
+        SPACE.from_seed(seed)  # type: ignore[arg-type]
+
+
+def test_the_global_random_state_has_no_part_in_a_latent() -> None:
+    np.random.seed(1)
+    before = np.random.get_state()[1].copy()
+    first = SPACE.from_seed(9)
+    np.random.seed(2)
+    assert torch.equal(first, SPACE.from_seed(9))
+    np.random.seed(1)
+    SPACE.from_seed(9)
+    assert (np.random.get_state()[1] == before).all()

@@ -1,0 +1,116 @@
+"""Recipes: exact round trips through JSON and links, and a clear refusal of everything else."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from explorer.latent import MAX_SEED
+from explorer.recipe import MAX_OFFSET, Recipe, RecipeError
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)  # no lone surrogates: UTF-8 has none
+SEEDS = st.integers(0, MAX_SEED)
+RECIPES = st.builds(
+    Recipe,
+    model=TEXT,
+    weights=TEXT,
+    seed=SEEDS,
+    seed_b=st.none() | SEEDS,
+    t=st.floats(0, 1),
+    path=st.sampled_from([None, "arc", "line"]),
+    truncation=st.floats(0, 2),
+    offsets=st.dictionaries(TEXT, st.floats(-MAX_OFFSET, MAX_OFFSET), max_size=4).map(lambda d: tuple(d.items())),
+    label=st.none() | TEXT,
+    label_b=st.none() | TEXT,
+    blend=st.floats(0, 1),
+    settings=st.dictionaries(TEXT, TEXT, max_size=3).map(lambda d: tuple(d.items())),
+)
+
+
+@given(RECIPES)
+def test_a_recipe_survives_json(recipe: Recipe) -> None:
+    assert Recipe.from_json(recipe.to_json()) == recipe
+
+
+@given(RECIPES)
+def test_a_recipe_survives_a_link(recipe: Recipe) -> None:
+    assert Recipe.from_url(recipe.to_url("https://example.org/explorer")) == recipe
+
+
+@pytest.mark.parametrize("t", [0.1, 1 / 3, 5e-324, math.nextafter(1, 0), 0.30000000000000004])
+def test_floats_come_back_to_the_last_bit(t: float) -> None:
+    recipe = Recipe("m", t=t, seed_b=1)
+    assert Recipe.from_url(recipe.to_url()).t == t
+    assert Recipe.from_json(recipe.to_json()).t == t
+
+
+def test_a_link_reads_as_a_person_would_write_it() -> None:
+    recipe = Recipe("spoken-digits", seed=7, label="3", offsets=(("pc2", -1.5),), settings=(("inversion", "learned"),))
+    assert recipe.to_url("/") == (
+        "/?version=1&model=spoken-digits&seed=7&offsets.pc2=-1.5&label=3&settings.inversion=learned")
+
+
+def test_a_link_may_carry_parameters_of_the_page() -> None:
+    assert Recipe.from_url("?model=m&seed=3&__theme=dark#top") == Recipe("m", seed=3)
+
+
+def test_a_bare_query_is_a_link_too() -> None:
+    assert Recipe.from_url("model=m&seed=3") == Recipe("m", seed=3)
+
+
+def test_the_order_of_offsets_makes_no_other_recipe() -> None:
+    assert Recipe("m", offsets=(("b", 1.0), ("a", 2.0))) == Recipe("m", offsets=(("a", 2.0), ("b", 1.0)))
+
+
+def test_an_offset_of_nothing_makes_no_other_recipe() -> None:
+    assert Recipe("m", offsets=(("a", 0.0), ("b", -0.0))) == Recipe("m")
+
+
+def test_defaults_are_not_written() -> None:
+    assert json.loads(Recipe("m").to_json()) == {"version": 1, "model": "m"}
+
+
+@pytest.mark.parametrize("change", [
+    {"t": math.nan}, {"t": math.inf}, {"t": -0.1}, {"t": 1.1}, {"t": True}, {"t": None}, {"t": "0.5"}, {"t": 10**400},
+    {"seed": -1}, {"seed": MAX_SEED + 1}, {"seed": 1.0}, {"seed": True}, {"seed": None}, {"seed": "1"},
+    {"seed_b": 1.5}, {"seed_b": False}, {"truncation": 2.1}, {"truncation": math.nan}, {"blend": -1e-9},
+    {"path": "bow"}, {"path": 1}, {"label": 3}, {"label_b": ["3"]}, {"weights": None}, {"weights": 1},
+    {"offsets": {"pc1": math.nan}}, {"offsets": {"pc1": 101}}, {"offsets": {"pc1": True}}, {"offsets": {"pc1": None}},
+    {"offsets": [["pc1", 1]]}, {"offsets": "pc1"}, {"settings": ["inversion"]}, {"settings": {"inversion": None}},
+    {"version": 2}, {"version": "1"}, {"version": None}, {"model": None}, {"model": 3},
+], ids=str)
+def test_a_value_of_the_wrong_kind_or_out_of_range_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError):
+        Recipe.from_dict({"model": "m", **change})
+
+
+@pytest.mark.parametrize("data", [None, [], "m", 1, {}, {"seed": 1}], ids=repr)
+def test_what_names_no_model_is_no_recipe(data: object) -> None:
+    with pytest.raises(RecipeError, match="at least a 'model'"):
+        Recipe.from_dict(data)
+
+
+def test_an_unknown_field_is_refused_since_leaving_it_out_would_be_another_sound() -> None:
+    with pytest.raises(RecipeError, match="no field reverb"):
+        Recipe.from_dict({"model": "m", "reverb": 0.5})
+
+
+@pytest.mark.parametrize("text", ["", "{", "NaN", "[" * 100_000, '{"model": "m", "t": NaN}',
+                                  '{"model": "m", "t": 1e999}'],
+                         ids=lambda text: text[:24])
+def test_a_text_that_is_no_recipe_is_refused(text: str) -> None:
+    with pytest.raises(RecipeError):
+        Recipe.from_json(text)
+
+
+@pytest.mark.parametrize("link", [
+    "", "https://example.org", "?seed=1", "?model=m&seed=one", "?model=m&seed=1.5", "?model=m&t=nan", "?model=m&t=inf",
+    "?model=m&t=half", "?model=m&offsets.pc1=", "?model=m&offsets=1", "?model=m&settings=1", "?model=m&version=9",
+    "?model=m&seed=-1", "http://[broken?model=m", "?model=m&seed=" + "9" * 5000,
+], ids=lambda link: link[:24])
+def test_a_link_that_is_no_recipe_is_refused(link: str) -> None:
+    with pytest.raises(RecipeError):
+        Recipe.from_url(link)
