@@ -5,13 +5,29 @@
     >>> sound = engine.render(Recipe("spoken-digits", seed=7, label="3"))
     >>> sound.waveform.shape
     (8192,)
+
+Names are imported when they are first asked for, so that `python -m explorer --help` need not wait for torch.
 """
 
-from explorer.checkpoint import Card, CheckpointError
-from explorer.engine import Engine, Model
-from explorer.latent import LatentSpace
-from explorer.recipe import Recipe, RecipeError
-from explorer.sound.base import LogMel, Note, Sound
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from explorer.checkpoint import Card, CheckpointError
+    from explorer.engine import Engine, Model
+    from explorer.latent import LatentSpace
+    from explorer.recipe import Recipe, RecipeError
+    from explorer.sound.base import LogMel, Note, Sound
 
 __all__ = ["Card", "CheckpointError", "Engine", "LatentSpace", "LogMel", "Model", "Note", "Recipe", "RecipeError",
            "Sound"]
+
+_HOMES = {"checkpoint": ("Card", "CheckpointError"), "engine": ("Engine", "Model"), "latent": ("LatentSpace",),
+          "recipe": ("Recipe", "RecipeError"), "sound.base": ("LogMel", "Note", "Sound")}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"explorer.{module}"), name)
+    raise AttributeError(f"module 'explorer' has no attribute {name!r}")
