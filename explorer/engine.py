@@ -67,8 +67,8 @@ class Engine:
         Raises:
             CheckpointError: naming the checkpoints there are, if this is none of them, or why it cannot be used.
         """
-        path = checkpoint.find(self.folder).get(name)
-        if path is None:
+        path = self.folder / f"{name}.safetensors"
+        if path.parent != self.folder or not path.is_file():  # a name from a link must not lead out of the folder
             raise CheckpointError(f"no checkpoint {name!r} in {self.folder}; there are: {', '.join(self.names())}")
         card = checkpoint.read_card(path)
         with self._lock, _one_thread():
@@ -90,101 +90,112 @@ class Engine:
             CheckpointError: if the checkpoint is not here, or has other weights than the recipe was made with.
             RecipeError: if the model has no such label, direction or setting.
         """
-        model = self.model(recipe.model)
-        if not model.card.sha256.startswith(recipe.weights):
-            raise CheckpointError(
-                f"this recipe was made with weights {recipe.weights[:12]} of {recipe.model!r}; "
-                f"here are weights {model.card.sha256[:12]}")
-        generator = model.generator
-        condition, options = generator.condition, generator.representation.settings
-        label, label_b, blend = recipe.label, recipe.label_b, recipe.blend
-        if condition is None and (label is not None or label_b is not None):
-            raise RecipeError(f"{recipe.model!r} takes no label")
-        if condition is not None:
-            label = condition.choices[0] if label is None else label
-            if label_b is None or blend == 0 or label_b == label:
-                label_b, blend = None, 0.0
-            for known in (label, label_b):
-                if known is not None:
-                    try:
-                        condition.encode(known)
-                    except ValueError as error:
-                        raise RecipeError(str(error)) from None
-        chosen = {name: values[0] for name, values in options.items()}
-        for name, option in recipe.settings:
-            if option not in options.get(name, ()):
-                raise RecipeError(f"{recipe.model!r} has no setting {name} = {option!r}; it has: {dict(options)}")
-            chosen[name] = option
-        for name, _ in recipe.offsets:
-            self._vector(model, name)
-        moving = recipe.seed_b is not None and recipe.t > 0
-        return replace(
-            recipe,
-            weights=model.card.sha256,
-            t=recipe.t if moving else 0.0,
-            seed_b=recipe.seed_b if moving else None,
-            path=(recipe.path or generator.latent.default_path) if moving else None,
-            label=label,
-            label_b=label_b,
-            blend=blend if label_b is not None else 0.0,
-            settings=tuple(chosen.items()),
-        )
+        return _complete(self.model(recipe.model), recipe)
 
     def latent(self, recipe: Recipe) -> Tensor:
-        """The place (*latent.shape) in latent space that a recipe names."""
+        """The place (*latent.shape) in latent space that a recipe names. Raises as `complete` does."""
         model = self.model(recipe.model)
-        space = model.generator.latent
-        z = space.from_seed(recipe.seed)
-        if recipe.seed_b is not None and recipe.t > 0:
-            end = space.from_seed(recipe.seed_b)
-            z = space.interpolate(z, end, torch.tensor([recipe.t]), recipe.path)[0]
-        z = z * recipe.truncation
-        for name, amount in recipe.offsets:
-            z = z + amount * self._vector(model, name)
-        return z.clamp(-1, 1) if space.prior == "uniform" else z
+        return _latent(model, _complete(model, recipe))
 
     def output(self, recipe: Recipe) -> Tensor:
-        """The generator's output (*representation.shape) in [-1, 1], not yet decoded."""
-        recipe = self.complete(recipe)
-        generator = self.model(recipe.model).generator
-        weights = None
-        if generator.condition is not None:
-            weights = generator.condition.encode(recipe.label or "")
-            if recipe.label_b is not None:
-                weights = torch.lerp(weights, generator.condition.encode(recipe.label_b), recipe.blend)
-            weights = weights[None]
+        """The generator's output (*representation.shape) in [-1, 1], not yet decoded. Raises as `complete` does."""
+        model = self.model(recipe.model)
         with self._lock, _one_thread(), torch.inference_mode():
-            return generator(self.latent(recipe)[None], weights)[0]
+            return _output(model, _complete(model, recipe))
 
     def render(self, recipe: Recipe) -> Sound:
         """The sound of a recipe. Raises as `complete` does."""
-        recipe = self.complete(recipe)
+        model = self.model(recipe.model)
+        recipe = _complete(model, recipe)
         with self._lock:
-            if recipe in self._sounds:
-                self._sounds.move_to_end(recipe)
-                return self._sounds[recipe]
-        x = self.output(recipe)
-        representation = self.model(recipe.model).generator.representation
-        with self._lock, _one_thread(), torch.inference_mode():
-            sound = representation.decode(x, dict(recipe.settings))
-            self._sounds[recipe] = sound
+            if recipe not in self._sounds:
+                with _one_thread(), torch.inference_mode():
+                    x = _output(model, recipe)
+                    self._sounds[recipe] = model.generator.representation.decode(x, dict(recipe.settings))
+            self._sounds.move_to_end(recipe)
             while len(self._sounds) > CACHED_SOUNDS:
                 self._sounds.popitem(last=False)
-        return sound
+            return self._sounds[recipe]
 
     def render_all(self, recipes: Iterable[Recipe]) -> Iterator[Sound]:
         """The sounds of many recipes, one after another; bit for bit those of `render`."""
         return map(self.render, recipes)
 
-    @staticmethod
-    def _vector(model: Model, name: str) -> Tensor:
-        for direction in model.directions:
-            if direction.name == name:
-                return direction.vector
-        size = model.generator.latent.size
-        if name.startswith("z") and name[1:].isdecimal() and int(name[1:]) < size:
-            vector = torch.zeros(size)
-            vector[int(name[1:])] = 1
-            return vector.reshape(model.generator.latent.shape)
-        known = ", ".join(d.name for d in model.directions)
-        raise RecipeError(f"{model.card.name!r} has no direction {name!r}; it has {known}, and z0 to z{size - 1}")
+
+def _complete(model: Model, recipe: Recipe) -> Recipe:
+    generator = model.generator
+    if not model.card.sha256.startswith(recipe.weights):
+        raise CheckpointError(
+            f"this recipe was made with weights {recipe.weights[:12]} of {recipe.model!r}; "
+            f"here are weights {model.card.sha256[:12]}")
+    label, label_b, blend = recipe.label, recipe.label_b, recipe.blend
+    if generator.condition is None and (label is not None or label_b is not None):
+        raise RecipeError(f"{recipe.model!r} takes no label")
+    if generator.condition is not None:
+        label = generator.condition.choices[0] if label is None else label
+        for known in (label, label_b):
+            if known is not None:
+                try:
+                    generator.condition.encode(known)
+                except ValueError as error:
+                    raise RecipeError(str(error)) from None
+        if label_b is None or blend == 0 or label_b == label:
+            label_b, blend = None, 0.0
+    options = generator.representation.settings
+    chosen = {name: values[0] for name, values in options.items()}
+    for name, option in recipe.settings:
+        if option not in options.get(name, ()):
+            raise RecipeError(f"{recipe.model!r} has no setting {name} = {option!r}; it has: {dict(options)}")
+        chosen[name] = option
+    for name, _ in recipe.offsets:
+        _vector(model, name)
+    moving = recipe.seed_b is not None and recipe.t > 0
+    path = recipe.path or generator.latent.default_path
+    return replace(
+        recipe,
+        weights=model.card.sha256,
+        seed_b=recipe.seed_b if moving else None,
+        t=recipe.t if moving else 0.0,
+        path=path if moving else None,
+        label=label,
+        label_b=label_b,
+        blend=blend if label_b is not None else 0.0,
+        settings=tuple(chosen.items()),
+    )
+
+
+def _latent(model: Model, recipe: Recipe) -> Tensor:
+    space = model.generator.latent
+    z = space.from_seed(recipe.seed)
+    if recipe.seed_b is not None:
+        z = space.interpolate(z, space.from_seed(recipe.seed_b), torch.tensor([recipe.t]), recipe.path)[0]
+    z = z * recipe.truncation
+    for name, amount in recipe.offsets:
+        z = z + amount * _vector(model, name)
+    return z.clamp(-1, 1) if space.prior == "uniform" else z
+
+
+def _output(model: Model, recipe: Recipe) -> Tensor:
+    condition, weights = model.generator.condition, None
+    if condition is not None:
+        assert recipe.label is not None  # filled in by _complete
+        weights = condition.encode(recipe.label)
+        if recipe.label_b is not None:
+            weights = torch.lerp(weights, condition.encode(recipe.label_b), recipe.blend)
+        weights = weights[None]
+    output: Tensor = model.generator(_latent(model, recipe)[None], weights)
+    return output[0]
+
+
+def _vector(model: Model, name: str) -> Tensor:
+    """The unit vector of a direction, or of a raw dimension such as "z7"."""
+    for direction in model.directions:
+        if direction.name == name:
+            return direction.vector
+    size = model.generator.latent.size
+    if name[:1] == "z" and name[1:].isdecimal() and int(name[1:]) < size:
+        vector = torch.zeros(size)
+        vector[int(name[1:])] = 1
+        return vector.reshape(model.generator.latent.shape)
+    known = ", ".join(d.name for d in model.directions)
+    raise RecipeError(f"{model.card.name!r} has no direction {name!r}; it has {known}, and z0 to z{size - 1}")
