@@ -1,0 +1,174 @@
+"""A sampled grand piano: notes -> waveform.
+
+The samples are the Salamander Grand Piano V3 of Alexander Holm (CC BY 3.0): every third semitone, three velocity
+layers, mono OGG Vorbis at 44.1 kHz in `samples/`, with `samples/manifest.json` beside them. `samples/make.py` made
+both. Files and constants (`manifest()`) are also what a browser needs to play the same notes with Web Audio; a note
+is, here and there alike,
+
+    layer   the first one with velocity <= layer.max_velocity
+    sample  of that layer, the one nearest in pitch
+    rate    2 ** ((pitch - sample.pitch + sample.cents / 100) / 12)                 playbackRate
+    level   gain * sample.gain * (velocity / 127) ** velocity_exponent
+    shape   level until onset + duration, then level * exp(-t / release)            setTargetAtTime, release in s
+            until the sample ends, or 7 * release after the key
+    sum     of all notes, then the limiter f(x) = x where |x| <= knee, and beyond   WaveShaperNode
+            sign(x) * (knee + (1 - knee) * tanh((|x| - knee) / (1 - knee)))
+
+The gain is fixed and nothing is ever normalised: a soft note stays soft. `sample.gain` brings each recording to one
+smooth balance from bass to treble, the same for its three layers, so that level follows velocity without a jump;
+`sample.cents` brings it onto the piano's own stretched tuning, in which A4 is 440 Hz, A1 10 cents flat and A6 15
+cents sharp of equal temperament.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile as sf
+from scipy import fft
+
+from explorer.sound.base import Note
+
+SAMPLES = Path(__file__).resolve().parent / "samples"
+SAMPLE_RATE = 44100
+
+GAIN = 1.0  # a MAESTRO performance then peaks near -7 dBFS, and only its climaxes reach the limiter
+KNEE = 0.7  # below it the limiter is the identity
+VELOCITY_EXPONENT = 1.2  # as the recorded layers' own level rises with the velocity they were played at
+RELEASE = 0.05  # seconds in which a damped string falls to 1/e: -60 dB in 0.35 s
+RELEASE_LENGTH = 7  # such times until it counts as silent
+CUT = 0.01  # seconds over which a sound is faded that is cut before its last note has died away
+CACHED_TONES = 192  # of (pitch, layer), about 0.7 MB each
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Recordings of one touch, played for velocities up to `max_velocity` and above the layer before."""
+
+    name: str
+    max_velocity: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One recorded note: what it is, and what brings it to the common tuning and level.
+
+    Attributes:
+        pitch: MIDI note number it was played at.
+        layer: index of its layer.
+        seconds: its length, a fade to silence included.
+        cents: to add to its pitch.
+        gain: to multiply it with.
+    """
+
+    file: str
+    pitch: int
+    layer: int
+    seconds: float
+    cents: float
+    gain: float
+
+
+@dataclass(frozen=True)
+class Piano:
+    """What `samples/manifest.json` says."""
+
+    layers: tuple[Layer, ...]
+    samples: tuple[Sample, ...]
+
+    def layer(self, velocity: int) -> int:
+        """Index of the layer that a velocity plays."""
+        return next((i for i, layer in enumerate(self.layers) if velocity <= layer.max_velocity), len(self.layers) - 1)
+
+    def nearest(self, pitch: int, layer: int) -> Sample:
+        """The sample of a layer that has to be shifted least."""
+        return min((s for s in self.samples if s.layer == layer), key=lambda s: abs(s.pitch - pitch))
+
+
+@lru_cache(maxsize=1)
+def piano() -> Piano:
+    """The samples there are; no sound is read yet."""
+    data = json.loads((SAMPLES / "manifest.json").read_text(encoding="utf-8"))
+    return Piano(tuple(Layer(**x) for x in data["layers"]), tuple(Sample(**x) for x in data["samples"]))
+
+
+def manifest() -> dict[str, Any]:
+    """All that a browser needs besides the files, as plain values: see the head of this module."""
+    return {"sample_rate": SAMPLE_RATE, "gain": GAIN, "knee": KNEE, "velocity_exponent": VELOCITY_EXPONENT,
+            "release": RELEASE, "release_length": RELEASE_LENGTH, **asdict(piano())}
+
+
+def velocity_gain(velocity: float) -> float:
+    """Amplitude of a note relative to velocity 127."""
+    return (velocity / 127) ** VELOCITY_EXPONENT
+
+
+def limit(waveform: np.ndarray) -> np.ndarray:
+    """A soft limiter without memory: the identity up to KNEE, smoothly bent into [-1, 1] beyond."""
+    excess = np.abs(waveform) - np.float32(KNEE)
+    over = excess > 0
+    if not over.any():
+        return waveform
+    limited = waveform.copy()
+    room = np.float32(1 - KNEE)
+    limited[over] = np.copysign(np.float32(KNEE) + room * np.tanh(excess[over] / room), waveform[over])
+    return limited
+
+
+def synthesize(notes: Sequence[Note], seconds: float | None = None, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+    """Plays notes on the piano. The same notes, in whatever order, give the same bits.
+
+    Args:
+        seconds: length of the result; until the last note has died away if None.
+    Returns:
+        (round(seconds * sample_rate),) float32 in [-1, 1], never normalised.
+    Raises:
+        ValueError: if a note has a negative onset or duration, or a velocity outside 1 ... 127.
+    """
+    for note in notes:
+        if not (note.onset >= 0 and note.duration >= 0 and 1 <= note.velocity <= 127):
+            raise ValueError(f"cannot play {note}")
+    fall = np.exp(-np.arange(round(RELEASE_LENGTH * RELEASE * sample_rate)) / (RELEASE * sample_rate))
+    fall = ((fall - fall[-1]) / (1 - fall[-1])).astype(np.float32)  # ends at 0 exactly: no click
+    end = max((n.onset + n.duration for n in notes), default=0.0) + RELEASE_LENGTH * RELEASE
+    size = round((end if seconds is None else seconds) * sample_rate)
+    mix = np.zeros(size, np.float32)
+    # A sum of floats depends on the order of its terms, so the order is fixed.
+    for note in sorted(notes, key=lambda n: (n.onset, n.pitch, n.velocity, n.duration)):
+        tone = _tone(note.pitch, piano().layer(note.velocity), sample_rate)
+        start, held = round(note.onset * sample_rate), round(note.duration * sample_rate)
+        level = np.float32(velocity_gain(note.velocity))
+        space = mix[start:start + min(held, len(tone))]
+        space += level * tone[:len(space)]
+        tail = tone[held:held + len(fall)]
+        space = mix[start + held:start + held + len(tail)]
+        space += level * fall[:len(space)] * tail[:len(space)]
+    if seconds is not None and seconds < end:
+        fade = min(size, round(CUT * sample_rate))
+        mix[size - fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
+    return limit(mix)
+
+
+@lru_cache(maxsize=CACHED_TONES)
+def _tone(pitch: int, layer: int, sample_rate: int) -> np.ndarray:
+    """(samples,) float32, read-only: one undamped note at velocity 127, with all its gains.
+
+    Shifted by resampling in the frequency domain, which is exact up to the Nyquist frequency.
+    """
+    sample = piano().nearest(pitch, layer)
+    recorded, rate = sf.read(SAMPLES / sample.file, dtype="float32")
+    ratio = 2 ** ((pitch - sample.pitch + sample.cents / 100) / 12) * rate / sample_rate
+    # A transform takes a sound for periodic: silence behind it keeps its end from its beginning.
+    size = fft.next_fast_len(len(recorded) + 1024, real=True)
+    resized = round(size / ratio)
+    spectrum = fft.rfft(recorded, size)
+    bins = min(len(spectrum), resized // 2 + 1)
+    tone = fft.irfft(spectrum[:bins], resized)[:math.ceil(len(recorded) / ratio)]
+    tone *= np.float32(GAIN * sample.gain / ratio)
+    tone.flags.writeable = False
+    return tone
