@@ -1,0 +1,279 @@
+"""The explorer's command line: `python -m explorer --help`.
+
+torch, gradio and the rest are imported by the command that needs them, after its arguments have been read.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from explorer.recipe import Recipe
+
+MAX_SOUNDS = 100_000  # of one command; more is a slip of the finger
+PLACE = ("model", "seeds", "seed_b", "t", "path", "truncation", "label", "offsets", "settings")
+CARD_FIELDS = ("name", "family", "labels", "latent_shape", "parameters", "sample_rate", "seconds", "sha256")
+
+APP_EXAMPLES = """\
+examples:
+  python -m explorer                                open the app on the shipped checkpoints
+  python -m explorer --host 0.0.0.0 --port 8000     ... for every machine of the network
+  python -m explorer --checkpoints my-models        ... on your own checkpoints
+  python -m explorer list                           which checkpoints there are
+  python -m explorer render --help                  sounds to files, by the hundred
+"""
+LIST_EXAMPLES = """\
+examples:
+  python -m explorer list
+  python -m explorer list --json
+  python -m explorer list --checkpoints my-models
+"""
+RENDER_EXAMPLES = """\
+examples:
+  python -m explorer render NAME --seeds 0-99 --formats wav,png --out sounds
+      a hundred consecutive seeds, a WAV and a picture of each
+  python -m explorer render NAME --seeds 0-9,42 --label 3
+      eleven ways to say the model's label 3
+  python -m explorer render NAME --seeds 7 --to 8 --t 0.25 --path line
+      a quarter of the straight way from seed 7 to seed 8
+  python -m explorer render NAME --seeds 7 --truncation 0.7 --offset pc1=1.5 --offset z3=-2
+      nearer to the typical, 1.5 along the first principal direction, 2 back along raw dimension 3
+  python -m explorer render NAME --seeds 7 --set inversion=griffin-lim
+      with another way to decode
+  python -m explorer render --recipe sound.wav --formats mid,npz
+      the very place a saved file, or a link from the app, was made at
+
+Files are called NAME-LABEL-seed0007.wav and hold their recipe. The same recipe gives the same bits as in the app.
+"""
+
+
+class UsageError(Exception):
+    """What the user asked for cannot be done; the message says why."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage above it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit code: 0, 2 for bad input, 130 when interrupted."""
+    args = _parser().parse_args(argv)
+    try:
+        from explorer.checkpoint import CheckpointError
+        from explorer.recipe import RecipeError
+
+        try:
+            return int(args.run(args))
+        except (CheckpointError, RecipeError, UsageError, OSError) as error:
+            return _complain(error)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _complain(error: object) -> int:
+    print("error:", " ".join(str(error).split()), file=sys.stderr)
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = _Parser(prog="python -m explorer", formatter_class=raw, epilog=APP_EXAMPLES,
+                     description="Play the latent space of an audio GAN like an instrument.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve on (default: this machine only)")
+    parser.add_argument("--port", type=_port, metavar="P", help="port to serve on (default: the first free from 7860)")
+    parser.add_argument("--share", action="store_true", help="open a public link through gradio's servers")
+    parser.add_argument("--checkpoints", type=Path, metavar="DIR",
+                        help="folder with NAME.safetensors (default: the shipped ones)")
+    parser.set_defaults(run=_launch)
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands", description="Without one, the app opens.")
+
+    listing = commands.add_parser("list", help="say which checkpoints there are", formatter_class=raw,
+                                  description="Say which checkpoints there are.", epilog=LIST_EXAMPLES)
+    listing.add_argument("--json", action="store_true", help="for programs: a list of objects")
+    listing.set_defaults(run=_list)
+
+    render = commands.add_parser("render", help="write sounds to files", formatter_class=raw,
+                                 description="Write one file per seed and format.", epilog=RENDER_EXAMPLES)
+    # What is not given stays out of the namespace: all that is in it goes into the recipe.
+    render.add_argument("model", nargs="?", metavar="NAME", default=argparse.SUPPRESS,
+                        help="checkpoint, as `list` names it")
+    place = render.add_argument_group("place in latent space", argument_default=argparse.SUPPRESS)
+    place.add_argument("--seeds", type=_seeds, metavar="A-B", help="such as 7, 0-99 or 0-9,42 (default: 0)")
+    place.add_argument("--label", help="condition, e.g. the digit (default: the model's first)")
+    place.add_argument("--to", type=int, dest="seed_b", metavar="SEED",
+                       help="second seed; go there from each of --seeds")
+    place.add_argument("--t", type=float, metavar="X", help="how far, from 0 to 1 (default: 0.5)")
+    place.add_argument("--path", choices=("arc", "line"), help="which way (default: the model's own)")
+    place.add_argument("--truncation", type=float, metavar="X", help="below 1 nearer to the typical (default: 1)")
+    place.add_argument("--offset", type=_offset, action="append", dest="offsets", metavar="NAME=X",
+                       help="move along a direction: pc1, or z7 for raw dimension 7; repeatable")
+    place.add_argument("--set", type=_pair, action="append", dest="settings", metavar="NAME=OPTION",
+                       help="how to decode, e.g. inversion=griffin-lim; repeatable")
+    render.add_argument("--recipe", metavar="FILE-OR-LINK", help="a saved file, or a link, instead of name and place")
+    files = render.add_argument_group("files")
+    files.add_argument("--formats", type=_names, default="wav", metavar="F,G",
+                       help="such as wav,mid,png,npz (default: wav)")
+    files.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder to write to (default: here)")
+    render.set_defaults(run=_render)
+
+    for command in (listing, render):  # SUPPRESS: or the command's default would undo the option given before it
+        command.add_argument("--checkpoints", type=Path, metavar="DIR", default=argparse.SUPPRESS,
+                             help="folder with NAME.safetensors (default: the shipped ones)")
+    return parser
+
+
+def _port(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,5}", text) or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, not {text!r}")
+    return int(text)
+
+
+def _seeds(text: str) -> list[int]:
+    """Reads "0-9,42" as a sorted list without repeats."""
+    ranges = []
+    for part in text.split(","):
+        match = re.fullmatch("([0-9]{1,10})(?:-([0-9]{1,10}))?", part.strip())
+        if match is None:
+            raise argparse.ArgumentTypeError(f"seeds are written like 7, 0-99 or 0-9,42, not {text!r}")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise argparse.ArgumentTypeError(f"the range {part.strip()} runs backwards")
+        ranges.append(range(first, last + 1))
+    if sum(map(len, ranges)) > MAX_SOUNDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than {MAX_SOUNDS:,} seeds; render them in parts")
+    return sorted(set().union(*ranges))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
+    return name, value
+
+
+def _offset(text: str) -> tuple[str, float]:
+    name, value = _pair(text)
+    try:
+        return name, float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=NUMBER") from None
+
+
+def _names(text: str) -> list[str]:
+    return list(dict.fromkeys(part.strip().lower() for part in text.split(",")))
+
+
+def _folder(args: argparse.Namespace) -> Path:
+    from explorer.checkpoint import DEFAULT_FOLDER
+
+    folder: Path = args.checkpoints or DEFAULT_FOLDER
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}")
+    return folder
+
+
+def _launch(args: argparse.Namespace) -> int:
+    from explorer.ui import launch
+
+    launch(_folder(args), args.host, args.port, args.share)
+    return 0
+
+
+def _list(args: argparse.Namespace) -> int:
+    from explorer.checkpoint import CheckpointError, find, read_card
+
+    cards, code = [], 0
+    for path in find(_folder(args)).values():
+        try:
+            cards.append(read_card(path))
+        except CheckpointError as error:  # one broken file does not hide the others
+            code = _complain(error)
+    if args.json:
+        print(json.dumps([{name: getattr(card, name) for name in CARD_FIELDS} for card in cards], indent=1,
+                         ensure_ascii=False))
+        return code
+    rows = [("NAME", "FAMILY", "PARAMETERS", "LATENT", "SOUND", "LABELS")]
+    for card in cards:
+        rows.append((card.name, card.family, f"{card.parameters:,}", "x".join(map(str, card.latent_shape)),
+                     f"{card.seconds:.3g} s at {card.sample_rate / 1000:g} kHz", " ".join(card.labels or ())))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    return code
+
+
+def _render(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from explorer import formats
+    from explorer.engine import Engine
+
+    if unknown := [name for name in args.formats if name not in formats.FORMATS]:
+        raise UsageError(f"no format {unknown[0]!r}; there are {', '.join(formats.FORMATS)}")
+    recipes = _recipes(args)
+    engine = Engine(_folder(args))
+    first = engine.complete(recipes[0])  # the others differ in their seed alone
+    _check_writable(args.out)
+    possible = formats.available(engine.render(first))
+    if missing := [name for name in args.formats if name not in possible]:
+        raise UsageError(f"{first.model!r} has no {missing[0]}; it has {', '.join(possible)}")
+    args.out.mkdir(parents=True, exist_ok=True)
+    for recipe in map(engine.complete, tqdm(recipes, unit="sound", dynamic_ncols=True)):
+        sound = engine.render(recipe)
+        for name in args.formats:
+            formats.save(sound, recipe, args.out / f"{_stem(recipe)}.{name}")
+    print(f"{len(recipes) * len(args.formats):,} files in {args.out}")
+    return 0
+
+
+def _recipes(args: argparse.Namespace) -> "list[Recipe]":
+    """One recipe for each seed, not yet completed: all but the seed is the same."""
+    from explorer import formats
+    from explorer.recipe import Recipe
+
+    given = {name: getattr(args, name) for name in PLACE if hasattr(args, name)}
+    if args.recipe is not None:
+        if given:
+            raise UsageError("a recipe says everything about its sound: leave out name and place")
+        if os.path.isfile(args.recipe):  # Path.is_file raises for a link longer than a file's name may be
+            return [formats.read_recipe(Path(args.recipe))]
+        if "model=" not in args.recipe:
+            raise UsageError(f"{args.recipe!r} is neither a file nor a link with a recipe")
+        return [Recipe.from_url(args.recipe)]
+    if "model" not in given:
+        raise UsageError("which checkpoint? `python -m explorer list` names them")
+    if "seed_b" in given:
+        given.setdefault("t", 0.5)
+    elif "t" in given or "path" in given:
+        raise UsageError("--t and --path say how to go to a second seed: add --to SEED")
+    seeds = given.pop("seeds", [0])
+    return [Recipe(seed=seed, **given) for seed in seeds]
+
+
+def _check_writable(folder: Path) -> None:
+    """Raises UsageError if `folder` is there and cannot be written to, or is not and cannot be made."""
+    existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    if not existing.is_dir():
+        raise UsageError(f"{existing} is not a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UsageError(f"{existing} cannot be written to")
+
+
+def _stem(recipe: "Recipe") -> str:
+    """The name of a completed recipe's files, without the ending: one for each place that one command can ask for."""
+    parts = [recipe.model, recipe.label, f"seed{recipe.seed:04d}"]
+    if recipe.seed_b is not None:
+        parts.append(f"to{recipe.seed_b:04d}-t{recipe.t:g}")
+    return re.sub(r"[^\w.+-]", "_", "-".join(part for part in parts if part))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
