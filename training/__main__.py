@@ -77,9 +77,11 @@ def _add_family(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", nargs="*", default=[], metavar="FIELD=VALUE",
                         help="fields of the generator's configuration that differ from its default")
     parser.add_argument("--prepare", nargs="*", default=[], metavar="OPTION=VALUE", help="options of the data loader")
+    parser.add_argument("--objective", choices=("wgan-gp", "non-saturating"),
+                        help="what to train with; the second is the original GAN loss, for comparison")
     numbers = parser.add_argument_group("numbers of the run", "Default: the family's recipe, see --dry-run.")
     for field in dataclasses.fields(TrainingRecipe):
-        if field.name != "extra":
+        if field.name not in ("extra", "objective"):
             kind = int if field.type in (int, "int") else float
             numbers.add_argument(f"--{field.name.replace('_', '-')}", type=kind, metavar="N")
     numbers.add_argument("--extra", nargs="*", default=[], metavar="NAME=N", help="a family's own numbers")

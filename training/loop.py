@@ -185,7 +185,9 @@ def adversarial_step(run: Run, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     with _autocast(run):
         fake = run.task.fake_view(run.generator, _latents(run), batch.condition, run.rng)
         scores, logits = run.critic(fake, batch.condition)
-        loss = figures["generator_loss"] = wgan_gp.generator_loss(scores.float())
+        wasserstein = recipe.objective == "wgan-gp"
+        adversarial = wgan_gp.generator_loss if wasserstein else wgan_gp.original_generator_loss
+        loss = figures["generator_loss"] = adversarial(scores.float())
         if logits is not None and batch.condition is not None:
             figures["fake_class_loss"] = F.cross_entropy(logits.float(), batch.condition)
             loss = loss + recipe.auxiliary_weight * figures["fake_class_loss"]
@@ -208,9 +210,13 @@ def _critic_objective(
     both = None if batch.condition is None else torch.cat([batch.condition, batch.condition])
     scores, logits = run.critic(torch.cat([real, fake]), both)
     real_scores, fake_scores = scores.float().chunk(2)
-    loss = wgan_gp.critic_loss(real_scores, fake_scores)
-    figures = {"critic_loss": loss, "wasserstein": -loss}
-    if step % recipe.penalty_every == 0:
+    if recipe.objective == "wgan-gp":
+        loss = wgan_gp.critic_loss(real_scores, fake_scores)
+        figures = {"critic_loss": loss, "wasserstein": -loss}
+    else:
+        loss = wgan_gp.original_critic_loss(real_scores, fake_scores)
+        figures = {"critic_loss": loss}
+    if recipe.objective == "wgan-gp" and step % recipe.penalty_every == 0:
         penalty = wgan_gp.gradient_penalty(lambda x: run.critic(x, batch.condition)[0].float(), real, fake, run.rng)
         figures["penalty"] = penalty
         loss = loss + recipe.penalty_weight * recipe.penalty_every * penalty

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ class TrainingRecipe:
     """Every number of a run. A family has its defaults; the command line changes single ones.
 
     Attributes:
+        objective: "wgan-gp", or "non-saturating" for the original GAN loss without a penalty, to see the difference.
         warm_steps: steps of the warm start (generator and encoder reconstruct), before the adversarial ones.
         steps: adversarial generator steps.
         critic_steps: critic updates per generator step (n_critic).
@@ -35,6 +36,7 @@ class TrainingRecipe:
         extra: a family's own numbers, by name.
     """
 
+    objective: Literal["wgan-gp", "non-saturating"] = "wgan-gp"
     batch_size: int = 64
     warm_steps: int = 0
     steps: int = 10_000

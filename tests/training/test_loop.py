@@ -246,3 +246,11 @@ def test_the_critic_learns_to_tell_and_the_generator_moves_toward_the_data(tmp_p
         made = run.ema(z, condition)
     for side, centre in ((0, -0.5), (1, 0.5)):
         assert made[side::2].mean(0).numpy() == pytest.approx([centre, centre], abs=0.15)
+
+
+def test_the_original_loss_trains_without_a_penalty(tmp_path: Path) -> None:
+    run, data = fresh(replace(RECIPE, objective="non-saturating", warm_steps=0, reconstruction_weight=0.0))
+    train(run, data, tmp_path, silent)
+    last = json.loads((tmp_path / METRICS).read_text().splitlines()[-1])
+    assert "penalty" not in last
+    assert last["critic_loss"] > 0  # a cross entropy, where the Wasserstein loss may have either sign
