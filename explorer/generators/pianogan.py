@@ -1,0 +1,261 @@
+"""PianoGAN: one latent vector -> 256 piano notes, all of them and all their attributes at once.
+
+The shipped architecture, `flow`, writes 64 steps of code (four notes a step) and then the notes. The latent becomes a
+field of noise over the code's time axis; a 1-D convolutional network with attention moves it, in a few steps, to where
+codes of music lie; a second one reads the notes off the code. Training (`training/pianogan.py`) warm-starts the first
+as a rectified flow (Liu et al., 2022, arXiv:2209.03003) and the second as an autoencoder's decoder, then trains both
+against a critic.
+
+`dcgan` is the original's shape: transposed convolutions of length 25 that upsample by 4 (as in WaveGAN, Donahue et
+al., 2018, arXiv:1802.04208), and `even_rhythm` its switch that lets only the pitches speak.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from explorer.generators.base import Generator, RowwiseLinear
+from explorer.latent import LatentSpace
+from explorer.sound.notes import (
+    CHANNELS, DURATION, EVEN_DURATION, EVEN_STEP, KEYS, LOWEST, NOTES, STEP, NotesRepresentation, encode_notes,
+)
+
+FOLD = 4  # notes a code step
+CODE_STEPS = NOTES // FOLD
+SECTIONS = 8  # of a piece, in `features`
+
+
+@dataclass(frozen=True)
+class PianoGANConfig:
+    """
+    Attributes:
+        latent_size: for `flow` a multiple of `code_size`.
+        code_size: numbers a code step, for four notes.
+        width, blocks: of the network that moves the noise.
+        decoder_width: of the network that reads notes off codes.
+        flow_steps: how often the moving network is applied, each time with the same weights.
+        dcgan_width: channels of the last hidden layer of `dcgan`.
+        even_rhythm: steps and durations are constant.
+    """
+
+    architecture: Literal["flow", "dcgan"] = "flow"
+    latent_size: int = 256
+    code_size: int = 64
+    width: int = 192
+    blocks: int = 6
+    decoder_width: int = 256
+    flow_steps: int = 4
+    dcgan_width: int = 64
+    even_rhythm: bool = False
+
+
+class PianoGAN(Generator):
+    """See the module's docstring. Latents (latent_size,) normal; output (91, 256) with hard one-hot pitches."""
+
+    family = "pianogan"
+    Config = PianoGANConfig
+
+    def __init__(self, config: PianoGANConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or PianoGANConfig()
+        if config.architecture not in ("flow", "dcgan"):
+            raise ValueError(f"architecture is 'flow' or 'dcgan', not {config.architecture!r}")
+        self.latent = LatentSpace((config.latent_size,))
+        self.representation = NotesRepresentation()
+        if config.architecture == "flow":
+            self.field = NoiseField(config.latent_size, config.code_size)
+            self.mover = Mover(config.code_size, config.width, config.blocks)
+            self.decoder = Decoder(config.code_size, config.decoder_width)
+        else:
+            self.dcgan = DCGAN(config.latent_size, config.dcgan_width)
+
+    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        if self.training or len(z) == 1:
+            return self.harden(self.decoder(self.codes(z)) if self.config.architecture == "flow" else self.dcgan(z))
+        # Attention and group norms sum in another order in another batch: one row at a time keeps the bits.
+        return torch.cat([self.forward(row) for row in z.split(1)])
+
+    def codes(self, z: Tensor) -> Tensor:
+        """(batch, latent_size) -> (batch, code_size, 1, 64): Euler's method from the noise to the codes of music."""
+        x: Tensor = self.field(z)
+        n = self.config.flow_steps
+        for k in range(n):
+            x = x + self.mover(x, torch.full((len(x),), k / n, device=x.device)) / n
+        return x
+
+    def harden(self, logits: Tensor) -> Tensor:
+        """Pitch logits and times (batch, 91, 256) -> notes in [-1, 1] with one-hot pitches.
+
+        The gradient is that of the softmax (straight-through: Bengio et al., 2013, arXiv:1308.3432).
+        """
+        logits = logits.float()
+        share = logits[:, :KEYS].softmax(1)
+        hard = F.one_hot(share.argmax(1), KEYS).to(share.dtype).movedim(-1, 1)
+        keys = (hard + (share - share.detach())) * 2 - 1
+        times = logits[:, KEYS:].tanh()
+        if self.config.even_rhythm:
+            even = encode_notes(*(torch.tensor([v]) for v in (LOWEST, EVEN_STEP, EVEN_DURATION, 1)))
+            rhythm = even[STEP:DURATION + 1].to(times).expand(len(times), 2, NOTES)
+            times = torch.cat([rhythm, times[:, 2:]], dim=1)
+        return torch.cat([keys, times], dim=1)
+
+    def features(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(batch, 32): register, step, duration and velocity of eight sections, in units of about their spread."""
+        x = self(z, condition)
+        register = (x[:, :KEYS] + 1).mul(torch.linspace(-1, 1, KEYS).to(x)[:, None]).sum(1, keepdim=True) / 2
+        sections = F.adaptive_avg_pool1d(torch.cat([register, x[:, KEYS:]], dim=1), SECTIONS)
+        return (sections / torch.tensor([0.14, 0.2, 0.2, 0.2]).to(x)[:, None]).flatten(1)
+
+
+class NoiseField(nn.Module):
+    """A latent vector as white noise over the code's time axis: (batch, latent) -> (batch, code, 1, 64).
+
+    The slowest components of each code channel (in the cosine transform along time) are the latent's own numbers, so a
+    move in latent space bends the whole piece; the faster ones are random Fourier features of the latent (Rahimi &
+    Recht, 2007), which for independent latents are as good as independent, yet change smoothly with it. Nothing here
+    is learned, and all of it follows from a fixed seed.
+    """
+
+    BANDWIDTH = 3.0  # norm of each feature's frequency: large enough that cosines over the prior average to 0
+
+    frequency: Tensor
+    phase: Tensor
+    cosines: Tensor
+
+    def __init__(self, latent_size: int, code_size: int) -> None:
+        super().__init__()
+        if latent_size % code_size or latent_size > code_size * CODE_STEPS:
+            raise ValueError(f"latent_size must be a multiple of code_size ({code_size}), not {latent_size}")
+        self.slow = latent_size // code_size
+        fast = code_size * (CODE_STEPS - self.slow)
+        rng = np.random.RandomState(0)
+        frequency = rng.standard_normal((fast, latent_size)) * self.BANDWIDTH / math.sqrt(latent_size)
+        time, k = np.arange(CODE_STEPS) + 0.5, np.arange(CODE_STEPS)[:, None]
+        cosines = np.cos(np.pi * k * time / CODE_STEPS) * math.sqrt(2 / CODE_STEPS)
+        cosines[0] /= math.sqrt(2)
+        for name, value in (("frequency", frequency), ("phase", rng.uniform(0, 2 * np.pi, fast)), ("cosines", cosines)):
+            self.register_buffer(name, torch.tensor(value, dtype=torch.float32), persistent=False)
+
+    def forward(self, z: Tensor) -> Tensor:
+        with torch.autocast(z.device.type, enabled=False):  # a phase in 16 bit would be another noise
+            slow = z.float().reshape(len(z), -1, self.slow)
+            fast = math.sqrt(2) * torch.cos(F.linear(z.float(), self.frequency) + self.phase)
+            spectrum = torch.cat([slow, fast.reshape(len(z), -1, CODE_STEPS - self.slow)], dim=-1)
+            return (spectrum @ self.cosines).unsqueeze(2)
+
+
+class Mover(nn.Module):
+    """The flow's velocity: noisy codes (batch, code, 1, 64) and times (batch,) in [0, 1] -> (batch, code, 1, 64)."""
+
+    FREQUENCIES = 32
+
+    def __init__(self, code_size: int, width: int, blocks: int) -> None:
+        super().__init__()
+        self.time = nn.Sequential(nn.Linear(2 * self.FREQUENCIES, width), nn.SiLU())
+        self.enter = nn.Conv2d(code_size, width, (1, 3), padding=(0, 1))
+        self.place = nn.Parameter(torch.randn(1, width, 1, CODE_STEPS) * 0.02)
+        self.blocks = nn.ModuleList(
+            MoverBlock(width, dilation=2 ** (k % 3), attention=k % 3 == 2) for k in range(blocks))
+        self.leave = nn.Sequential(nn.GroupNorm(8, width), nn.SiLU(), nn.Conv2d(width, code_size, 1))
+        nn.init.zeros_(self.leave[-1].weight)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        angle = t[:, None] * torch.exp(torch.linspace(0, 5, self.FREQUENCIES, device=t.device))
+        time = self.time(torch.cat([angle.cos(), angle.sin()], dim=1))
+        x = self.enter(x) + self.place
+        for block in self.blocks:
+            x = block(x, time)
+        out: Tensor = self.leave(x)
+        return out
+
+
+class MoverBlock(nn.Module):
+    """Residual: norm, scale and shift by time, dilated convolution of length 5; then, in some, attention over time."""
+
+    HEADS = 4
+
+    def __init__(self, width: int, dilation: int, attention: bool) -> None:
+        super().__init__()
+        self.modulate = nn.Linear(width, 2 * width)
+        self.norm = nn.GroupNorm(8, width, affine=False)
+        self.wide = nn.Conv2d(width, width, (1, 5), padding=(0, 2 * dilation), dilation=(1, dilation))
+        self.point = nn.Conv2d(width, width, 1)
+        self.attend = nn.Conv2d(width, 3 * width, 1) if attention else None
+        self.merge = nn.Conv2d(width, width, 1) if attention else None
+        for layer in (self.modulate, self.point, self.merge):
+            if layer is not None:
+                nn.init.zeros_(layer.weight)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        scale, shift = self.modulate(time)[:, :, None, None].chunk(2, dim=1)
+        h = F.silu(self.norm(x) * (1 + scale) + shift)
+        x = x + self.point(F.silu(self.wide(h)))
+        if self.attend is not None and self.merge is not None:
+            # (batch, 3 * width, 1, 64) -> three times (batch, heads, 64, width / heads)
+            parts = self.attend(self.norm(x)).squeeze(2).unflatten(1, (3, self.HEADS, -1)).transpose(-1, -2)
+            query, key, value = parts.unbind(1)
+            mixed = F.scaled_dot_product_attention(query, key, value)
+            x = x + self.merge(mixed.transpose(-1, -2).flatten(1, 2).unsqueeze(2))
+        return x
+
+
+class ResidualBlock(nn.Module):
+    def __init__(self, width: int, length: int = 3) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(8, width)
+        self.wide = nn.Conv2d(width, width, (1, length), padding=(0, length // 2))
+        self.point = nn.Conv2d(width, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h: Tensor = self.point(F.silu(self.wide(F.silu(self.norm(x)))))
+        return x + h
+
+
+class Decoder(nn.Module):
+    """Codes (batch, code, 1, 64) -> pitch logits and times before tanh (batch, 91, 256)."""
+
+    def __init__(self, code_size: int, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(code_size, width, (1, 3), padding=(0, 1)), ResidualBlock(width), ResidualBlock(width),
+            nn.GroupNorm(8, width), nn.SiLU(), nn.Conv2d(width, FOLD * CHANNELS, 1))
+
+    def forward(self, codes: Tensor) -> Tensor:
+        return unfold(self.layers(codes))
+
+
+class DCGAN(nn.Module):
+    """(batch, latent) -> (batch, 91, 256) logits: 4 steps of a wide layer, upsampled three times by 4."""
+
+    LENGTH = 25
+
+    def __init__(self, latent_size: int, width: int) -> None:
+        super().__init__()
+        self.enter = RowwiseLinear(latent_size, 4 * 8 * width)
+        widths = (8 * width, 4 * width, 2 * width, CHANNELS)
+        self.up = nn.ModuleList(
+            nn.ConvTranspose1d(a, b, self.LENGTH, stride=4, padding=11, output_padding=1)
+            for a, b in zip(widths, widths[1:], strict=False))
+        self.norms = nn.ModuleList(nn.BatchNorm1d(w) for w in widths[:-1])
+
+    def forward(self, z: Tensor) -> Tensor:
+        x: Tensor = self.enter(z).unflatten(1, (-1, 4))
+        for norm, up in zip(self.norms, self.up, strict=True):
+            x = up(F.relu(norm(x)))
+        return x
+
+
+def fold(x: Tensor) -> Tensor:
+    """(batch, channels, 256) -> (batch, 4 * channels, 1, 64): four notes a step."""
+    batch, channels, _ = x.shape
+    return x.reshape(batch, channels, CODE_STEPS, FOLD).permute(0, 3, 1, 2).reshape(batch, -1, 1, CODE_STEPS)
+
+
+def unfold(x: Tensor) -> Tensor:
+    """Undoes `fold`."""
+    return x.reshape(len(x), FOLD, -1, CODE_STEPS).permute(0, 2, 3, 1).reshape(len(x), -1, NOTES)

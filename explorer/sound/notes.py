@@ -1,0 +1,182 @@
+"""Piano notes as a tensor: 256 of them, in the order they are struck.
+
+A note is a column: 88 pitch channels that are 1 at its key and -1 elsewhere, then its step (the time since the note
+before), its duration and its velocity. Notes that are struck within `CHORD_SECONDS` of the first of them are a chord:
+they get one onset, lowest key first, so that a piece is written in one way only.
+
+Durations are the time a key is held. The sustain pedal is left out: it would let a note sound on, but not be held.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from explorer.sound.base import Note, Sound
+
+NOTES = 256
+LOWEST, KEYS = 21, 88
+STEP, DURATION, VELOCITY = KEYS, KEYS + 1, KEYS + 2  # channels behind the pitches
+CHANNELS = KEYS + 3
+
+CHORD_SECONDS = 0.03  # in MAESTRO the gaps within chords and those between notes part here
+STEP_SECONDS = (CHORD_SECONDS, 4.0)
+DURATION_SECONDS = (0.02, 8.0)
+# Steps of chord notes are -1 and all others at least -0.5: the gap between lets a network say clearly which it means.
+SHORTEST_STEP, CHORD_BELOW = -0.5, -0.75
+
+EVEN_STEP, EVEN_DURATION = 0.2, 0.25
+SAMPLE_RATE = 44100
+TAIL_SECONDS = 0.5  # for the last note to die away
+
+
+@dataclass(frozen=True)
+class NoteTable:
+    """Notes as columns, each (n,): MIDI pitch, seconds since the note before, seconds held, velocity 1-127."""
+
+    pitch: np.ndarray
+    step: np.ndarray
+    duration: np.ndarray
+    velocity: np.ndarray
+
+
+def canonical(pitch: np.ndarray, onset: np.ndarray, duration: np.ndarray, velocity: np.ndarray) -> NoteTable:
+    """Sorts notes into the one order: by onset, chords gathered to one onset and sorted by pitch.
+
+    Keys a piano has not are left out, a note struck twice in one chord counts once, and a key that is struck again
+    while it is held is released first. The first step is 0.
+
+    Args:
+        pitch, onset, duration, velocity: (n,) each, in any order; seconds.
+    """
+    keep = (pitch >= LOWEST) & (pitch < LOWEST + KEYS)
+    order = np.lexsort((pitch[keep], onset[keep]))
+    pitch, onset, duration, velocity = (a[keep][order] for a in (pitch, onset, duration, velocity))
+    starts = _chord_starts(onset)
+    order = np.lexsort((-duration, pitch, starts))
+    pitch, onset, duration, velocity = pitch[order], starts[order], duration[order], velocity[order]
+    once = np.ones(len(pitch), dtype=bool)
+    once[1:] = (np.diff(onset) > 0) | (np.diff(pitch) != 0)
+    pitch, onset, duration, velocity = pitch[once], onset[once], duration[once], velocity[once]
+    by_key = np.lexsort((onset, pitch))
+    same = np.diff(pitch[by_key]) == 0
+    room = np.diff(onset[by_key])
+    held = duration[by_key]
+    held[:-1] = np.where(same, np.minimum(held[:-1], room), held[:-1])
+    duration = np.empty_like(held)
+    duration[by_key] = held
+    return NoteTable(pitch, np.diff(onset, prepend=onset[:1]), duration, velocity)
+
+
+def _chord_starts(onset: np.ndarray) -> np.ndarray:
+    """(n,) sorted onsets -> for each the onset of its chord's first note."""
+    starts, start = [], -math.inf
+    for time in onset.tolist():
+        if time - start > CHORD_SECONDS:
+            start = time
+        starts.append(start)
+    return np.asarray(starts, dtype=onset.dtype)
+
+
+def encode_notes(pitch: Tensor, step: Tensor, duration: Tensor, velocity: Tensor) -> Tensor:
+    """Columns of notes (..., n) each -> (..., 91, n) in [-1, 1]. Times beyond the scales' ends are clipped."""
+    keys = torch.nn.functional.one_hot(pitch.long() - LOWEST, KEYS).to(step.dtype).mul(2).sub(1).movedim(-1, -2)
+    low, high = STEP_SECONDS
+    scaled = (step.clamp(low, high) / low).log() / math.log(high / low)
+    step = torch.where(step > CHORD_SECONDS / 2, SHORTEST_STEP + (1 - SHORTEST_STEP) * scaled, -1.0)
+    low, high = DURATION_SECONDS
+    duration = (duration.clamp(low, high) / low).log() / math.log(high / low) * 2 - 1
+    velocity = (velocity.to(step.dtype) - 1) / 63 - 1
+    return torch.cat([keys, torch.stack([step, duration, velocity], dim=-2)], dim=-2)
+
+
+def decode_notes(x: Tensor) -> Tensor:
+    """(..., 91, n) in [-1, 1] -> (..., n, 4): MIDI pitch, step and duration in seconds, velocity 1-127, as float64.
+
+    The key is the strongest pitch channel. A step below `CHORD_BELOW` is exactly 0, and so is the first.
+    """
+    pitch = x[..., :KEYS, :].argmax(-2).double() + LOWEST
+    times = x[..., KEYS:, :].double().clamp(-1, 1)
+    low, high = STEP_SECONDS
+    scaled = ((times[..., 0, :] - SHORTEST_STEP) / (1 - SHORTEST_STEP)).clamp_min(0)
+    step = torch.where(times[..., 0, :] < CHORD_BELOW, 0.0, low * (scaled * math.log(high / low)).exp())
+    step[..., 0] = 0.0
+    low, high = DURATION_SECONDS
+    duration = low * ((times[..., 1, :] + 1) / 2 * math.log(high / low)).exp()
+    velocity = ((times[..., 2, :] + 1) * 63 + 1).round()
+    return torch.stack([pitch, step, duration, velocity], dim=-1)
+
+
+class NotesRepresentation:
+    """256 notes as a tensor (91, 256).
+
+    `decode(encode(sound))` keeps every pitch and velocity; onsets up to 1e-4 s per second where steps are between
+    30 ms and 4 s and chords are struck at once (else notes within 30 ms move to their chord's start); durations
+    between 20 ms and 8 s likewise, unless the same key is struck again before.
+    """
+
+    sample_rate = SAMPLE_RATE
+    seconds = 25.0  # what 256 notes of MAESTRO take on average; a piece takes as long as its steps say
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (CHANNELS, NOTES)
+
+    @property
+    def settings(self) -> Mapping[str, tuple[str, ...]]:
+        """`rhythm`: as played, or even: step and duration held constant, so that only the pitches speak."""
+        return {"rhythm": ("played", "even")}
+
+    def encode(self, sound: Sound) -> Tensor:
+        """-> (91, 256), of the first 256 notes.
+
+        Raises:
+            ValueError: if the sound has fewer notes.
+        """
+        columns = np.array([(n.pitch, n.onset, n.duration, n.velocity) for n in sound.notes or ()], dtype=np.float64)
+        table = canonical(*columns.reshape(-1, 4).T)
+        if len(table.pitch) < NOTES:
+            raise ValueError(f"{NOTES} notes are needed, this sound has {len(table.pitch)}")
+        parts = (table.pitch, table.step, table.duration, table.velocity)
+        return encode_notes(*(torch.from_numpy(part[:NOTES].copy()) for part in parts)).float()
+
+    def decode(self, x: Tensor, settings: Mapping[str, str] | None = None) -> Sound:
+        columns = decode_notes(x.detach().cpu())
+        if (settings or {}).get("rhythm", "played") == "even":
+            columns[:, 1], columns[:, 2] = EVEN_STEP, EVEN_DURATION
+            columns[0, 1] = 0.0
+        notes = playable(columns.tolist())
+        seconds = max(n.onset + n.duration for n in notes) + TAIL_SECONDS
+
+        def synthesize() -> np.ndarray:
+            from explorer.sound import synth  # reads its samples with libraries that training does without
+
+            return synth.synthesize(notes, seconds, SAMPLE_RATE)
+
+        return Sound(synthesize, SAMPLE_RATE, seconds, notes=notes)
+
+
+def playable(columns: Sequence[Sequence[float]]) -> tuple[Note, ...]:
+    """Rows of pitch, step, duration and velocity -> as many notes, in order, that one can strike on 88 keys.
+
+    A key that a chord names twice is struck again one shortest step later, and a key that is struck while it is held
+    is released first: otherwise neither a piano nor a MIDI file could tell the two notes apart.
+    """
+    notes: list[Note] = []
+    onset, chord, last = 0.0, set[int](), dict[int, int]()
+    for pitch, step, duration, velocity in columns:
+        key = int(pitch)
+        if step == 0 and key in chord:
+            step = CHORD_SECONDS
+        if step > 0:
+            onset, chord = onset + step, set()
+        chord.add(key)
+        if key in last:
+            before = notes[last[key]]
+            notes[last[key]] = replace(before, duration=min(before.duration, onset - before.onset))
+        last[key] = len(notes)
+        notes.append(Note(key, onset, duration, int(velocity)))
+    return tuple(sorted(notes, key=lambda n: (n.onset, n.pitch)))

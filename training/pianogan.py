@@ -1,0 +1,187 @@
+"""How PianoGAN is trained: a warm start as note autoencoder and rectified flow, then WGAN-GP on notes and codes.
+
+The warm start teaches two things at once: the decoder (with an encoder that is used nowhere else) to read four notes
+off each step of a noisy code, and the mover to carry noise to codes (flow matching: Lipman et al., 2023,
+arXiv:2210.02747). The adversarial phase then runs the generator as it will be played, in its few steps, and a critic
+that sees the decoded notes beside the codes teaches it what those few steps miss.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from explorer.generators.base import Generator
+from explorer.generators.pianogan import FOLD, PianoGAN, PianoGANConfig, ResidualBlock, fold, unfold
+from explorer.sound.notes import CHANNELS, CHORD_BELOW, DURATION, KEYS, LOWEST, NOTES, STEP, VELOCITY, encode_notes
+from training import midi_data
+from training.loop import draw_latents
+from training.task import Batch, Prepared, Task, TrainingRecipe
+
+
+class PianoTask(Task):
+    family = "pianogan"
+    defaults = TrainingRecipe(
+        batch_size=64, warm_steps=8000, steps=6000, critic_steps=2, warm_lr=1e-3, generator_lr=5e-5, critic_lr=2e-4,
+        penalty_weight=10.0, penalty_every=4, reconstruction_weight=1.0, ema_decay=0.998,
+        extra={"transpose": 2, "tempo": 0.05, "loudness": 4, "code_noise": 0.2, "critic_width": 192})
+
+    def prepare(self, folder: Path, cache: Path, options: Mapping[str, str]) -> Prepared:
+        if options:
+            raise midi_data.DataError(f"pianogan has no preparation option {', '.join(options)}")
+        return midi_data.prepare(folder, cache)
+
+    def generator(self, data: Prepared, overrides: Mapping[str, Any]) -> Generator:
+        return PianoGAN(replace(PianoGANConfig(), **overrides))
+
+    def critic(self, generator: Generator) -> nn.Module:
+        return PianoCritic(_code_size(generator), int(self.defaults.extra["critic_width"]))
+
+    def encoder(self, generator: Generator) -> nn.Module | None:
+        size = _code_size(generator)
+        return NoteEncoder(size, generator.config.decoder_width) if size else None
+
+    def batch(self, tensors: Mapping[str, Tensor], index: Tensor, rng: torch.Generator) -> Batch:
+        """Windows of 256 notes, each transposed, quickened and strengthened a little, as another pianist might."""
+        at = tensors["start"][index][:, None] + torch.arange(NOTES, device=index.device)
+        pitch, velocity = (tensors[name][at].int() for name in ("pitch", "velocity"))
+        extra, count = self.defaults.extra, (len(index), 1)
+
+        def shift(name: str) -> Tensor:
+            return (torch.rand(count, generator=rng, device=index.device) * 2 - 1) * extra[name]
+
+        pitch = pitch + shift("transpose").round().int()
+        low, high = pitch.amin(1, keepdim=True) - LOWEST, pitch.amax(1, keepdim=True) - LOWEST - KEYS + 1
+        pitch = pitch - low.clamp_max(0) - high.clamp_min(0)  # back onto the keyboard, as a whole
+        velocity = (velocity + shift("loudness").round().int()).clamp(1, 127)
+        tempo = shift("tempo").exp()
+        return Batch(encode_notes(pitch, tensors["step"][at] * tempo, tensors["duration"][at] * tempo, velocity))
+
+    def warm_loss(
+        self, generator: Generator, encoder: nn.Module, batch: Batch, recipe: TrainingRecipe, rng: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        codes = encoder(fold(batch.x))
+        noise = torch.randn(codes.shape, generator=rng, device=codes.device)
+        decoded = generator.decoder(codes + recipe.extra["code_noise"] * noise).float()
+        notes, figures = reconstruction_loss(decoded, batch.x)
+        flow = flow_loss(generator, codes.detach().float(), rng)
+        return notes + flow, {**figures, "flow": flow}
+
+    def real_view(self, batch: Batch, encoder: nn.Module | None, rng: torch.Generator) -> Tensor:
+        if encoder is None:
+            return fold(batch.x)
+        return _view(batch.x, encoder(fold(batch.x)))
+
+    def fake_view(self, generator: Generator, z: Tensor, condition: Tensor | None, rng: torch.Generator) -> Tensor:
+        if generator.config.architecture == "dcgan":
+            return fold(generator(z))
+        codes = generator.codes(z)
+        return _view(generator.harden(generator.decoder(codes)), codes)
+
+
+def _code_size(generator: Generator) -> int:
+    config: PianoGANConfig = generator.config
+    return config.code_size if config.architecture == "flow" else 0
+
+
+def _view(x: Tensor, codes: Tensor) -> Tensor:
+    """Notes (batch, 91, 256) and codes (batch, code, 1, 64) -> (batch, 4 * 91 + code, 1, 64)."""
+    return torch.cat([fold(x), codes.float()], dim=1)
+
+
+def reconstruction_loss(decoded: Tensor, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Cross entropy of the pitches plus the weighted distance of step, duration and velocity.
+
+    Args:
+        decoded: (batch, 91, 256), the decoder's output before softmax and tanh; x: the notes it should give.
+    """
+    keys = x[:, :KEYS].argmax(1)
+    times, found = x[:, KEYS:], decoded[:, KEYS:].tanh()
+    pitch = F.cross_entropy(decoded[:, :KEYS], keys)
+    distance = F.smooth_l1_loss(found, times, beta=0.1, reduction="none").mean((0, 2))
+    chord = ((found[:, 0] < CHORD_BELOW) == (times[:, 0] < CHORD_BELOW)).float().mean()
+    figures = {
+        "pitch_accuracy": (decoded[:, :KEYS].argmax(1) == keys).float().mean(), "chord_accuracy": chord,
+        "step_error": distance[0], "duration_error": distance[1], "velocity_error": distance[2]}
+    return pitch + 5 * (2 * distance[0] + distance[1] + distance[2]), figures
+
+
+def flow_loss(generator: Generator, codes: Tensor, rng: torch.Generator) -> Tensor:
+    """Squared distance of the mover's velocity from that of the straight way from noise to codes, at a random time.
+
+    Times are logit-normal, which puts more of them in the middle (Esser et al., 2024, arXiv:2403.03206).
+    """
+    noise = generator.field(draw_latents(generator.latent, len(codes), rng))
+    t = torch.randn(len(codes), generator=rng, device=codes.device).sigmoid()
+    way = codes - noise
+    velocity = generator.mover(noise + t[:, None, None, None] * way, t).float()
+    return (velocity - way).square().mean()
+
+
+class NoteEncoder(nn.Module):
+    """Folded notes (batch, 364, 1, 64) -> codes (batch, code, 1, 64), each channel with mean 0 and variance 1."""
+
+    def __init__(self, code_size: int, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(FOLD * CHANNELS, width, (1, 3), padding=(0, 1)), ResidualBlock(width), ResidualBlock(width),
+            nn.GroupNorm(8, width), nn.SiLU(), nn.Conv2d(width, code_size, 1),
+            nn.BatchNorm2d(code_size, affine=False))
+
+    def forward(self, notes: Tensor) -> Tensor:
+        codes: Tensor = self.layers(notes)
+        return codes
+
+
+class PianoCritic(nn.Module):
+    """Scores views (batch, 4 * 91 + code, 1, 64): convolutions down to 8 steps, and means over time at every scale.
+
+    The means let it judge what the whole window is like: its keys, its tempo, its share of chords. No norm couples
+    items or hides their level.
+    """
+
+    def __init__(self, code_size: int, width: int) -> None:
+        super().__init__()
+        self.register_buffer("classes", torch.eye(12)[(torch.arange(KEYS) + LOWEST) % 12].T.clone(), persistent=False)
+        seen = FOLD * (CHANNELS + 12 + 3) + code_size
+        self.enter = nn.Conv2d(seen, width, (1, 3), padding=(0, 1))
+        self.blocks = nn.ModuleList(CriticBlock(width) for _ in range(3))
+        self.pooled = nn.Conv2d(4 * width, width, 1)
+        self.leave = nn.Linear(width * 8 + width, 1)
+
+    def forward(self, view: Tensor, condition: Tensor | None = None) -> tuple[Tensor, None]:
+        x = F.leaky_relu(self.enter(torch.cat([view, fold(self.derived(view))], dim=1)), 0.2)
+        means = [x.mean(3, keepdim=True)]
+        for block in self.blocks:
+            x = block(x)
+            means.append(x.mean(3, keepdim=True))
+        whole = F.leaky_relu(self.pooled(torch.cat(means, dim=1)), 0.2)
+        return self.leave(torch.cat([x.flatten(1), whole.flatten(1)], dim=1)).squeeze(1), None
+
+    def derived(self, view: Tensor) -> Tensor:
+        """What music theory would look at first: (batch, 15, 256) of pitch class, interval, chord flag, key overlap."""
+        notes = unfold(view[:, :FOLD * CHANNELS])
+        keys = (notes[:, :KEYS] + 1) / 2
+        classes = torch.einsum("ck,bkn->bcn", self.classes.to(keys), keys)
+        register = (keys * torch.linspace(-4, 4, KEYS).to(keys)[:, None]).sum(1, keepdim=True)
+        interval = F.pad(register.diff(dim=2), (1, 0))
+        chord = torch.sigmoid((CHORD_BELOW - notes[:, STEP:STEP + 1]) * 16)
+        repeat = F.pad((classes[:, :, 1:] * classes[:, :, :-1]).sum(1, keepdim=True), (1, 0))
+        return torch.cat([classes, interval, chord, repeat], dim=1)
+
+
+class CriticBlock(nn.Module):
+    """Residual, halving the time steps."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.wide = nn.Conv2d(width, width, (1, 5), padding=(0, 2))
+        self.second = nn.Conv2d(width, width, (1, 3), padding=(0, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.leaky_relu(self.second(F.leaky_relu(self.wide(x), 0.2)), 0.2)
+        return F.avg_pool2d((x + h) * 0.7, (1, 2))
