@@ -101,11 +101,22 @@ def load(path: Path) -> tuple[Generator, tuple[Direction, ...]]:
     except RuntimeError as error:
         raise CheckpointError(f"{path}: the weights do not fit family {metadata['family']!r}: {error}") from None
     generator.eval().requires_grad_(False)
-    entries = json.loads(metadata.get("directions", "[]"))
+    return generator, _directions(path, metadata, tensors, generator.latent.shape)
+
+
+def _directions(
+    path: Path, metadata: Mapping[str, str], tensors: Mapping[str, Tensor], shape: tuple[int, ...]
+) -> tuple[Direction, ...]:
     vectors = tensors.get("directions.vectors", torch.zeros(0))
-    if len(entries) != len(vectors):
-        raise CheckpointError(f"{path}: {len(entries)} directions are named and {len(vectors)} are stored")
-    return generator, tuple(Direction(vector=v, **e) for v, e in zip(vectors, entries, strict=True))
+    try:
+        entries = json.loads(metadata.get("directions", "[]"))
+        if len(entries) != len(vectors):
+            raise ValueError(f"{len(entries)} are named and {len(vectors)} are stored")
+        if entries and vectors.shape[1:] != shape:
+            raise ValueError(f"they have shape {tuple(vectors.shape[1:])}, the latent has {shape}")
+        return tuple(Direction(vector=v, **e) for v, e in zip(vectors, entries, strict=True))
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: the directions cannot be used: {error}") from None
 
 
 def load_extra(path: Path, prefix: str) -> dict[str, Tensor]:
@@ -144,6 +155,10 @@ def _read_card(path: Path, _mtime: int, _size: int) -> Card:
         shapes = [file.get_slice(k).get_shape() for k in file.keys() if k.startswith("generator.")]  # noqa: SIM118
     with torch.device("meta"):
         generator = _build(path, metadata)
+    try:
+        provenance = json.loads(metadata.get("provenance", "{}"))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: the provenance in the metadata is not JSON: {error}") from None
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else (
             hashlib.sha256(stream.read()).hexdigest())
@@ -156,7 +171,7 @@ def _read_card(path: Path, _mtime: int, _size: int) -> Card:
         sample_rate=generator.representation.sample_rate,
         seconds=generator.representation.seconds,
         sha256=digest,
-        provenance=json.loads(metadata.get("provenance", "{}")),
+        provenance=provenance,
         path=path,
     )
 
@@ -186,7 +201,7 @@ def _build(path: Path, metadata: Mapping[str, str]) -> Generator:
     try:
         config = config_from_dict(family.Config, json.loads(metadata["config"]))
         return family(config)
-    except (KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # a constructor may raise anything for numbers that nobody chose
         raise CheckpointError(f"{path}: the configuration does not fit family {family.family!r}: {error}") from None
 
 

@@ -1,10 +1,12 @@
 """From a recipe to its sound: the one thing that the app, the command line, Python and the notebooks call."""
 
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from os.path import isfile  # unlike Path.is_file it takes a name of any length
 from pathlib import Path
 
 import torch
@@ -68,7 +70,7 @@ class Engine:
             CheckpointError: naming the checkpoints there are, if this is none of them, or why it cannot be used.
         """
         path = self.folder / f"{name}.safetensors"
-        if path.parent != self.folder or not path.is_file():  # a name from a link must not lead out of the folder
+        if path.parent != self.folder or not isfile(path):  # a name from a link must not lead out of the folder
             raise CheckpointError(f"no checkpoint {name!r} in {self.folder}; there are: {', '.join(self.names())}")
         card = checkpoint.read_card(path)
         with self._lock, _one_thread():
@@ -193,7 +195,7 @@ def _vector(model: Model, name: str) -> Tensor:
         if direction.name == name:
             return direction.vector
     size = model.generator.latent.size
-    if name[:1] == "z" and name[1:].isdecimal() and int(name[1:]) < size:
+    if re.fullmatch("z[0-9]{1,9}", name) and int(name[1:]) < size:
         vector = torch.zeros(size)
         vector[int(name[1:])] = 1
         return vector.reshape(model.generator.latent.shape)

@@ -1,0 +1,217 @@
+"""The file format: exact, strict, written in one piece; every damage is named."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from toy import Toy, make
+
+from explorer import checkpoint
+from explorer.checkpoint import CheckpointError, config_from_dict, find, load, load_extra, read_card, save
+from explorer.directions import Direction
+
+Contents = tuple[dict[str, Tensor], dict[str, str]]
+
+
+@pytest.fixture
+def toy() -> Toy:
+    return make()
+
+
+@pytest.fixture
+def path(tmp_path: Path, toy: Toy) -> Path:
+    save(tmp_path / "toy.safetensors", toy, provenance={"steps": 3})
+    return tmp_path / "toy.safetensors"
+
+
+def contents(path: Path) -> Contents:
+    with safe_open(path, framework="pt") as file:
+        return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata())  # noqa: SIM118
+
+
+def change(path: Path, edit: Callable[[dict[str, Tensor], dict[str, str]], object]) -> None:
+    tensors, metadata = contents(path)
+    edit(tensors, metadata)
+    save_file(tensors, path, metadata)
+
+
+def first_weight(toy: Toy) -> str:
+    return f"generator.{next(name for name, _ in toy.named_parameters())}"
+
+
+def test_weights_and_configuration_come_back_exactly(path: Path, toy: Toy) -> None:
+    loaded, _ = load(path)
+    assert loaded.config == toy.config
+    assert loaded.state_dict().keys() == toy.state_dict().keys()
+    assert all(torch.equal(loaded.state_dict()[name], tensor) for name, tensor in toy.state_dict().items())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_16_bit_weights_come_back_as_the_nearest_32_bit_ones(tmp_path: Path, toy: Toy, dtype: torch.dtype) -> None:
+    save(tmp_path / "half.safetensors", toy, dtype=dtype)
+    loaded, _ = load(tmp_path / "half.safetensors")
+    for name, weight in toy.named_parameters():
+        assert torch.equal(loaded.state_dict()[name], weight.detach().to(dtype).float())
+
+
+def test_saving_what_was_loaded_gives_the_same_file(path: Path, tmp_path: Path) -> None:
+    loaded, directions = load(path)
+    save(tmp_path / "again.safetensors", loaded, directions=directions, provenance=read_card(path).provenance)
+    assert contents(tmp_path / "again.safetensors")[1] == contents(path)[1]
+    assert read_card(tmp_path / "again.safetensors").parameters == read_card(path).parameters
+
+
+def test_a_loaded_generator_is_ready_to_play(path: Path) -> None:
+    loaded, _ = load(path)
+    assert not loaded.training
+    assert not any(p.requires_grad for p in loaded.parameters())
+
+
+def test_directions_travel_with_the_weights_in_full_precision(tmp_path: Path, toy: Toy) -> None:
+    vector = torch.randn(toy.latent.shape, generator=torch.Generator().manual_seed(1))
+    wanted = Direction("pc1", vector, "brighter", {"explained": 0.5})
+    save(tmp_path / "d.safetensors", toy, directions=(wanted,), dtype=torch.float16)
+    (found,) = load(tmp_path / "d.safetensors")[1]
+    assert found == wanted
+    assert torch.equal(found.vector, vector)
+
+
+def test_extra_tensors_are_kept_apart_from_the_generator(tmp_path: Path, toy: Toy) -> None:
+    save(tmp_path / "e.safetensors", toy, extra={"encoder.weight": torch.arange(3.0)})
+    assert load_extra(tmp_path / "e.safetensors", "encoder")["weight"].tolist() == [0, 1, 2]
+    assert load_extra(tmp_path / "e.safetensors", "vocoder") == {}
+    load(tmp_path / "e.safetensors")
+
+
+def test_a_card_tells_what_the_generator_is(path: Path, toy: Toy) -> None:
+    card = read_card(path)
+    assert (card.name, card.family, card.provenance) == ("toy", "toy", {"steps": 3})
+    assert card.labels == (toy.condition.choices if toy.condition else None)
+    assert card.latent_shape == toy.latent.shape
+    assert (card.sample_rate, card.seconds) == (toy.representation.sample_rate, toy.representation.seconds)
+    assert card.sha256 == sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_card_is_read_anew_when_its_file_is_replaced(path: Path, toy: Toy) -> None:
+    before = read_card(path)
+    save(path, toy, provenance={"steps": 4, "note": "longer"})
+    assert read_card(path).provenance["steps"] == 4
+    assert read_card(path).sha256 != before.sha256
+
+
+def test_find_names_the_generators_of_a_folder(path: Path) -> None:
+    save_file({"x": torch.zeros(1)}, path.with_name("vocoder.safetensors"))  # somebody else's, of no family
+    (path.parent / "notes.txt").write_text("no checkpoint")
+    assert find(path.parent) == {"toy": path}
+
+
+def test_find_lists_a_broken_file_so_that_choosing_it_says_what_is_wrong(path: Path) -> None:
+    path.write_bytes(b"nonsense")
+    assert find(path.parent) == {"toy": path}
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    for read in (load, read_card):
+        with pytest.raises(CheckpointError, match=r"none\.safetensors: no such checkpoint"):
+            read(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize("kept", [0, 4, 100, -1], ids=["empty", "half a length", "half a header", "one byte short"])
+def test_a_file_cut_short_is_named(path: Path, kept: int) -> None:
+    path.write_bytes(path.read_bytes()[:kept])
+    for read in (load, read_card):
+        with pytest.raises(CheckpointError, match=r"toy\.safetensors: .*cut short"):
+            read(path)
+
+
+def test_a_missing_tensor_is_named(path: Path, toy: Toy) -> None:
+    name = first_weight(toy)
+    change(path, lambda tensors, _: tensors.pop(name))
+    with pytest.raises(CheckpointError, match=name.removeprefix("generator.")):
+        load(path)
+
+
+def test_a_superfluous_tensor_is_named(path: Path) -> None:
+    change(path, lambda tensors, _: tensors.update({"generator.extra": torch.zeros(1)}))
+    with pytest.raises(CheckpointError, match="extra"):
+        load(path)
+
+
+def test_a_misshapen_tensor_is_named(path: Path, toy: Toy) -> None:
+    name = first_weight(toy)
+    change(path, lambda tensors, _: tensors.update({name: torch.zeros(1, 1, 1, 1, 1)}))
+    with pytest.raises(CheckpointError, match=name.removeprefix("generator.")):
+        load(path)
+
+
+@pytest.mark.parametrize(("field", "value", "message"), [
+    ("format", "latent-explorer/99", "format 'latent-explorer/99'; this program reads 'latent-explorer/1'"),
+    ("family", "wavegan", "family 'wavegan' is unknown; known are pianogan, spectogan, toy"),
+    ("config", "{}", "the configuration does not fit family 'toy'"),
+    ("config", "[]", "the configuration does not fit family 'toy'"),
+    ("config", "3", "the configuration does not fit family 'toy'"),
+    ("config", "{", "the configuration does not fit family 'toy'"),
+    ("provenance", "{", "the provenance in the metadata is not JSON"),
+])
+def test_metadata_that_does_not_fit_is_named(path: Path, field: str, value: str, message: str) -> None:
+    change(path, lambda _, metadata: metadata.update({field: value}))
+    with pytest.raises(CheckpointError, match=message):
+        read_card(path)
+
+
+@pytest.mark.parametrize("field", ["format", "config"])
+def test_metadata_that_is_missing_is_an_error(path: Path, field: str) -> None:
+    change(path, lambda _, metadata: metadata.pop(field))
+    with pytest.raises(CheckpointError):
+        load(path)
+
+
+@pytest.mark.parametrize("value", [-1, "wide", None, 1.5, [3]], ids=repr)
+def test_a_configuration_that_builds_no_network_is_an_error(path: Path, toy: Toy, value: object) -> None:
+    number = next(name for name, x in asdict(toy.config).items() if isinstance(x, int))
+    change(path, lambda _, metadata: metadata.update(config=json.dumps({**asdict(toy.config), number: value})))
+    with pytest.raises(CheckpointError):
+        load(path)
+
+
+@pytest.mark.parametrize("directions", ['[{"name": "pc1"}]', "{", "3", '[{"nickname": "pc1"}]', "[1]"])
+def test_directions_that_do_not_fit_their_vectors_are_an_error(path: Path, directions: str) -> None:
+    change(path, lambda _, metadata: metadata.update(directions=directions))
+    with pytest.raises(CheckpointError, match="direction"):
+        load(path)
+
+
+def test_a_direction_of_another_shape_than_the_latent_is_an_error(path: Path, toy: Toy) -> None:
+    save(path, toy, directions=(Direction("pc1", torch.ones(toy.latent.size + 1)),))
+    with pytest.raises(CheckpointError, match="direction"):
+        load(path)
+
+
+def test_a_failed_save_leaves_the_old_file_whole(path: Path, toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = path.read_bytes()
+
+    def full(tensors: object, file: Path, metadata: object) -> None:
+        file.write_bytes(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        save(path, toy)
+    assert path.read_bytes() == before
+    assert find(path.parent) == {"toy": path}
+
+
+def test_a_configuration_must_name_every_field_and_no_other() -> None:
+    data = asdict(Toy.Config())
+    assert config_from_dict(Toy.Config, json.loads(json.dumps(data))) == Toy.Config()
+    with pytest.raises(ValueError, match="the file has"):
+        config_from_dict(Toy.Config, {**data, "colour": "blue"})
+    with pytest.raises(ValueError, match="the file has"):
+        config_from_dict(Toy.Config, dict(list(data.items())[1:]))
