@@ -200,7 +200,8 @@ def _build(path: Path, metadata: Mapping[str, str]) -> Generator:
             f"{path}: family {metadata.get('family')!r} is unknown; known are {', '.join(sorted(FAMILIES))}")
     try:
         config = config_from_dict(family.Config, json.loads(metadata["config"]))
-        return family(config)
+        with torch.random.fork_rng(devices=[]):  # first weights are drawn, and replaced at once
+            return family(config)
     except Exception as error:  # a constructor may raise anything for numbers that nobody chose
         raise CheckpointError(f"{path}: the configuration does not fit family {family.family!r}: {error}") from None
 
