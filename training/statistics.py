@@ -126,13 +126,12 @@ def nearest_distances(points: np.ndarray, centres: np.ndarray, *, itself: bool =
     Args:
         itself: the two are one set, and an item is not its own neighbour.
     """
-    found = []
+    found = np.empty(0)
     for block in _distances(points, centres):
         if itself:
-            first = sum(map(len, found))
-            block[np.arange(len(block)), first + np.arange(len(block))] = np.inf
-        found.append(block.min(1))
-    return np.concatenate(found)
+            block[np.arange(len(block)), len(found) + np.arange(len(block))] = np.inf
+        found = np.append(found, block.min(1))
+    return found
 
 
 def _distances(a: np.ndarray, b: np.ndarray) -> Iterator[np.ndarray]:
