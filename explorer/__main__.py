@@ -181,9 +181,10 @@ def _folder(args: argparse.Namespace) -> Path:
 
 
 def _launch(args: argparse.Namespace) -> int:
+    folder = _folder(args)
     from explorer.ui import launch
 
-    launch(_folder(args), args.host, args.port, args.share)
+    launch(folder, args.host, args.port, args.share)
     return 0
 
 

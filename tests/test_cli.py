@@ -1,0 +1,318 @@
+"""`python -m explorer`: what it writes, what it says, and what it says when it cannot."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pretty_midi
+import pytest
+import soundfile
+from PIL import Image
+from toy import write
+
+from explorer import formats
+from explorer.__main__ import main
+from explorer.engine import Engine
+from explorer.recipe import Recipe
+
+GOLDEN = Path(__file__).parent / "golden"
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    folder = tmp_path / "models"
+    write(folder, "plain", labels=())
+    write(folder, "toy")
+    return folder
+
+
+@pytest.fixture
+def render(models: Path, tmp_path: Path) -> Callable[..., int]:
+    """Runs `render` with the toys, into `tmp_path/out`."""
+    def run(*argv: str) -> int:
+        return main(["render", *argv, "--checkpoints", str(models), "--out", str(tmp_path / "out")])
+    return run
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def complaint(capsys: pytest.CaptureFixture[str], run: Callable[..., int], *argv: str) -> str:
+    """The one line that bad input gets, whether argparse or the command finds it."""
+    try:
+        code = run(*argv)
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    said = capsys.readouterr()
+    assert code == 2
+    assert said.out == ""
+    assert said.err.startswith("error: ")
+    assert said.err.count("\n") == 1, said.err
+    return said.err
+
+
+def test_one_file_for_each_seed_and_format(render: Callable[..., int], tmp_path: Path) -> None:
+    assert render("toy", "--seeds", "0-2,9", "--label", "high", "--formats", "wav,mid,png,npz,json") == 0
+    expected = [f"toy-high-seed000{seed}.{ending}" for seed in (0, 1, 2, 9)
+                for ending in ("json", "mid", "npz", "png", "wav")]
+    assert names(tmp_path / "out") == expected
+
+
+def test_files_are_what_other_programs_read(render: Callable[..., int], models: Path, tmp_path: Path) -> None:
+    render("plain", "--seeds", "3", "--formats", "wav,mid,png,npz")
+    sound = Engine(models).render(Recipe("plain", seed=3))
+    stem = tmp_path / "out" / "plain-seed0003"
+    waveform, rate = soundfile.read(stem.with_suffix(".wav"))
+    assert (rate, len(waveform)) == (8000, 4000)
+    np.testing.assert_allclose(waveform, sound.waveform, atol=1 / 32768)
+    notes = pretty_midi.PrettyMIDI(str(stem.with_suffix(".mid"))).instruments[0].notes
+    assert [note.pitch for note in notes] == [note.pitch for note in sound.notes or ()]
+    assert Image.open(stem.with_suffix(".png")).width > 100
+    assert np.load(stem.with_suffix(".npz"))["waveform"].tobytes() == sound.waveform.tobytes()
+
+
+def test_the_same_command_writes_the_same_bytes(render: Callable[..., int], tmp_path: Path) -> None:
+    def hashes() -> dict[str, str]:
+        render("toy", "--seeds", "0-1", "--formats", "wav,mid,png,npz,json")
+        return {path.name: sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "out").iterdir()}
+
+    assert hashes() == hashes()
+
+
+def test_a_file_holds_the_recipe_that_makes_it_again(render: Callable[..., int], models: Path, tmp_path: Path) -> None:
+    render("toy", "--seeds", "5", "--to", "6", "--t", "0.3", "--path", "line", "--truncation", "0.7",
+           "--offset", "pc1=1.5", "--offset", "z2=-1", "--set", "timbre=square", "--label", "high",
+           "--formats", "npz,wav,mid,png,json")
+    wanted = Recipe("toy", seed=5, seed_b=6, t=0.3, path="line", truncation=0.7, label="high",
+                    offsets=(("pc1", 1.5), ("z2", -1.0)), settings=(("timbre", "square"),))
+    files = sorted((tmp_path / "out").iterdir())
+    assert {formats.read_recipe(path) for path in files} == {Engine(models).complete(wanted)}
+
+
+def test_the_sound_at_t_is_the_engines(render: Callable[..., int], models: Path, tmp_path: Path) -> None:
+    render("toy", "--seeds", "7", "--to", "8", "--t", "0.25", "--formats", "npz")
+    (path,) = (tmp_path / "out").iterdir()
+    sound = Engine(models).render(Recipe("toy", seed=7, seed_b=8, t=0.25))
+    assert np.load(path)["waveform"].tobytes() == sound.waveform.tobytes()
+
+
+def test_a_second_seed_without_t_is_half_way(render: Callable[..., int], tmp_path: Path) -> None:
+    render("toy", "--seeds", "7", "--to", "8")
+    assert names(tmp_path / "out") == ["toy-low-seed0007-to0008-t0.5.wav"]
+
+
+@pytest.mark.parametrize("ending", ["wav", "mid", "png", "npz", "json"])
+def test_a_saved_file_is_a_recipe(render: Callable[..., int], tmp_path: Path, ending: str) -> None:
+    render("toy", "--seeds", "7", "--truncation", "0.5", "--formats", f"npz,{ending}")
+    before = (tmp_path / "out" / "toy-low-seed0007.npz").read_bytes()
+    (tmp_path / "out" / f"toy-low-seed0007.{ending}").rename(tmp_path / f"kept.{ending}")
+    assert render("--recipe", str(tmp_path / f"kept.{ending}"), "--formats", "npz") == 0
+    assert (tmp_path / "out" / "toy-low-seed0007.npz").read_bytes() == before
+
+
+def test_a_link_is_a_recipe(render: Callable[..., int], models: Path, tmp_path: Path) -> None:
+    recipe = Engine(models).complete(Recipe("toy", seed=7, offsets=(("pc2", 0.1),)))
+    assert render("--recipe", recipe.to_url("https://example.org/"), "--formats", "json") == 0
+    assert formats.read_recipe(tmp_path / "out" / "toy-low-seed0007.json") == recipe
+
+
+def test_a_label_with_odd_characters_makes_a_plain_file_name(models: Path, tmp_path: Path) -> None:
+    write(models, "odd", labels=("../a b", "c"))
+    main(["render", "odd", "--checkpoints", str(models), "--out", str(tmp_path / "out")])
+    assert names(tmp_path / "out") == ["odd-.._a_b-seed0000.wav"]
+
+
+@pytest.mark.parametrize(("argv", "message"), [
+    (["tey"], "no checkpoint 'tey'.*there are: plain, toy"),
+    ([], "which checkpoint"),
+    (["toy", "--seeds", "0-"], "seeds are written like 7, 0-99 or 0-9,42"),
+    (["toy", "--seeds", "a-b"], "seeds are written like"),
+    (["toy", "--seeds", ""], "seeds are written like"),
+    (["toy", "--seeds=-3"], "seeds are written like"),
+    (["toy", "--seeds", "9-3"], "runs backwards"),
+    (["toy", "--seeds", "0-4294967295"], "more than 100,000 seeds"),
+    (["toy", "--seeds", "4294967296"], "seed must be a whole number from 0 to 4294967295"),
+    (["toy", "--seeds", "0-" + "9" * 5000], "seeds are written like"),
+    (["toy", "--label", "loud"], "no register 'loud'; this model knows low, high"),
+    (["plain", "--label", "low"], "'plain' takes no label"),
+    (["toy", "--formats", "mp3"], "no format 'mp3'; there are wav, mid, png, npz, json"),
+    (["toy", "--formats", "wav,,mid"], "no format ''"),
+    (["toy", "--t", "0.5"], "add --to SEED"),
+    (["toy", "--path", "line"], "add --to SEED"),
+    (["toy", "--path", "bow"], "invalid choice: 'bow'"),
+    (["toy", "--to", "8", "--t", "1.5"], "t must be between 0 and 1"),
+    (["toy", "--to", "8", "--t", "nan"], "t must be between 0 and 1"),
+    (["toy", "--to", "-8"], "seed_b must be a whole number"),
+    (["toy", "--truncation", "3"], "truncation must be between 0 and 2"),
+    (["toy", "--offset", "pc1"], "not of the form NAME=VALUE"),
+    (["toy", "--offset", "pc1=much"], "not of the form NAME=NUMBER"),
+    (["toy", "--offset", "pc1=nan"], "offset pc1 must be between"),
+    (["toy", "--offset", "pc99=1"], "no direction 'pc99'"),
+    (["toy", "--set", "timbre=warm"], "no setting timbre = 'warm'"),
+    (["toy", "--recipe", "model=toy"], "leave out name and place"),
+    (["--recipe", "nowhere.wav"], "neither a file nor a link"),
+    (["--recipe", "?model=toy&seed=one"], "seed must be a number"),
+    (["--recipe", "x" * 5000], "neither a file nor a link"),
+    (["--recipe", "?model=toy&weights=0123456789abcdef"], "made with weights 0123456789ab"),
+], ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "")
+def test_bad_input_gets_one_line_and_writes_nothing(
+    render: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str], message: str
+) -> None:
+    said = complaint(capsys, render, *argv)
+    assert re.search(message, said), said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_format_the_model_has_not_gets_one_line_and_writes_nothing(
+    render: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(formats, "available", lambda sound: ("wav", "png"))
+    assert "'toy' has no mid; it has wav, png" in complaint(capsys, render, "toy", "--formats", "wav,mid")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_no_recipe_gets_one_line(
+    render: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    assert "broken.png" in complaint(capsys, render, "--recipe", str(tmp_path / "broken.png"))
+
+
+@pytest.mark.parametrize("below", ["", "deeper"])
+def test_a_folder_that_is_a_file_gets_one_line(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], below: str
+) -> None:
+    (tmp_path / "taken").write_text("mine")
+    argv = ["render", "toy", "--checkpoints", str(models), "--out", str(tmp_path / "taken" / below)]
+    assert "is not a folder" in complaint(capsys, lambda: main(argv))
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_a_folder_that_may_not_be_written_to_gets_one_line(
+    render: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # for root every folder is writable
+    assert "cannot be written to" in complaint(capsys, render, "toy")
+
+
+def test_a_full_disk_gets_one_line_and_leaves_whole_files_only(
+    render: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, count = Path.write_bytes, 0
+
+    def fill(self: Path, data: bytes) -> int:
+        nonlocal count
+        count += 1
+        if count == 3:
+            plain(self, data[: len(data) // 2])
+            raise OSError(28, "No space left on device")
+        return plain(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    assert render("toy", "--seeds", "0-9") == 2
+    assert "error: [Errno 28] No space left on device" in capsys.readouterr().err
+    assert names(tmp_path / "out") == ["toy-low-seed0000.wav", "toy-low-seed0001.wav"]
+
+
+def test_an_interrupt_is_quiet_and_leaves_whole_files_only(
+    render: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Path.replace
+
+    def interrupt(self: Path, target: Path) -> Path:
+        if "seed0001" in str(target):
+            raise KeyboardInterrupt
+        return plain(self, target)
+
+    monkeypatch.setattr(Path, "replace", interrupt)
+    assert render("toy", "--seeds", "0-9") == 130
+    assert "Traceback" not in capsys.readouterr().err
+    assert names(tmp_path / "out") == ["toy-low-seed0000.wav"]
+
+
+def listed(capsys: pytest.CaptureFixture[str], folder: Path) -> list[dict[str, Any]]:
+    main(["list", "--json", "--checkpoints", str(folder)])
+    found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_the_list_for_programs_says_what_each_checkpoint_is(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain, toy = listed(capsys, models)
+    assert toy == {
+        "name": "toy", "family": "toy", "labels": ["low", "high"], "latent_shape": [6], "parameters": (6 + 2 + 1) * 8,
+        "sample_rate": 8000, "seconds": 0.5, "sha256": sha256((models / "toy.safetensors").read_bytes()).hexdigest()}
+    assert plain["labels"] is None
+
+
+def test_the_list_for_people_names_every_checkpoint(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--checkpoints", str(models)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "NAME   FAMILY  PARAMETERS  LATENT  SOUND           LABELS",
+        "plain  toy     56          6       0.5 s at 8 kHz",
+        "toy    toy     72          6       0.5 s at 8 kHz  low high",
+    ]
+
+
+def test_a_broken_file_is_named_and_hides_no_other(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (models / "broken.safetensors").write_bytes(b"nonsense")
+    assert main(["list", "--json", "--checkpoints", str(models)]) == 2
+    said = capsys.readouterr()
+    assert [card["name"] for card in json.loads(said.out)] == ["plain", "toy"]
+    assert "broken.safetensors: not a safetensors file" in said.err
+
+
+def test_an_empty_folder_is_an_empty_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert listed(capsys, tmp_path) == []
+
+
+def test_the_folder_may_be_named_before_the_command(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--checkpoints", str(models), "list"]) == 0
+    assert "plain" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [["list"], ["render", "toy"], []], ids=["list", "render", "app"])
+def test_a_missing_folder_gets_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    said = complaint(capsys, lambda: main(["--checkpoints", str(tmp_path / "none"), *command]))
+    assert "there is no folder" in said
+
+
+@pytest.mark.parametrize("argv", [["--port", "99999"], ["--port", "-1"], ["--port", "http"], ["frobnicate"]])
+def test_arguments_that_cannot_be_read_get_one_line(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
+    complaint(capsys, lambda: main(argv))
+
+
+@pytest.mark.parametrize(("golden", "argv"), [("explorer", []), ("explorer-list", ["list"]),
+                                              ("explorer-render", ["render"])])
+def test_the_help_is_the_one_that_was_reviewed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, golden: str, argv: list[str]
+) -> None:
+    """After a wanted change: COLUMNS=100 python -m explorer [COMMAND] --help > tests/golden/NAME.txt"""
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit, match="0"):
+        main([*argv, "--help"])
+    assert capsys.readouterr().out == (GOLDEN / f"{golden}.txt").read_text(encoding="utf-8")
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    program = ("import sys; from explorer.__main__ import main\n"
+               "try: main(['render', '--help'])\n"
+               "except SystemExit: print('torch' in sys.modules, 'numpy' in sys.modules)")
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False False"
+
+
+def test_the_module_runs_as_a_program(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "explorer", "list", "--checkpoints", str(tmp_path / "none")],
+                          cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: there is no folder {tmp_path / 'none'}\n"
