@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -78,7 +79,7 @@ def read_notes(path: Path) -> NoteTable:
     from symusic import Score
 
     try:
-        score = Score(path, ttype="second")
+        score: Any = Score(path, ttype="second")
         tracks = [track.notes.numpy() for track in score.tracks if not track.is_drum]
     except Exception as error:  # the parser's C++ exceptions arrive as many types
         raise DataError(f"{path}: not readable as MIDI ({str(error).strip() or type(error).__name__})") from None

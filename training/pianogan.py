@@ -17,10 +17,13 @@ from torch import Tensor, nn
 
 from explorer.generators.base import Generator
 from explorer.generators.pianogan import FOLD, PianoGAN, PianoGANConfig, ResidualBlock, fold, unfold
-from explorer.sound.notes import CHANNELS, CHORD_BELOW, DURATION, KEYS, LOWEST, NOTES, STEP, VELOCITY, encode_notes
+from explorer.sound.notes import CHANNELS, CHORD_BELOW, KEYS, LOWEST, NOTES, STEP, encode_notes
 from training import midi_data
 from training.loop import draw_latents
-from training.task import Batch, Prepared, Task, TrainingRecipe
+from training.task import Batch, DataError, Prepared, Task, TrainingRecipe
+
+# How far a window is changed at most, either way. Little: held-out music is to be met in its own keys and tempi.
+TRANSPOSE, TEMPO, LOUDNESS = 2.5, 0.05, 4.0  # semitones, logarithm, velocity
 
 
 class PianoTask(Task):
@@ -28,18 +31,18 @@ class PianoTask(Task):
     defaults = TrainingRecipe(
         batch_size=64, warm_steps=8000, steps=6000, critic_steps=2, warm_lr=1e-3, generator_lr=5e-5, critic_lr=2e-4,
         penalty_weight=10.0, penalty_every=4, reconstruction_weight=1.0, ema_decay=0.998,
-        extra={"transpose": 2, "tempo": 0.05, "loudness": 4, "code_noise": 0.2, "critic_width": 192})
+        extra={"code_noise": 0.5})
 
     def prepare(self, folder: Path, cache: Path, options: Mapping[str, str]) -> Prepared:
         if options:
-            raise midi_data.DataError(f"pianogan has no preparation option {', '.join(options)}")
+            raise DataError(f"pianogan has no preparation option {', '.join(options)}")
         return midi_data.prepare(folder, cache)
 
     def generator(self, data: Prepared, overrides: Mapping[str, Any]) -> Generator:
         return PianoGAN(replace(PianoGANConfig(), **overrides))
 
     def critic(self, generator: Generator) -> nn.Module:
-        return PianoCritic(_code_size(generator), int(self.defaults.extra["critic_width"]))
+        return PianoCritic(_code_size(generator))
 
     def encoder(self, generator: Generator) -> nn.Module | None:
         size = _code_size(generator)
@@ -49,25 +52,26 @@ class PianoTask(Task):
         """Windows of 256 notes, each transposed, quickened and strengthened a little, as another pianist might."""
         at = tensors["start"][index][:, None] + torch.arange(NOTES, device=index.device)
         pitch, velocity = (tensors[name][at].int() for name in ("pitch", "velocity"))
-        extra, count = self.defaults.extra, (len(index), 1)
 
-        def shift(name: str) -> Tensor:
-            return (torch.rand(count, generator=rng, device=index.device) * 2 - 1) * extra[name]
+        def shift(most: float) -> Tensor:
+            return (torch.rand((len(index), 1), generator=rng, device=index.device) * 2 - 1) * most
 
-        pitch = pitch + shift("transpose").round().int()
+        pitch = pitch + shift(TRANSPOSE).round().int()
         low, high = pitch.amin(1, keepdim=True) - LOWEST, pitch.amax(1, keepdim=True) - LOWEST - KEYS + 1
         pitch = pitch - low.clamp_max(0) - high.clamp_min(0)  # back onto the keyboard, as a whole
-        velocity = (velocity + shift("loudness").round().int()).clamp(1, 127)
-        tempo = shift("tempo").exp()
+        velocity = (velocity + shift(LOUDNESS).round().int()).clamp(1, 127)
+        tempo = shift(TEMPO).exp()
         return Batch(encode_notes(pitch, tensors["step"][at] * tempo, tensors["duration"][at] * tempo, velocity))
 
     def warm_loss(
         self, generator: Generator, encoder: nn.Module, batch: Batch, recipe: TrainingRecipe, rng: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        assert isinstance(generator, PianoGAN)
         codes = encoder(fold(batch.x))
-        noise = torch.randn(codes.shape, generator=rng, device=codes.device)
-        decoded = generator.decoder(codes + recipe.extra["code_noise"] * noise).float()
-        notes, figures = reconstruction_loss(decoded, batch.x)
+        half = (len(codes) + 1) // 2  # notes are learned sooner than the flow, so they get less of the time
+        noise = torch.randn(codes[:half].shape, generator=rng, device=codes.device)
+        decoded = generator.decoder(codes[:half] + recipe.extra["code_noise"] * noise).float()
+        notes, figures = reconstruction_loss(decoded, batch.x[:half])
         flow = flow_loss(generator, codes.detach().float(), rng)
         return notes + flow, {**figures, "flow": flow}
 
@@ -77,6 +81,7 @@ class PianoTask(Task):
         return _view(batch.x, encoder(fold(batch.x)))
 
     def fake_view(self, generator: Generator, z: Tensor, condition: Tensor | None, rng: torch.Generator) -> Tensor:
+        assert isinstance(generator, PianoGAN)
         if generator.config.architecture == "dcgan":
             return fold(generator(z))
         codes = generator.codes(z)
@@ -110,7 +115,7 @@ def reconstruction_loss(decoded: Tensor, x: Tensor) -> tuple[Tensor, dict[str, T
     return pitch + 5 * (2 * distance[0] + distance[1] + distance[2]), figures
 
 
-def flow_loss(generator: Generator, codes: Tensor, rng: torch.Generator) -> Tensor:
+def flow_loss(generator: PianoGAN, codes: Tensor, rng: torch.Generator) -> Tensor:
     """Squared distance of the mover's velocity from that of the straight way from noise to codes, at a random time.
 
     Times are logit-normal, which puts more of them in the middle (Esser et al., 2024, arXiv:2403.03206).
@@ -118,7 +123,7 @@ def flow_loss(generator: Generator, codes: Tensor, rng: torch.Generator) -> Tens
     noise = generator.field(draw_latents(generator.latent, len(codes), rng))
     t = torch.randn(len(codes), generator=rng, device=codes.device).sigmoid()
     way = codes - noise
-    velocity = generator.mover(noise + t[:, None, None, None] * way, t).float()
+    velocity: Tensor = generator.mover(noise + t[:, None, None, None] * way, t).float()
     return (velocity - way).square().mean()
 
 
@@ -144,7 +149,7 @@ class PianoCritic(nn.Module):
     items or hides their level.
     """
 
-    def __init__(self, code_size: int, width: int) -> None:
+    def __init__(self, code_size: int, width: int = 192) -> None:
         super().__init__()
         self.register_buffer("classes", torch.eye(12)[(torch.arange(KEYS) + LOWEST) % 12].T.clone(), persistent=False)
         seen = FOLD * (CHANNELS + 12 + 3) + code_size

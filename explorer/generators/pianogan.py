@@ -12,6 +12,7 @@ al., 2018, arXiv:1802.04208), and `even_rhythm` its switch that lets only the pi
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -22,7 +23,16 @@ from torch import Tensor, nn
 from explorer.generators.base import Generator, RowwiseLinear
 from explorer.latent import LatentSpace
 from explorer.sound.notes import (
-    CHANNELS, DURATION, EVEN_DURATION, EVEN_STEP, KEYS, LOWEST, NOTES, STEP, NotesRepresentation, encode_notes,
+    CHANNELS,
+    DURATION,
+    EVEN_DURATION,
+    EVEN_STEP,
+    KEYS,
+    LOWEST,
+    NOTES,
+    STEP,
+    NotesRepresentation,
+    encode_notes,
 )
 
 FOLD = 4  # notes a code step
@@ -199,7 +209,9 @@ class MoverBlock(nn.Module):
             # (batch, 3 * width, 1, 64) -> three times (batch, heads, 64, width / heads)
             parts = self.attend(self.norm(x)).squeeze(2).unflatten(1, (3, self.HEADS, -1)).transpose(-1, -2)
             query, key, value = parts.unbind(1)
-            mixed = F.scaled_dot_product_attention(query, key, value)
+            # Written out: on a CPU the fused kernel's backward pass takes ten times as long for so short a sequence.
+            share = (query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])).softmax(-1)
+            mixed = share.to(value.dtype) @ value
             x = x + self.merge(mixed.transpose(-1, -2).flatten(1, 2).unsqueeze(2))
         return x
 
@@ -240,7 +252,7 @@ class DCGAN(nn.Module):
         widths = (8 * width, 4 * width, 2 * width, CHANNELS)
         self.up = nn.ModuleList(
             nn.ConvTranspose1d(a, b, self.LENGTH, stride=4, padding=11, output_padding=1)
-            for a, b in zip(widths, widths[1:], strict=False))
+            for a, b in pairwise(widths))
         self.norms = nn.ModuleList(nn.BatchNorm1d(w) for w in widths[:-1])
 
     def forward(self, z: Tensor) -> Tensor:

@@ -1,0 +1,98 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from explorer.generators.pianogan import NoiseField, PianoGAN, PianoGANConfig, fold, unfold
+from explorer.sound.notes import DURATION, EVEN_DURATION, EVEN_STEP, KEYS, STEP, decode_notes
+
+SMALL = PianoGANConfig(latent_size=32, code_size=16, width=16, blocks=3, decoder_width=16, flow_steps=2, dcgan_width=4)
+
+
+def build(**changes):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return PianoGAN(replace(SMALL, **changes)).eval().requires_grad_(False)
+
+
+@pytest.fixture(params=["flow", "dcgan"])
+def generator(request):
+    return build(architecture=request.param)
+
+
+def test_every_note_has_exactly_one_key(generator):
+    keys = generator(generator.latent.from_seed(1)[None])[0, :KEYS]
+    assert torch.equal((keys == 1).sum(0), torch.ones(256, dtype=torch.int64))
+    assert torch.equal((keys == -1).sum(0), torch.full((256,), 87))
+
+
+def test_a_row_is_the_same_bits_in_any_batch(generator):
+    z = torch.stack([generator.latent.from_seed(s) for s in range(5)])
+    together = generator(z)
+    assert all(torch.equal(together[k:k + 1], generator(z[k:k + 1])) for k in range(5))
+
+
+def test_the_critic_s_opinion_reaches_every_weight(generator):
+    generator.train().requires_grad_(True)
+    z = torch.stack([generator.latent.from_seed(s) for s in range(4)])
+    for module in generator.modules():  # residual branches start at zero, where no gradient passes
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+            torch.nn.init.normal_(module.weight, std=0.1, generator=torch.Generator().manual_seed(0))
+    (generator(z) * torch.randn(4, 91, 256, generator=torch.Generator().manual_seed(1))).sum().backward()
+    assert [name for name, p in generator.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def test_even_rhythm_lets_only_the_pitches_speak(generator):
+    even = build(architecture=generator.config.architecture, even_rhythm=True)
+    x = even(even.latent.from_seed(1)[None])[0]
+    assert x[STEP].unique().numel() == x[DURATION].unique().numel() == 1
+    notes = decode_notes(x)
+    assert notes[1:, 1].mean().item() == pytest.approx(EVEN_STEP, rel=1e-4)
+    assert notes[:, 2].mean().item() == pytest.approx(EVEN_DURATION, rel=1e-4)
+
+
+def test_an_unknown_architecture_is_refused():
+    with pytest.raises(ValueError, match="'flow' or 'dcgan', not 'rnn'"):
+        build(architecture="rnn")
+
+
+def test_a_latent_that_does_not_fill_the_code_s_channels_is_refused():
+    with pytest.raises(ValueError, match=r"multiple of code_size \(16\), not 40"):
+        build(latent_size=40)
+
+
+def test_the_noise_field_is_white():
+    z = torch.randn(4000, 256, generator=torch.Generator().manual_seed(0))
+    x = NoiseField(256, 64)(z).flatten(1)[:, ::5]
+    # An entry of mean or covariance of 4,000 white samples strays by 1 / sqrt(4000) = 0.016.
+    assert x.mean(0).abs().max() < 0.1
+    torch.testing.assert_close(x.T @ x / len(x), torch.eye(x.shape[1]), atol=0.15, rtol=0)
+
+
+def test_the_noise_field_changes_little_when_the_latent_does():
+    z = torch.randn(1, 256, generator=torch.Generator().manual_seed(0))
+    field = NoiseField(256, 64)
+    step = torch.zeros(1, 256)
+    step[0, 5] = 0.1
+    assert (field(z + step) - field(z)).square().mean().sqrt() < 0.05
+
+
+def test_the_latent_s_own_numbers_are_the_field_s_slowest_components():
+    z = torch.randn(1, 32, generator=torch.Generator().manual_seed(0))
+    means = NoiseField(32, 8)(z)[0, :, 0].mean(1)  # the constant component, whose basis vector is 1 / 8 everywhere
+    torch.testing.assert_close(means * 8, z.view(8, 4)[:, 0], atol=1e-4, rtol=0)
+
+
+def test_unfolding_undoes_folding():
+    x = torch.arange(2 * 3 * 256.0).view(2, 3, 256)
+    assert torch.equal(unfold(fold(x)), x)
+
+
+def test_four_neighbours_share_a_code_step():
+    x = torch.arange(256.0).view(1, 1, 256)
+    assert fold(x)[0, :, 0, 1].tolist() == [4, 5, 6, 7]
+
+
+def test_features_tell_register_and_loudness_apart():
+    generator = build()
+    assert generator.features(torch.stack([generator.latent.from_seed(s) for s in range(3)])).shape == (3, 32)
