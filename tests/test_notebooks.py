@@ -1,0 +1,42 @@
+"""The notebooks run from a fresh kernel, as committed, and define nothing of their own."""
+
+import ast
+import os
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+FOLDER = Path(__file__).parent.parent / "notebooks"
+NAMES = sorted(path.name for path in FOLDER.glob("*.ipynb"))
+SECONDS = 240  # the notebooks promise two minutes; a busy machine may take twice that
+
+
+def code(name: str) -> list[str]:
+    cells = nbformat.read(FOLDER / name, as_version=4).cells
+    return ["\n".join(line for line in cell.source.splitlines() if not line.startswith("%"))
+            for cell in cells if cell.cell_type == "code"]
+
+
+def test_both_notebooks_are_here() -> None:
+    assert NAMES == ["explore.ipynb", "train.ipynb"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_defines_nothing(name: str) -> None:
+    defined = [node for source in code(name) for node in ast.walk(ast.parse(source))
+               if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda)]
+    assert defined == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_runs_from_top_to_bottom(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LATENT_DATA", raising=False)
+    monkeypatch.setitem(os.environ, "PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    notebook = nbformat.read(FOLDER / name, as_version=4)
+    since = time.monotonic()
+    NotebookClient(notebook, timeout=SECONDS, resources={"metadata": {"path": str(FOLDER)}}).execute()
+    assert time.monotonic() - since < SECONDS
