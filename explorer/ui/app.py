@@ -1,0 +1,245 @@
+"""The app: its controls, what each of them does, and how it is served.
+
+Every control sends the page's recipe and the values of all controls; the answer is a new recipe with its picture and
+its sound, for the player, which is one component of canvas and Web Audio. The server keeps nothing of a visitor.
+"""
+
+import base64
+import functools
+import secrets
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from explorer import formats
+from explorer.checkpoint import CheckpointError
+from explorer.engine import Engine
+from explorer.latent import MAX_SEED
+from explorer.recipe import Recipe, RecipeError
+from explorer.sound import synth
+from explorer.ui import handlers
+from explorer.ui.handlers import CONTROLS, REACH, SETTINGS, SLIDERS
+
+HERE = Path(__file__).resolve().parent
+SCRIPTS = ("picture.js", "sound.js", "player.js")
+SAVES_AT_ONCE = 2  # the WAV of a long piece takes a core for a second
+KEPT_SECONDS = 3600  # of the files that the API answers with
+# In place of the hidden first input an event sends the recipe that the page holds.
+WITH_PLACE = "(_, ...values) => [explorer.place(), ...values]"
+FONT = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")  # of the machine: nothing is fetched
+MONO = ("ui-monospace", "Menlo", "Consolas", "monospace")
+
+
+def launch(folder: Path, host: str | None, port: int | None, share: bool) -> None:
+    """Serves the checkpoints of a folder, until it is interrupted.
+
+    Args:
+        host, port: gradio's environment variables, and then its defaults, where None.
+    """
+    build(Engine(folder)).launch(
+        server_name=host, server_port=port, share=share, theme=_theme(), css_paths=[HERE / "style.css"],
+        allowed_paths=[str(synth.SAMPLES)], footer_links=["api", "settings"], ssr_mode=False,
+        run_history=False)  # would copy every move of a slider into the browser's storage
+
+
+def _theme() -> gr.themes.Base:
+    """Gradio's plainest theme, its colours deepened until every text has a contrast of at least 4.5 to 1."""
+    theme: gr.themes.Base = gr.themes.Base(
+        primary_hue="teal", neutral_hue="slate", radius_size="md", font=list(FONT), font_mono=list(MONO),
+    ).set(
+        color_accent="*primary_700", slider_color="*primary_700", slider_color_dark="*primary_400",
+        button_primary_background_fill="*primary_700", button_primary_background_fill_dark="*primary_300",
+        button_primary_background_fill_hover="*primary_800", button_primary_background_fill_hover_dark="*primary_200",
+        button_primary_text_color="white", button_primary_text_color_dark="*neutral_950",
+        body_text_color_subdued="*neutral_600", body_text_color_subdued_dark="*neutral_300",
+        block_info_text_color="*neutral_600", block_info_text_color_dark="*neutral_300",
+        block_label_text_color="*neutral_700", block_label_text_color_dark="*neutral_200",
+        block_title_text_color="*neutral_700", block_title_text_color_dark="*neutral_200")
+    return theme
+
+
+def build(engine: Engine) -> gr.Blocks:
+    """The app on an engine; it asks for its first sound when a page is opened."""
+    with gr.Blocks(title="Latent Explorer", analytics_enabled=False, delete_cache=(KEPT_SECONDS, KEPT_SECONDS)) as app:
+        place = gr.Textbox(visible=False)
+        with gr.Row(elem_id="head"):
+            gr.HTML("<h1>Latent Explorer</h1>")
+            model = gr.Dropdown(engine.names(), label="Checkpoint", filterable=False, elem_id="model")
+        with gr.Row(elem_id="instrument"):
+            with gr.Column(scale=3, min_width=300):
+                player = _player(engine)
+                controls = _way()
+            with gr.Column(scale=2, min_width=300):
+                controls |= _sliders()
+        _listen(app, engine, place, player, {"model": model, **controls})
+        _offer(engine)
+    return app
+
+
+def _player(engine: Engine) -> gr.HTML:
+    saving = threading.BoundedSemaphore(SAVES_AT_ONCE)
+
+    def save(request: Any) -> dict[str, str]:
+        """Called by the page, past gradio's checks. Takes [recipe, format]."""
+        try:
+            text, name = request
+            recipe = handlers.read(text)
+            with saving:
+                file, data = handlers.save(engine, recipe, name)
+        except (RecipeError, CheckpointError, ValueError, TypeError) as error:
+            return {"error": str(error)}
+        return {"name": file, "data": base64.b64encode(data).decode("ascii")}
+
+    return gr.HTML({}, html_template=(HERE / "player.html").read_text(encoding="utf-8"),
+                   js_on_load="\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS),
+                   apply_default_css=False, server_functions=[save], elem_id="player",
+                   piano=synth.manifest(), samples=synth.SAMPLES.as_posix())
+
+
+def _way() -> dict[str, Component]:
+    """What leads to a place: condition, two seeds, and the way between them."""
+    made: dict[str, Component] = {"label": gr.Radio([], visible=False, elem_classes="keys")}
+    with gr.Row(elem_id="way"):
+        with gr.Column(min_width=110, elem_classes="end"):
+            made["seed"] = gr.Number(0, label="Seed A", precision=0, minimum=0, maximum=MAX_SEED)
+            made["roll"] = gr.Button("Roll A", size="sm")
+            made["lock"] = gr.Checkbox(label="Lock A", container=False)
+        with gr.Column(scale=3, min_width=200):
+            made["t"] = gr.Slider(0, 1, 0, step=0.01, label="From A to B")
+            made["path"] = gr.Radio([("Arc", "arc"), ("Line", "line")], label="Path", elem_classes="keys")
+        with gr.Column(min_width=110, elem_classes="end"):
+            made["seed_b"] = gr.Number(1, label="Seed B", precision=0, minimum=0, maximum=MAX_SEED)
+            made["roll_b"] = gr.Button("Roll B", size="sm")
+            made["lock_b"] = gr.Checkbox(label="Lock B", container=False)
+    return made
+
+
+def _sliders() -> dict[str, Component]:
+    """What changes a sound from where it is."""
+    def offset() -> gr.Slider:
+        return gr.Slider(-REACH, REACH, 0, step=0.05, visible=False, elem_classes="dial")
+
+    made: dict[str, Component] = {}
+    with gr.Tabs():
+        with gr.Tab("Directions"):
+            made |= {f"direction{i}": offset() for i in range(SLIDERS)}
+        with gr.Tab("Raw dimensions"):
+            made["first"] = gr.Slider(0, SLIDERS, 0, step=SLIDERS, label="First dimension", elem_classes="dial")
+            made |= {f"raw{i}": offset() for i in range(SLIDERS)}
+        with gr.Tab("More"):
+            made["truncation"] = gr.Slider(0, 2, 1, step=0.05, label="Truncation", elem_classes="dial",
+                                           info="below 1 more typical, above 1 stranger")
+            made["label_b"] = gr.Radio([], visible=False, elem_classes="keys")
+            made["blend"] = gr.Slider(0, 1, 0, step=0.01, visible=False, elem_classes="dial")
+            made |= {f"setting{i}": gr.Radio([], visible=False, elem_classes="keys") for i in range(SETTINGS)}
+    with gr.Row(elem_id="actions"):
+        made["random"] = gr.Button("Random", variant="primary", size="sm", min_width=80)
+        made["reset"] = gr.Button("Reset", size="sm", min_width=80)
+        made["open"] = gr.UploadButton("Open a saved file", size="sm", min_width=140, elem_id="open",
+                                       file_types=[f".{name}" for name in formats.FORMATS])
+    return made
+
+
+def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, controls: dict[str, Component]) -> None:
+    """Joins the controls to the handlers."""
+    values = [controls[name] for name in CONTROLS]
+    shown = {name: controls[name] for name in ("model", *CONTROLS)}
+    outputs = [*shown.values(), player]
+
+    def arrive(recipe: Recipe) -> dict[Component, Any]:
+        """Everything, as it should look at a place."""
+        settled = handlers.settle(engine, recipe)
+        looks = handlers.look(engine, settled)
+        return {shown[name]: gr.update(**look) for name, look in looks.items()} | {
+            player: handlers.show(engine, settled)}
+
+    def start(text: str) -> dict[Component, Any]:
+        if "model=" in text:
+            try:
+                return arrive(handlers.read(text))
+            except (RecipeError, CheckpointError) as error:
+                gr.Warning(f"This link cannot be played: {error}")
+        return arrive(handlers.opening(engine))
+
+    def go(event: gr.EventData) -> dict[Component, Any]:
+        return arrive(handlers.read(event.recipe))
+
+    def choose(text: str, name: str) -> dict[Component, Any]:
+        current = handlers.read(text)
+        try:
+            return arrive(handlers.choose(engine, current, name))
+        except CheckpointError as error:
+            gr.Warning(str(error))
+            return arrive(current)
+
+    def move(text: str, *moved: Any) -> dict[str, Any]:
+        recipe = handlers.move(engine, handlers.read(text), dict(zip(CONTROLS, moved, strict=True)))
+        return handlers.show(engine, handlers.settle(engine, recipe))
+
+    def turn(text: str, first: float) -> dict[Component, Any]:
+        current = handlers.read(text)
+        looks = handlers.raw_look(engine.model(current.model), current, first)
+        return {shown[name]: gr.update(**look) for name, look in looks.items()}
+
+    def roll(a: bool, b: bool) -> Callable[[str], dict[Component, Any]]:
+        return lambda text: arrive(handlers.roll(handlers.read(text), a, b))
+
+    def random(text: str, lock: bool, lock_b: bool) -> dict[Component, Any]:
+        return arrive(handlers.roll(handlers.read(text), not lock, not lock_b))
+
+    def reset(text: str) -> dict[Component, Any]:
+        return arrive(handlers.reset(handlers.read(text)))
+
+    def load(path: str) -> dict[Component, Any]:
+        return arrive(handlers.opened(Path(path)))
+
+    # always_last: while an event is on its way, of those behind it only the newest is kept.
+    def on(trigger: Callable, handler: Callable, inputs: list[Component], to: Any, js: str | None = WITH_PLACE) -> None:
+        trigger(_told(handler), inputs, to, js=js, queue=False, trigger_mode="always_last", show_progress="hidden",
+                api_visibility="private")
+
+    moves = [getattr(controls[name], event) for name in CONTROLS if name != "first"
+             for event in ("input", "release") if event in controls[name].EVENTS]
+    turns = [controls["first"].input, controls["first"].release]
+    on(functools.partial(gr.on, moves), move, [place, *values], player)
+    on(functools.partial(gr.on, turns), turn, [place, controls["first"]], outputs)
+    on(controls["model"].input, choose, [place, controls["model"]], outputs)
+    on(controls["random"].click, random, [place, controls["lock"], controls["lock_b"]], outputs)
+    on(controls["roll"].click, roll(True, False), [place], outputs)
+    on(controls["roll_b"].click, roll(False, True), [place], outputs)
+    on(controls["reset"].click, reset, [place], outputs)
+    on(controls["open"].upload, load, [controls["open"]], outputs, js=None)
+    on(player.go, go, [], outputs, js=None)
+    on(app.load, start, [place], outputs, js="() => [location.search]")
+
+
+def _offer(engine: Engine) -> None:
+    """The API: a recipe, as JSON or as a link, to a file."""
+    def render(recipe: str, format: str) -> str:
+        name, data = handlers.save(engine, handlers.read(recipe), format)
+        # In gradio's own folder, from which it deletes what is older than KEPT_SECONDS.
+        path = Path(file.GRADIO_CACHE) / secrets.token_hex(8) / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(data)
+        return str(path)
+
+    recipe, format = gr.Textbox(visible=False, label="recipe"), gr.Textbox("wav", visible=False, label="format")
+    file = gr.File(visible=False, label="file")
+    gr.Button(visible=False).click(_told(render), [recipe, format], file, api_name="render",
+                                   concurrency_limit=SAVES_AT_ONCE)
+
+
+def _told(handler: Callable) -> Callable:
+    """The handler, with what can go wrong told to the visitor in a sentence."""
+    @functools.wraps(handler)
+    def guarded(*args: Any) -> Any:
+        try:
+            return handler(*args)
+        except (RecipeError, CheckpointError, ValueError) as error:
+            raise gr.Error(str(error), print_exception=False) from None
+
+    return guarded

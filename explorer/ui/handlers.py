@@ -1,0 +1,252 @@
+"""What the app does, as plain functions: no gradio, no browser, and nothing kept between two calls.
+
+A visitor's state is one recipe, which the page holds and sends along: the *place*. Every handler takes it, and
+answers with what the page should show. Where a browser's value enters, it is checked by `Recipe`.
+"""
+
+import base64
+import math
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from explorer import formats
+from explorer.engine import Engine, Model
+from explorer.latent import MAX_SEED
+from explorer.recipe import Recipe, RecipeError
+from explorer.sound.base import LogMel, Sound
+
+SLIDERS = 8  # principal directions, and raw dimensions, on show at once
+SETTINGS = 2  # decode settings on show
+REACH = 4.0  # of a slider, in standard deviations of the prior
+MAX_TEXT = 1_000_000  # characters of a recipe that a browser may send
+RANGE_DB = 60.0  # of a spectrogram's colours, below its loudest point
+NAMED_WEIGHTS = 12  # digits of their hash in a link
+
+# The controls whose values make a place, in the order in which gradio passes them.
+CONTROLS = ("label", "label_b", "blend", "seed", "seed_b", "t", "path", "truncation", "first",
+            *(f"setting{i}" for i in range(SETTINGS)),
+            *(f"direction{i}" for i in range(SLIDERS)), *(f"raw{i}" for i in range(SLIDERS)))
+
+Look = dict[str, dict[str, Any]]  # for each control, the properties it should take
+
+
+def opening(engine: Engine) -> Recipe:
+    """Where a newcomer starts. Raises RecipeError if there is nothing to play."""
+    names = engine.names()
+    if not names:
+        raise RecipeError(f"no checkpoint (*.safetensors) in {engine.folder}")
+    return Recipe(names[0])
+
+
+def read(text: Any) -> Recipe:
+    """The place that a page sends, as JSON or as a link. Raises RecipeError."""
+    if not isinstance(text, str) or len(text) > MAX_TEXT:
+        raise RecipeError("a recipe is a text of reasonable length")
+    return Recipe.from_json(text) if text.lstrip().startswith("{") else Recipe.from_url(text)
+
+
+def settle(engine: Engine, recipe: Recipe) -> Recipe:
+    """The same sound with everything told that a control shows, the second seed of a way not yet begun included.
+
+    Raises:
+        CheckpointError, RecipeError: as `Engine.complete`.
+    """
+    full = engine.complete(recipe)
+    model = engine.model(recipe.model)
+    choices = model.card.labels or ()
+    return replace(
+        full,
+        weights=full.weights[:NAMED_WEIGHTS],
+        seed_b=(recipe.seed + 1) % (MAX_SEED + 1) if recipe.seed_b is None else recipe.seed_b,
+        path=recipe.path or model.generator.latent.default_path,
+        label_b=recipe.label_b or (choices[(choices.index(full.label) + 1) % len(choices)] if full.label else None),
+    )
+
+
+def choose(engine: Engine, place: Recipe, name: str) -> Recipe:
+    """The same seeds on another checkpoint; what only the old one knows is left behind."""
+    if name == place.model:
+        return place
+    labels = engine.model(name).card.labels or ()
+    return Recipe(name, seed=place.seed, seed_b=place.seed_b, t=place.t, truncation=place.truncation,
+                  label=place.label if place.label in labels else None)
+
+
+def move(engine: Engine, place: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """The place that the controls show; of `place` remain the model and the offsets that are on no slider.
+
+    Args:
+        values: of all CONTROLS, as the browser sent them.
+    """
+    model = engine.model(place.model)
+    first = raw_start(model, values["first"])
+    offsets = dict(place.offsets)
+    offsets |= {d.name: values[f"direction{i}"] for i, d in enumerate(model.directions[:SLIDERS])}
+    offsets |= {f"z{first + i}": values[f"raw{i}"] for i in range(min(SLIDERS, model.generator.latent.size - first))}
+    labels = {name: values[name] for name in ("label", "label_b", "blend")} if model.card.labels else {}
+    return replace(
+        place,
+        **{name: values[name] for name in ("seed", "seed_b", "t", "path", "truncation")},
+        **labels,
+        offsets=tuple(offsets.items()),
+        settings=tuple((name, values[f"setting{i}"]) for i, name in enumerate(open_settings(model))),
+    )
+
+
+def reset(place: Recipe) -> Recipe:
+    """Back to seed A itself: no offsets, nothing truncated, nothing blended."""
+    return replace(place, t=0.0, truncation=1.0, offsets=(), blend=0.0)
+
+
+def roll(place: Recipe, a: bool, b: bool) -> Recipe:
+    """New seeds for A and B as asked."""
+    return replace(place, seed=secrets.randbelow(10_000) if a else place.seed,
+                   seed_b=secrets.randbelow(10_000) if b else place.seed_b)
+
+
+def open_settings(model: Model) -> dict[str, tuple[str, ...]]:
+    """The decode settings that leave a choice."""
+    several = {name: options for name, options in model.generator.representation.settings.items() if len(options) > 1}
+    return dict(list(several.items())[:SETTINGS])
+
+
+def raw_start(model: Model, first: Any) -> int:
+    """The first raw dimension on a slider: a multiple of SLIDERS inside the latent. Raises RecipeError."""
+    if isinstance(first, bool) or not isinstance(first, int | float) or not 0 <= first < model.generator.latent.size:
+        raise RecipeError(f"the first dimension must be from 0 to {model.generator.latent.size - 1}, not {first!r}")
+    return int(first) // SLIDERS * SLIDERS
+
+
+def look(engine: Engine, place: Recipe, first: Any = 0) -> Look:
+    """How every control should look at a settled place: model and "measures" of each direction included."""
+    model = engine.model(place.model)
+    condition = model.generator.condition
+    chosen, offsets, settings = dict(place.settings), dict(place.offsets), open_settings(model)
+    name = condition.name if condition else ""
+    labels = list(condition.choices) if condition else []
+    controls: Look = {
+        "model": {"value": place.model},
+        "label": {"choices": labels, "value": place.label, "label": name.capitalize(), "visible": bool(labels)},
+        "label_b": {"choices": labels, "value": place.label_b, "label": f"Second {name}", "visible": len(labels) > 1},
+        "blend": {"value": place.blend, "label": f"Share of the second {name}", "visible": len(labels) > 1},
+        "seed": {"value": place.seed},
+        "seed_b": {"value": place.seed_b},
+        "t": {"value": place.t},
+        "path": {"value": place.path},
+        "truncation": {"value": place.truncation},
+    }
+    for i, setting in enumerate(list(settings) + [""] * (SETTINGS - len(settings))):
+        controls[f"setting{i}"] = {"choices": list(settings.get(setting, ())), "value": chosen.get(setting),
+                                   "label": setting.capitalize(), "visible": bool(setting)}
+    for i in range(SLIDERS):
+        if i < len(model.directions):
+            direction = model.directions[i]
+            controls[f"direction{i}"] = {**slider(offsets.get(direction.name, 0.0)), "visible": True,
+                                         "label": direction.title or direction.name, "info": told(direction.measures)}
+        else:
+            controls[f"direction{i}"] = {"value": 0.0, "visible": False}
+    return controls | raw_look(model, place, first)
+
+
+def raw_look(model: Model, place: Recipe, first: Any) -> Look:
+    """How the sliders of raw dimensions should look, from dimension `first` on."""
+    start, size, offsets = raw_start(model, first), model.generator.latent.size, dict(place.offsets)
+    last = (size - 1) // SLIDERS * SLIDERS
+    controls: Look = {"first": {"value": start, "maximum": max(last, SLIDERS), "visible": last > 0}}
+    for i, k in enumerate(range(start, start + SLIDERS)):
+        controls[f"raw{i}"] = {**slider(offsets.get(f"z{k}", 0.0)), "label": f"z{k}", "visible": k < size}
+    return controls
+
+
+def slider(amount: float) -> dict[str, float]:
+    """Value and ends of an offset's slider, wide enough for what a recipe says."""
+    reach = max(REACH, math.ceil(abs(amount)))
+    return {"value": amount, "minimum": -reach, "maximum": reach}
+
+
+def told(measures: Mapping[str, float]) -> str:
+    """What was measured of a direction, in words: its share of the variance, how well it holds, and the rest."""
+    words = {"explained": lambda x: f"{x:.0%} of what changes", "r2": lambda x: f"R² {x:.2f}"}
+    return " · ".join(words[name](x) if name in words else f"{name.replace('_', ' ')} {x:+.3g}"
+                      for name, x in measures.items())
+
+
+def show(engine: Engine, place: Recipe) -> dict[str, Any]:
+    """What the player needs of a settled place: its recipe, its picture and its sound, as JSON-able values.
+
+    Numbers travel as base64 of little-endian arrays. A sound with notes sends them, (notes, 4) float32 of pitch,
+    onset, duration and velocity, and the browser plays them; any other sends its waveform in 16 bit, as a WAV has it.
+    """
+    sound = engine.render(place)
+    shown: dict[str, Any] = {
+        "recipe": place.to_json(),
+        "link": place.to_url(),
+        "title": title(place),
+        "seconds": sound.seconds,
+        "formats": formats.available(sound),
+    }
+    if sound.notes is not None:
+        rows = [(n.pitch, n.onset, n.duration, n.velocity) for n in sound.notes]
+        shown["notes"] = packed(np.array(rows, "<f4"))
+        shown["about"] = f"Piano roll: {len(rows)} notes in {sound.seconds:.1f} seconds"
+    else:
+        shown["pcm"] = {"rate": sound.sample_rate, "data": packed(pcm16(sound))}
+        shown["about"] = f"Waveform: {sound.seconds:.2f} seconds"
+        if sound.log_mel is not None:
+            shown["picture"] = picture(sound.log_mel)
+            low, high = sound.log_mel.frequencies[[0, -1]]
+            shown["about"] = f"Spectrogram: {sound.seconds:.2f} seconds, {low:.0f} to {high:.0f} Hz"
+    return shown
+
+
+def title(place: Recipe) -> str:
+    """A place in a few words."""
+    words = [place.model]
+    if place.label is not None:
+        words.append(place.label if place.blend == 0 else f"{place.label} → {place.label_b} {place.blend:.0%}")
+    words.append(f"seed {place.seed}" if place.t == 0 else f"seed {place.seed} → {place.seed_b} at {place.t:.2f}")
+    if place.offsets:
+        words.append(", ".join(f"{name} {x:+.3g}" for name, x in place.offsets[:3]) + ", …" * (len(place.offsets) > 3))
+    return " · ".join(words)
+
+
+def picture(log_mel: LogMel) -> dict[str, Any]:
+    """A log-mel in 256 levels over the RANGE_DB below its loudest point; rows are bands, the lowest first."""
+    decibels = 20 / math.log(10) * log_mel.values
+    levels = np.clip((decibels - decibels.max()) / RANGE_DB + 1, 0, 1) * 255
+    return {"bands": levels.shape[0], "frames": levels.shape[1], "levels": packed(levels.round().astype(np.uint8)),
+            "frame": log_mel.hop_length / log_mel.sample_rate, "frequencies": log_mel.frequencies.round(1).tolist()}
+
+
+def pcm16(sound: Sound) -> np.ndarray:
+    return (np.clip(sound.waveform, -1, 1) * 32767).round().astype("<i2")
+
+
+def packed(array: np.ndarray) -> str:
+    return base64.b64encode(array.tobytes()).decode("ascii")
+
+
+def save(engine: Engine, place: Recipe, name: str) -> tuple[str, bytes]:
+    """A file's name and its bytes, the same as the command line writes. Raises ValueError for an unknown format."""
+    recipe = engine.complete(place)
+    data = formats.encode(engine.render(recipe), recipe, name)
+    return f"{stem(recipe)}.{name}", data
+
+
+def stem(recipe: Recipe) -> str:
+    parts = [recipe.model, recipe.label, f"seed{recipe.seed}"]
+    parts += [f"to{recipe.seed_b}", f"t{recipe.t:g}"] if recipe.seed_b is not None else []
+    return "-".join(part for part in parts if part)
+
+
+def opened(path: Path) -> Recipe:
+    """The recipe in a saved file; errors name the file as the visitor knows it. Raises RecipeError."""
+    try:
+        return formats.read_recipe(path)
+    except RecipeError as error:
+        raise RecipeError(str(error).replace(str(path), path.name)) from None

@@ -1,0 +1,171 @@
+// Joins the page to the picture and the sound. Gradio runs this once, with `element`, `props`, `server`, `trigger`
+// and `watch` in scope; picture.js and sound.js stand before it.
+
+const SETTLED = 350; // ms without a move until a place counts as visited
+
+const find = (name) => element.querySelector(`.${name}`);
+const decode = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
+
+/** The places visited, one of them the present one. */
+class History {
+  constructor() { Object.assign(this, { places: [], now: -1 }); }
+  visit(place) {
+    if (place === this.places[this.now]) return;
+    this.places.splice(++this.now, Infinity, place);
+  }
+  get back() { return this.now > 0; }
+  get forth() { return this.now < this.places.length - 1; }
+  step(by) { return this.places[this.now += by]; }
+}
+
+const canvas = find("picture"), playhead = find("playhead"), play = find("play"), positionBar = find("position");
+const picture = new Picture(canvas), history = new History();
+const speaker = new Speaker(new Piano(props.piano, `${props.root}/gradio_api/file=${props.samples}/`), refresh);
+let shown = null, settling = 0, silenced = false;
+
+/** The arrays of what the server sent, unpacked. */
+function unpack(sent) {
+  const sound = { ...sent };
+  if (sent.notes) sound.notes = new Float32Array(decode(sent.notes));
+  if (sent.picture) sound.picture = { ...sent.picture, levels: new Uint8Array(decode(sent.picture.levels)) };
+  if (sent.pcm) sound.pcm = { rate: sent.pcm.rate, samples: Float32Array.from(new Int16Array(decode(sent.pcm.data)), (x) => x / 32767) };
+  return sound;
+}
+
+async function show(sent) {
+  if (!sent?.recipe) return;
+  const first = shown === null;
+  shown = unpack(sent);
+  picture.show(shown);
+  find("title").textContent = shown.title;
+  performance.mark("explorer:picture");
+  clearTimeout(settling);
+  settling = setTimeout(settle, first ? 0 : SETTLED);
+  const loaded = speaker.load(shown);
+  if (!first && !silenced && !speaker.playing && navigator.userActivation?.hasBeenActive) await speaker.play();
+  await loaded;
+  performance.mark("explorer:sound");
+  refresh();
+}
+
+/** What is not done while a slider moves: history, address, downloads, a word to screen readers. */
+function settle() {
+  clearTimeout(settling);
+  history.visit(shown.recipe);
+  const foreign = [...new URLSearchParams(location.search)].filter(([name]) => name.startsWith("__"));
+  const query = [shown.link.slice(1), new URLSearchParams(foreign).toString()].filter(Boolean).join("&");
+  window.history.replaceState(null, "", `?${query}`);
+  find("saves").replaceChildren(...shown.formats.map((format) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = format.toUpperCase();
+    button.onclick = () => save(format, button);
+    return button;
+  }));
+  say(`${shown.title}. ${shown.about}`);
+  refresh();
+}
+
+function say(text) { find("status").textContent = text; }
+
+function refresh() {
+  const { playing, position, sound } = speaker, seconds = sound?.seconds || 1, { area } = picture;
+  play.textContent = playing ? "Stop" : "Play";
+  find("undo").disabled = !history.back;
+  find("redo").disabled = !history.forth;
+  positionBar.max = seconds;
+  if (document.activeElement !== positionBar || playing) positionBar.value = position;
+  positionBar.setAttribute("aria-valuetext", `${position.toFixed(1)} of ${seconds.toFixed(1)} seconds`);
+  find("clock").textContent = `${position.toFixed(1)} / ${seconds.toFixed(1)} s`;
+  playhead.hidden = !sound;
+  playhead.style.transform = `translateX(${area.x + area.width * position / seconds}px)`;
+}
+
+function animate() {
+  if (!element.isConnected) return;
+  if (speaker.playing) { speaker.look(); refresh(); }
+  requestAnimationFrame(animate);
+}
+
+function toggle() {
+  silenced = speaker.playing;
+  return speaker.playing ? speaker.stop() : speaker.play();
+}
+
+function travel(by) {
+  settle();
+  if (by < 0 ? history.back : history.forth) trigger("go", { recipe: history.step(by) });
+}
+
+async function save(format, button) {
+  button.disabled = true;
+  say(`Preparing the ${format.toUpperCase()} file …`);
+  try {
+    const file = await server.save([shown.recipe, format]);
+    if (file.error) return say(file.error);
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([decode(file.data)]));
+    link.download = file.name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+    say(`Saved ${file.name}`);
+  } catch {
+    say("The server did not answer; try again.");
+  } finally {
+    button.disabled = false;
+  }
+}
+
+async function copy() {
+  try {
+    await navigator.clipboard.writeText(location.href);
+    say("Link copied");
+  } catch { // no permission, or a page without https
+    window.prompt("Copy this link", location.href);
+  }
+}
+
+function seek(event) {
+  const { area } = picture, x = (event.offsetX - area.x) / area.width;
+  if (speaker.sound && x >= 0 && x <= 1) speaker.seek(Math.min(x, 0.999) * speaker.sound.seconds);
+}
+
+const TYPING = "textarea, select, [contenteditable], input:not([type=range], [type=checkbox], [type=radio])";
+const PRESSABLE = `${TYPING}, button, a, summary, input:not([type=range]), [role=tab], [role=option]`;
+
+function shortcut(event) {
+  const { target } = event;
+  if (event.code === "Space" && !event.ctrlKey && !event.metaKey && !target.closest(PRESSABLE)) toggle();
+  else if (event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey) && !target.closest(TYPING)) {
+    travel(event.shiftKey ? 1 : -1);
+  } else return;
+  event.preventDefault();
+}
+
+/** A file dropped anywhere is one chosen with the button that opens files. */
+function drop(event) {
+  const input = document.querySelector("#open input[type=file], input#open");
+  if (!event.dataTransfer?.files.length || !input) return;
+  event.preventDefault();
+  input.files = event.dataTransfer.files;
+  input.dispatchEvent(new Event("change", { bubbles: true }));
+}
+
+play.onclick = toggle;
+find("undo").onclick = () => travel(-1);
+find("redo").onclick = () => travel(1);
+find("copy").onclick = copy;
+find("loop").onchange = (event) => { speaker.loop = event.target.checked; };
+find("volume").oninput = (event) => { speaker.volume = event.target.valueAsNumber; };
+positionBar.oninput = () => speaker.seek(Math.min(positionBar.valueAsNumber, speaker.sound.seconds * 0.999));
+canvas.onclick = seek;
+document.addEventListener("keydown", shortcut);
+document.addEventListener("dragover", (event) => event.preventDefault());
+document.addEventListener("drop", drop);
+new ResizeObserver(refresh).observe(canvas);
+
+// What gradio's own listeners need of the page.
+window.explorer = { place: () => (shown ? shown.recipe : location.search) };
+watch("value", () => show(props.value));
+show(props.value);
+animate();
