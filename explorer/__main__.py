@@ -50,6 +50,15 @@ examples:
 
 Files are called NAME-LABEL-seed0007.wav and hold their recipe. The same recipe gives the same bits as in the app.
 """
+DIRECTIONS_EXAMPLES = """\
+examples:
+  python -m explorer directions NAME
+      some minutes, once for each checkpoint
+  python -m explorer directions NAME --samples 512 --checkpoints my-models
+      a quick look
+
+The file is replaced, and with it its hash: recipes made before no longer fit.
+"""
 
 
 class UsageError(Exception):
@@ -124,7 +133,17 @@ def _parser() -> argparse.ArgumentParser:
     files.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder to write to (default: here)")
     render.set_defaults(run=_render)
 
-    for command in (listing, render):  # SUPPRESS: or the command's default would undo the option given before it
+    directions = commands.add_parser("directions", help="measure a checkpoint's directions and name them",
+                                     formatter_class=raw, epilog=DIRECTIONS_EXAMPLES, description=(
+                                         "Find the directions that change what one hears, name them after it, say how "
+                                         "well they hold, and put them into the checkpoint."))
+    directions.add_argument("model", metavar="NAME", help="checkpoint, as `list` names it")
+    directions.add_argument("--samples", type=_samples, default=4096, metavar="N",
+                            help="sounds to measure; more are slower and more exact (default: 4096)")
+    directions.set_defaults(run=_directions)
+
+    # SUPPRESS: or the command's default would undo the option given before it
+    for command in (listing, render, directions):
         command.add_argument("--checkpoints", type=Path, metavar="DIR", default=argparse.SUPPRESS,
                              help="folder with NAME.safetensors (default: the shipped ones)")
     return parser
@@ -150,6 +169,12 @@ def _seeds(text: str) -> list[int]:
     if sum(map(len, ranges)) > MAX_SOUNDS:
         raise argparse.ArgumentTypeError(f"{text!r} is more than {MAX_SOUNDS:,} seeds; render them in parts")
     return sorted(set().union(*ranges))
+
+
+def _samples(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,7}", text) or int(text) < 64:
+        raise argparse.ArgumentTypeError(f"samples are a number from 64, not {text!r}")
+    return int(text)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -232,6 +257,27 @@ def _render(args: argparse.Namespace) -> int:
         for name in args.formats:
             formats.save(sound, recipe, args.out / f"{_stem(recipe)}.{name}")
     print(f"{len(recipes) * len(args.formats):,} files in {args.out}")
+    return 0
+
+
+def _directions(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from explorer import checkpoint
+    from explorer.directions import describe, measured
+
+    paths = checkpoint.find(_folder(args))
+    if args.model not in paths:
+        raise UsageError(f"no checkpoint {args.model!r} in {_folder(args)}; there are: {', '.join(paths)}")
+    path = paths[args.model]
+    _check_writable(path.parent)
+    generator, _ = checkpoint.load(path)
+    with tqdm(total=args.samples, unit="sound", dynamic_ncols=True) as bar:
+        directions = measured(generator, args.samples, progress=lambda done, _: bar.update(done - bar.n))
+    checkpoint.save_directions(path, directions)
+    for direction in directions:
+        print(f"{direction.name:<16} {describe(direction)}")
+    print("sha256", checkpoint.read_card(path).sha256)
     return 0
 
 

@@ -67,22 +67,25 @@ def save(
     """
     tensors = {f"generator.{k}": v for k, v in generator.state_dict().items()}
     tensors |= extra or {}
-    if directions:
-        tensors["directions.vectors"] = torch.stack([d.vector for d in directions])
-    stored = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     if dtype is not None:
-        stored = {k: v.to(dtype) if v.is_floating_point() and not k.startswith("directions.") else v
-                  for k, v in stored.items()}
+        tensors = {k: v.to(dtype) if v.is_floating_point() else v for k, v in tensors.items()}
     metadata = {
         "format": FORMAT,
         "family": generator.family,
         "config": json.dumps(asdict(generator.config)),
         "provenance": json.dumps(dict(provenance or {})),
-        "directions": json.dumps([d.to_dict() for d in directions]),
     }
+    _store(path, metadata, tensors, directions)
+
+
+def _store(
+    path: Path, metadata: Mapping[str, str], tensors: Mapping[str, Tensor], directions: tuple[Direction, ...]
+) -> None:
+    vectors = {"directions.vectors": torch.stack([d.vector for d in directions])} if directions else {}
+    stored = {k: v.detach().cpu().contiguous() for k, v in {**tensors, **vectors}.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    save_file(stored, partial, metadata)
+    save_file(stored, partial, {**metadata, "directions": json.dumps([d.to_dict() for d in directions])})
     partial.replace(path)
 
 
@@ -117,6 +120,16 @@ def _directions(
         return tuple(Direction(vector=v, **e) for v, e in zip(vectors, entries, strict=True))
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: the directions cannot be used: {error}") from None
+
+
+def save_directions(path: Path, directions: tuple[Direction, ...]) -> None:
+    """Replaces the directions in a checkpoint, in one piece, and leaves its weights as they are, bit for bit.
+
+    Raises:
+        CheckpointError: if the file cannot be read.
+    """
+    metadata, tensors = _read(path)
+    _store(path, metadata, {k: v for k, v in tensors.items() if k != "directions.vectors"}, directions)
 
 
 def load_extra(path: Path, prefix: str) -> dict[str, Tensor]:

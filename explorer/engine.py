@@ -77,7 +77,7 @@ class Engine:
             model = self._models.get(name)
             if model is None or model.card.sha256 != card.sha256:
                 generator, directions = checkpoint.load(path)
-                model = Model(card, generator, directions or principal(generator))
+                model = Model(card, generator, directions or principal(generator, samples=512))
                 self._models[name] = model
             self._models.move_to_end(name)
             while len(self._models) > CACHED_MODELS:

@@ -1,17 +1,23 @@
-"""Principal directions, on linear generators whose singular vectors are known."""
+"""Principal directions, on linear generators whose singular vectors are known; measured ones, on an instrument whose
+measures are known functions of the latent."""
 
 from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import toy
 from torch import Tensor
 
-from explorer.directions import principal
+from explorer import checkpoint
+from explorer.__main__ import main
+from explorer.directions import Direction, describe, measured, principal
 from explorer.generators.base import Condition, Generator
 from explorer.latent import LatentSpace
-from explorer.sound.base import Sound
+from explorer.sound.base import Note, Sound
 
 STRETCH = torch.tensor([8.0, 4.0, 2.0, 1.0])
 
@@ -98,3 +104,154 @@ def test_directions_are_the_same_each_time_and_leave_the_global_random_state_alo
     assert all(torch.equal(a.vector, b.vector) for a, b in zip(first, second, strict=True))
     assert torch.equal(before, torch.get_rng_state())
     assert (np.random.get_state()[1] == numpy_before).all()
+
+
+class Instrument(Generator):
+    """A generator of eight notes of one pitch. Over latents of the prior, pitch and velocity (not rounded) have
+    standard deviations 4 and 6 along two unit vectors with cosine 0.6 between them; half the variance of the length is
+    beyond any line, and all of that of the notes per second is.
+    """
+
+    family, Config = "instrument", dict
+    latent = LatentSpace((2, 5))
+    pitch, velocity, length = torch.eye(10)[:3].clone()
+    velocity = 0.6 * pitch + 0.8 * velocity
+
+    def __init__(self, classes: int = 0) -> None:
+        super().__init__()
+        self.representation = Notes()
+        self.condition = Condition("class", tuple(map(str, range(classes)))) if classes else None
+
+    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        z = z.flatten(1)
+        noise = torch.cos(1000 * z[:, 3:5]) * 2**0.5
+        length = 1 + 0.1 * (z @ self.length + noise[:, 0])
+        x = torch.stack([60 + 4 * z @ self.pitch, 64 + 6 * z @ self.velocity, length, 4 + noise[:, 1]], dim=1)
+        return x if condition is None else x + 50 * condition.argmax(1, keepdim=True)
+
+
+class Notes(Anything):
+    def __init__(self) -> None:
+        super().__init__(4)
+
+    def decode(self, x: Tensor, settings: Mapping[str, str] | None = None) -> Sound:
+        pitch, velocity, length, density = x.tolist()
+        notes = tuple(Note(pitch, i / density, length, velocity) for i in range(8))  # type: ignore[arg-type]
+        return Sound(lambda: np.zeros(1, dtype="f4"), 100, 1.0, notes=notes)
+
+
+@lru_cache
+def found(classes: int = 0) -> dict[str, Direction]:
+    return {d.name: d for d in measured(Instrument(classes), samples=2048)}
+
+
+def cosine(direction: Direction, vector: Tensor) -> float:
+    return float(direction.vector.flatten() @ vector)
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_a_measure_that_is_linear_in_the_latent_is_found(classes: int) -> None:
+    assert cosine(found(classes)["velocity"], Instrument.velocity) == pytest.approx(1, abs=1e-5)
+    assert cosine(found(classes)["register"], Instrument.pitch) == pytest.approx(1, abs=1e-5)
+
+
+def test_one_step_changes_the_measure_by_what_it_says() -> None:
+    assert found()["velocity"].measures["per_step"] == pytest.approx(6, rel=1e-3)
+    assert found()["register"].measures["per_step"] == pytest.approx(4, rel=1e-3)
+
+
+def test_a_linear_measure_holds_entirely_and_one_that_is_half_noise_by_half() -> None:
+    assert found()["velocity"].measures["r2"] == pytest.approx(1, abs=1e-4)
+    assert found()["length"].measures["r2"] == pytest.approx(0.5, abs=0.08)
+
+
+def test_the_best_comes_first_then_the_principal_ones_then_those_that_hold_the_others() -> None:
+    names = list(found())
+    assert set(names[:2]) == {"velocity", "register"}
+    assert names[2:4] == ["length", "pc1"]
+    assert names[-3:] == [f"{name}-only" for name in names[:3]]
+
+
+def test_noise_and_constants_are_not_shipped() -> None:
+    assert not {"density", "chords", "in-key"} & set(found())
+
+
+def test_a_leak_is_what_one_step_moves_of_another_measure_in_its_standard_deviations() -> None:
+    assert found()["velocity"].measures["leak.register"] == pytest.approx(0.6, abs=0.03)
+    assert found()["velocity"].measures["leak.length"] == pytest.approx(0, abs=0.05)
+
+
+def test_a_direction_that_holds_the_others_moves_none_of_them() -> None:
+    only = found()["velocity-only"]
+    assert cosine(only, Instrument.pitch) == pytest.approx(0, abs=1e-3)
+    assert only.measures["leak.register"] == 0
+
+
+def test_a_direction_that_holds_the_others_says_what_is_left_of_its_effect() -> None:
+    """Of a unit vector with cosine 0.6 to another, 0.8 is left beside it."""
+    only = found()["velocity-only"]
+    assert only.measures["per_step"] == pytest.approx(0.8 * 6, rel=0.01)
+    assert only.measures["r2"] == pytest.approx(0.64, abs=0.05)
+
+
+def test_principal_directions_say_what_they_move() -> None:
+    """The first is that of the velocity, whose variance is the largest."""
+    assert found()["pc1"].leaks["velocity"] == pytest.approx(1, abs=0.1)
+
+
+def test_measured_directions_are_the_same_each_time() -> None:
+    again = measured(Instrument(), samples=2048)
+    assert all(torch.equal(d.vector, found()[d.name].vector) for d in again)
+
+
+def test_measuring_tells_how_far_it_is() -> None:
+    told: list[tuple[int, int]] = []
+    measured(Instrument(), samples=100, progress=lambda *args: told.append(args))
+    assert told == [(64, 100), (100, 100)]
+
+
+def test_a_direction_is_described_in_one_line() -> None:
+    measures = {"per_step": 2.13, "r2": 0.84, "leak.length": -0.4, "leak.in-key": 0.02}
+    direction = Direction("density", torch.zeros(1), "Notes per second", "notes/s", measures)
+    assert describe(direction) == "Notes per second, +2.1 notes/s per step, R² 0.84, also Note length −0.4 sd"
+
+
+@pytest.mark.parametrize(("per_step", "text"), [(123.4, "+120 Hz"), (0.0312, "+0.031 Hz"), (1.0, "+1 Hz")])
+def test_two_figures_of_a_step_are_said_without_an_exponent(per_step: float, text: str) -> None:
+    assert describe(Direction("x", torch.zeros(1), "X", "Hz", {"per_step": per_step})) == f"X, {text} per step"
+
+
+def test_directions_put_into_a_checkpoint_come_back_and_leave_the_weights_alone(tmp_path: Path) -> None:
+    path = toy.write(tmp_path)
+    before, _ = checkpoint.load(path)
+    directions = measured(before, samples=256)
+    checkpoint.save_directions(path, directions)
+    after, loaded = checkpoint.load(path)
+    assert [d.to_dict() for d in loaded] == [d.to_dict() for d in directions]
+    assert all(torch.equal(a.vector, b.vector) for a, b in zip(loaded, directions, strict=True))
+    assert all(torch.equal(v, after.state_dict()[k]) for k, v in before.state_dict().items())
+
+
+def test_the_command_puts_named_directions_into_the_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = toy.write(tmp_path)
+    assert main(["directions", "toy", "--samples", "128", "--checkpoints", str(tmp_path)]) == 0
+    _, directions = checkpoint.load(path)
+    assert {"register", "velocity", "pc1"} <= {d.name for d in directions}
+    printed = capsys.readouterr().out
+    assert all(describe(d) in printed for d in directions)
+    assert checkpoint.read_card(path).sha256 in printed
+
+
+@pytest.mark.parametrize("argv", [["nobody"], ["toy", "--samples", "3"]], ids=["unknown checkpoint", "too few samples"])
+def test_the_command_complains_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str]
+) -> None:
+    toy.write(tmp_path)
+    try:
+        code: object = main(["directions", *argv, "--checkpoints", str(tmp_path)])
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
 from explorer import checkpoint
 from explorer.checkpoint import config_from_dict
-from explorer.directions import principal
+from explorer.directions import measured
 from explorer.generators import FAMILIES
 from training.loop import PREVIOUS_STATE, STATE, TrainingError
 
@@ -41,10 +42,10 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def export(folder: Path, name: str, target: Path, *, encoder: bool = False,
-           dtype: torch.dtype = torch.bfloat16) -> Path:
+           dtype: torch.dtype = torch.bfloat16, samples: int = 4096) -> Path:
     """Writes `target/NAME.safetensors` from a run's averaged weights, and a first model card if there is none.
 
-    The directions are computed from the weights as stored, so that they belong to what is heard.
+    The directions are measured on `samples` sounds of the weights as stored, so that they belong to what is heard.
 
     Raises:
         TrainingError: if the run, or its state, cannot be read.
@@ -66,7 +67,9 @@ def export(folder: Path, name: str, target: Path, *, encoder: bool = False,
     extra = {f"encoder.{k}": v for k, v in state["modules"].get("encoder", {}).items()} if encoder else {}
     provenance = {**{k: about[k] for k in ("data", "recipe", "command", "hardware")}, "step": state["step"]}
     path = target / f"{name}.safetensors"
-    checkpoint.save(path, generator, directions=principal(generator), provenance=provenance, extra=extra, dtype=dtype)
+    with tqdm(total=samples, desc="directions", unit="sound", dynamic_ncols=True) as bar:
+        directions = measured(generator, samples, progress=lambda done, _: bar.update(done - bar.n))
+    checkpoint.save(path, generator, directions=directions, provenance=provenance, extra=extra, dtype=dtype)
     written = checkpoint.read_card(path)
     card = target / f"{name}.md"
     if not card.exists():

@@ -1,0 +1,138 @@
+"""What can be measured of a sound: the quantities that directions in latent space are named after.
+
+Which ones a sound has depends on what it is made of: notes are measured as notes; of everything else, its spectrogram
+is, the log-mel where there is one, so that no phase need be found first, and else that of its waveform.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+from explorer.sound.base import Note, Sound
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a slider says of a measure: its title, and the unit in which its values and their changes are given."""
+
+    title: str
+    unit: str
+
+
+MEASURES: Mapping[str, Measure] = MappingProxyType({
+    # of a spectrogram
+    "duration": Measure("Duration", "s"),
+    "loudness": Measure("Loudness", "dB"),
+    "brightness": Measure("Brightness", "Hz"),
+    "pitch": Measure("Pitch", "semitones"),
+    # of notes
+    "density": Measure("Notes per second", "notes/s"),
+    "register": Measure("Register", "semitones"),
+    "velocity": Measure("Loudness", "of 127"),
+    "chords": Measure("Chords", "% of notes"),
+    "in-key": Measure("In key", "% of notes"),
+    "length": Measure("Note length", "s"),
+})
+
+ACTIVE_DB = 30.0  # a frame that is softer than the loudest by more is silence around the sound
+PITCHED_DB = 20.0  # likewise, is too soft to ask for its pitch
+LOWEST_F0, HIGHEST_F0 = 60.0, 500.0  # Hz
+RESOLVED = 1200.0  # Hz: above, mel bands are too wide to tell a voice's harmonics apart
+PERIODIC = 0.3  # autocorrelation at the best lag from which on a frame counts as having a pitch
+PER_SEMITONE = 8  # lags tried
+FRAME_SECONDS = 0.064  # of the spectrogram of a bare waveform: long enough for the harmonics of a low voice
+MAJOR = (0, 2, 4, 5, 7, 9, 11)
+
+
+def measure(sound: Sound) -> dict[str, float]:
+    """The measures that this kind of sound has, by their names in `MEASURES`; NaN where one cannot be told.
+
+    Of a spectrogram:
+        duration: seconds from the first active frame to the last, both included.
+        loudness: mean power of the active frames in dB; differences mean something, its zero does not.
+        brightness: spectral centroid of the active frames in Hz, each with the weight of its magnitude.
+        pitch: median over frames of the fundamental, as a MIDI note number.
+    Of notes:
+        density: notes per second, those of a chord each for itself.
+        register: mean MIDI note number.
+        velocity: mean, 1-127.
+        chords: percentage of notes that are struck together with the one before.
+        in-key: percentage of notes in the major scale, or its relative minor, that holds most of them.
+        length: median seconds that a key is held.
+    """
+    if sound.notes is not None:
+        return _of_notes(sound.notes)
+    if sound.log_mel is not None:
+        picture = sound.log_mel
+        return _of_spectrogram(np.exp(picture.values.astype(np.float64)), picture.frequencies,
+                               picture.hop_length / picture.sample_rate)
+    return _of_waveform(sound.waveform, sound.sample_rate)
+
+
+def _of_notes(notes: Sequence[Note]) -> dict[str, float]:
+    columns = np.array([(n.pitch, n.onset, n.duration, n.velocity) for n in notes], dtype=np.float64).reshape(-1, 4)
+    if not len(columns):
+        return dict.fromkeys(("density", "register", "velocity", "chords", "in-key", "length"), np.nan)
+    pitch, onset, duration, velocity = columns.T
+    span = float(np.ptp(onset))
+    classes = np.bincount(pitch.astype(int) % 12, minlength=12)
+    in_scale = max(classes[(np.array(MAJOR) + tonic) % 12].sum() for tonic in range(12))
+    return {
+        "density": (len(onset) - 1) / span if span > 0 else np.nan,
+        "register": float(pitch.mean()),
+        "velocity": float(velocity.mean()),
+        "chords": 100 * (1 - len(np.unique(onset)) / len(onset)),
+        "in-key": 100 * float(in_scale) / len(pitch),
+        "length": float(np.median(duration)),
+    }
+
+
+def _of_waveform(waveform: np.ndarray, sample_rate: int) -> dict[str, float]:
+    size = 2 ** round(np.log2(FRAME_SECONDS * sample_rate))
+    padded = np.pad(waveform.astype(np.float64), size // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, size)[:: size // 4]  # (frames, size)
+    window = np.hanning(size + 1)[:-1]
+    magnitude = np.abs(np.fft.rfft(frames * window)).T / window.sum()
+    return _of_spectrogram(magnitude, np.fft.rfftfreq(size, 1 / sample_rate), size // 4 / sample_rate)
+
+
+def _of_spectrogram(magnitude: np.ndarray, frequencies: np.ndarray, hop_seconds: float) -> dict[str, float]:
+    """
+    Args:
+        magnitude: (bands, frames), linear, per Hz of a band's width.
+        frequencies: (bands,) Hz, rising.
+    """
+    width = np.gradient(frequencies)[:, None]
+    energy = (magnitude**2 * width).sum(0)  # (frames,)
+    loudest = energy.max(initial=0.0)
+    if loudest <= 0:
+        return {"duration": 0.0, "loudness": np.nan, "brightness": np.nan, "pitch": np.nan}
+    active = np.flatnonzero(energy >= loudest * 10 ** (-ACTIVE_DB / 10))
+    weight = magnitude[:, active] * width
+    return {
+        "duration": float(active[-1] - active[0] + 1) * hop_seconds,
+        "loudness": 10 * float(np.log10(energy[active].mean())),
+        "brightness": float((frequencies @ weight).sum() / weight.sum()),
+        "pitch": _pitch(magnitude[:, energy >= loudest * 10 ** (-PITCHED_DB / 10)], frequencies),
+    }
+
+
+def _pitch(magnitude: np.ndarray, frequencies: np.ndarray) -> float:
+    """The median fundamental of the periodic ones among some frames, as a MIDI note number; NaN if none is periodic.
+
+    A frame's autocorrelation is the cosine transform of its power spectrum, which needs no phase, so this hears the
+    pitch of a mel spectrogram as well as `librosa.yin` does that of the recording it was taken from.
+    """
+    semitones = np.arange(0, 12 * np.log2(HIGHEST_F0 / LOWEST_F0), 1 / PER_SEMITONE)
+    candidates = LOWEST_F0 * 2 ** (semitones / 12)
+    low = frequencies < RESOLVED
+    power = (magnitude**2 * np.gradient(frequencies)[:, None])[low]
+    correlation = np.cos(2 * np.pi * frequencies[low] / candidates[:, None]) @ power / power.sum(0).clip(1e-300)
+    best = correlation.argmax(0)
+    periodic = correlation.max(0) > PERIODIC
+    if not periodic.any():
+        return np.nan
+    lowest = 69 + 12 * np.log2(LOWEST_F0 / 440)
+    return float(lowest + np.median(semitones[best[periodic]]))

@@ -1,0 +1,137 @@
+"""What is measured of a sound, against sounds whose measures are known by construction."""
+
+import math
+from collections.abc import Callable
+
+import librosa
+import numpy as np
+import pytest
+
+from explorer.measures import MEASURES, measure
+from explorer.sound.base import LogMel, Note, Sound
+from explorer.sound.mel import MelConfig, MelRepresentation
+
+SAMPLE_RATE = 8000
+C_MAJOR = (60, 62, 64, 65, 67, 69, 71, 72)
+
+
+def sound(waveform: np.ndarray) -> Sound:
+    return Sound(lambda: waveform, SAMPLE_RATE, len(waveform) / SAMPLE_RATE)
+
+
+def seen(waveform: np.ndarray) -> Sound:
+    """The same as a generator makes it: with a log-mel, and without its phase."""
+    representation = MelRepresentation(MelConfig(mean=(-3.0,) * 64, scale=(12.0,) * 64, floor=1e-5))
+    return representation.decode(representation.encode(sound(waveform)))
+
+
+def sine(frequency: float, seconds: float = 1.0, amplitude: float = 0.5) -> np.ndarray:
+    time = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    return (amplitude * np.sin(2 * np.pi * frequency * time)).astype("f4")
+
+
+def voice(fundamental: float) -> np.ndarray:
+    """Twelve harmonics, the fourth and fifth strongest, as in a vowel."""
+    harmonics = [sine(fundamental * k, amplitude=0.1 * math.exp(-((k - 4.5) ** 2) / 8)) for k in range(1, 13)]
+    return np.sum(harmonics, axis=0)
+
+
+def piece(pitches: tuple[int, ...], onsets: list[float], duration: float = 0.5, velocity: int = 64) -> Sound:
+    notes = tuple(Note(p, t, duration, velocity) for p, t in zip(pitches, onsets, strict=True))
+    return Sound(lambda: np.zeros(1, dtype="f4"), SAMPLE_RATE, 1.0, notes=notes)
+
+
+@pytest.mark.parametrize("hear", [sound, seen])
+def test_a_sine_has_its_brightness_at_its_frequency(hear: Callable[[np.ndarray], Sound]) -> None:
+    assert measure(hear(sine(220)))["brightness"] == pytest.approx(220, abs=10)
+
+
+@pytest.mark.parametrize("hear", [sound, seen])
+@pytest.mark.parametrize("frequency", [110.0, 220.0, 400.0])
+def test_a_sine_has_the_pitch_of_its_frequency(
+    hear: Callable[[np.ndarray], Sound], frequency: float
+) -> None:
+    assert measure(hear(sine(frequency)))["pitch"] == pytest.approx(librosa.hz_to_midi(frequency), abs=0.5)
+
+
+@pytest.mark.parametrize("hear", [sound, seen])
+@pytest.mark.parametrize("frequency", [90.0, 140.0, 250.0])
+def test_a_voice_has_the_pitch_of_its_fundamental_and_not_of_its_strongest_harmonic(
+    hear: Callable[[np.ndarray], Sound], frequency: float
+) -> None:
+    assert measure(hear(voice(frequency)))["pitch"] == pytest.approx(librosa.hz_to_midi(frequency), abs=0.5)
+
+
+def test_silence_has_no_pitch_no_brightness_and_no_loudness() -> None:
+    found = measure(sound(np.zeros(SAMPLE_RATE, dtype="f4")))
+    assert all(math.isnan(found[name]) for name in ("pitch", "brightness", "loudness"))
+    assert found["duration"] == 0
+
+
+@pytest.mark.parametrize("hear", [sound, seen])
+def test_twice_the_amplitude_is_6_dB_louder(hear: Callable[[np.ndarray], Sound]) -> None:
+    loud, soft = measure(hear(sine(220, amplitude=0.5))), measure(hear(sine(220, amplitude=0.25)))
+    assert loud["loudness"] - soft["loudness"] == pytest.approx(20 * math.log10(2), abs=0.02)
+
+
+def test_silence_around_a_sound_makes_it_neither_longer_nor_softer() -> None:
+    short = sine(220, seconds=0.4)
+    alone, padded = measure(sound(short)), measure(sound(np.pad(short, 2000)))
+    assert padded["duration"] == pytest.approx(alone["duration"], abs=0.04)
+    assert padded["loudness"] == pytest.approx(alone["loudness"], abs=0.5)
+
+
+@pytest.mark.parametrize("hear", [sound, seen])
+def test_duration_is_that_of_the_active_part(hear: Callable[[np.ndarray], Sound]) -> None:
+    assert measure(hear(np.pad(sine(300, seconds=0.5), 1500)))["duration"] == pytest.approx(0.5, abs=0.08)
+
+
+def test_brightness_agrees_with_librosa_on_noise() -> None:
+    noise = np.random.RandomState(0).uniform(-0.5, 0.5, SAMPLE_RATE).astype("f4")
+    expected = librosa.feature.spectral_centroid(y=noise, sr=SAMPLE_RATE, n_fft=512, hop_length=128).mean()
+    assert measure(sound(noise))["brightness"] == pytest.approx(expected, rel=0.02)
+
+
+def test_a_log_mel_is_preferred_to_the_waveform_that_would_first_have_to_be_found() -> None:
+    def fail() -> np.ndarray:
+        raise AssertionError("the waveform was asked for")
+
+    picture = LogMel(np.zeros((8, 10)), np.linspace(100, 1000, 8), 128, SAMPLE_RATE)
+    assert measure(Sound(fail, SAMPLE_RATE, 1.0, log_mel=picture))["duration"] == pytest.approx(10 * 128 / SAMPLE_RATE)
+
+
+@pytest.mark.parametrize("tonic", range(12))
+def test_a_major_scale_is_in_key_whatever_its_tonic(tonic: int) -> None:
+    scale = tuple(p + tonic for p in C_MAJOR)
+    assert measure(piece(scale, [0.25 * i for i in range(8)]))["in-key"] == 100
+
+
+def test_of_the_chromatic_scale_seven_notes_in_twelve_are_in_key() -> None:
+    found = measure(piece(tuple(range(60, 72)), [0.1 * i for i in range(12)]))["in-key"]
+    assert found == pytest.approx(100 * 7 / 12)
+
+
+def test_in_chords_of_two_notes_every_second_note_is_struck_with_the_one_before() -> None:
+    assert measure(piece((60, 64, 62, 65), [0, 0, 1, 1]))["chords"] == 50
+
+
+def test_single_notes_are_no_chords() -> None:
+    assert measure(piece((60, 64, 62), [0, 1, 2]))["chords"] == 0
+
+
+def test_a_note_each_quarter_of_a_second_makes_four_a_second() -> None:
+    assert measure(piece(C_MAJOR, [0.25 * i for i in range(8)]))["density"] == pytest.approx(4)
+
+
+def test_register_velocity_and_length_are_those_of_the_notes() -> None:
+    found = measure(piece((60, 72), [0, 1], duration=0.75, velocity=80))
+    assert (found["register"], found["velocity"], found["length"]) == (66, 80, 0.75)
+
+
+def test_no_notes_have_no_measures_to_tell() -> None:
+    assert all(math.isnan(x) for x in measure(piece((), [])).values())
+
+
+@pytest.mark.parametrize("heard", [sound(sine(220)), piece((60,), [0])], ids=["waveform", "notes"])
+def test_every_measure_has_a_title_and_a_unit(heard: Sound) -> None:
+    assert set(measure(heard)) <= set(MEASURES)
