@@ -29,7 +29,7 @@ ARROWS: dict[str, set[str]] = {
     "explorer.__main__": {"explorer"},
     "explorer": {"explorer.checkpoint", "explorer.engine", "explorer.latent", "explorer.recipe", "explorer.sound"},
     "training": {"training", "explorer.checkpoint", "explorer.directions", "explorer.figures", "explorer.formats",
-                 "explorer.generators", "explorer.latent", "explorer.sound"},
+                 "explorer.generators", "explorer.latent", "explorer.measures", "explorer.sound"},
     "app": {"explorer"},
 }
 MAY_OPEN_THE_UI = {"app", "explorer.__main__"}
