@@ -17,7 +17,7 @@ def test_text_lines_up_its_columns() -> None:
         "──────",
         "            right  distance",
         "ideal        high       low",
-        "target  ≥ 98.0 %",
+        "target   ≥ 98.0 %",
         "real       98.5 %     0.000",
         "a model         –     12.35",
         "* a note",
