@@ -24,6 +24,8 @@ from explorer.sound import synth
 from explorer.ui import handlers
 from explorer.ui.handlers import CONTROLS, REACH, SETTINGS, SLIDERS
 
+Controls = dict[str, Any]  # by name; gradio gives components their events as they are made, unseen by mypy
+
 HERE = Path(__file__).resolve().parent
 SCRIPTS = ("picture.js", "sound.js", "player.js")
 SAVES_AT_ONCE = 2  # the WAV of a long piece takes a core for a second
@@ -100,9 +102,9 @@ def _player(engine: Engine) -> gr.HTML:
                    piano=synth.manifest(), samples=synth.SAMPLES.as_posix())
 
 
-def _way() -> dict[str, Component]:
+def _way() -> Controls:
     """What leads to a place: condition, two seeds, and the way between them."""
-    made: dict[str, Component] = {"label": gr.Radio([], visible=False, elem_classes="keys")}
+    made: Controls = {"label": gr.Radio([], visible=False, elem_classes="keys")}
     with gr.Row(elem_id="way"):
         with gr.Column(min_width=110, elem_classes="end"):
             made["seed"] = gr.Number(0, label="Seed A", precision=0, minimum=0, maximum=MAX_SEED)
@@ -118,16 +120,16 @@ def _way() -> dict[str, Component]:
     return made
 
 
-def _sliders() -> dict[str, Component]:
+def _sliders() -> Controls:
     """What changes a sound from where it is."""
     def offset() -> gr.Slider:
-        return gr.Slider(-REACH, REACH, 0, step=0.05, visible=False, elem_classes="dial")
+        return gr.Slider(-REACH, REACH, 0, step=0.05, visible=False, elem_classes=["dial", "offset"])
 
-    made: dict[str, Component] = {}
+    made: Controls = {}
     with gr.Tabs():
         with gr.Tab("Directions"):
             made |= {f"direction{i}": offset() for i in range(SLIDERS)}
-        with gr.Tab("Raw dimensions"):
+        with gr.Tab("Raw"):
             made["first"] = gr.Slider(0, SLIDERS, 0, step=SLIDERS, label="First dimension", elem_classes="dial")
             made |= {f"raw{i}": offset() for i in range(SLIDERS)}
         with gr.Tab("More"):
@@ -136,15 +138,12 @@ def _sliders() -> dict[str, Component]:
             made["label_b"] = gr.Radio([], visible=False, elem_classes="keys")
             made["blend"] = gr.Slider(0, 1, 0, step=0.01, visible=False, elem_classes="dial")
             made |= {f"setting{i}": gr.Radio([], visible=False, elem_classes="keys") for i in range(SETTINGS)}
-    with gr.Row(elem_id="actions"):
-        made["random"] = gr.Button("Random", variant="primary", size="sm", min_width=80)
-        made["reset"] = gr.Button("Reset", size="sm", min_width=80)
-        made["open"] = gr.UploadButton("Open a saved file", size="sm", min_width=140, elem_id="open",
-                                       file_types=[f".{name}" for name in formats.FORMATS])
+    made["open"] = gr.UploadButton("Open a saved file", size="sm", elem_id="open",
+                                   file_types=[f".{name}" for name in formats.FORMATS])
     return made
 
 
-def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, controls: dict[str, Component]) -> None:
+def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, controls: Controls) -> None:
     """Joins the controls to the handlers."""
     values = [controls[name] for name in CONTROLS]
     shown = {name: controls[name] for name in ("model", *CONTROLS)}
@@ -208,10 +207,10 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
     on(functools.partial(gr.on, moves), move, [place, *values], player)
     on(functools.partial(gr.on, turns), turn, [place, controls["first"]], outputs)
     on(controls["model"].input, choose, [place, controls["model"]], outputs)
-    on(controls["random"].click, random, [place, controls["lock"], controls["lock_b"]], outputs)
+    on(player.random, random, [place, controls["lock"], controls["lock_b"]], outputs)
     on(controls["roll"].click, roll(True, False), [place], outputs)
     on(controls["roll_b"].click, roll(False, True), [place], outputs)
-    on(controls["reset"].click, reset, [place], outputs)
+    on(player.reset, reset, [place], outputs)
     on(controls["open"].upload, load, [controls["open"]], outputs, js=None)
     on(player.go, go, [], outputs, js=None)
     on(app.load, start, [place], outputs, js="() => [location.search]")

@@ -171,7 +171,7 @@ def slider(amount: float) -> dict[str, float]:
 
 def told(measures: Mapping[str, float]) -> str:
     """What was measured of a direction, in words: its share of the variance, how well it holds, and the rest."""
-    words = {"explained": lambda x: f"{x:.0%} of what changes", "r2": lambda x: f"R² {x:.2f}"}
+    words = {"explained": lambda x: f"explains {x:.0%}", "r2": lambda x: f"R² {x:.2f}"}
     return " · ".join(words[name](x) if name in words else f"{name.replace('_', ' ')} {x:+.3g}"
                       for name, x in measures.items())
 
@@ -186,7 +186,7 @@ def show(engine: Engine, place: Recipe) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "recipe": place.to_json(),
         "link": place.to_url(),
-        "title": title(place),
+        "title": title(engine.model(place.model), place),
         "seconds": sound.seconds,
         "formats": formats.available(sound),
     }
@@ -204,11 +204,12 @@ def show(engine: Engine, place: Recipe) -> dict[str, Any]:
     return shown
 
 
-def title(place: Recipe) -> str:
+def title(model: Model, place: Recipe) -> str:
     """A place in a few words."""
     words = [place.model]
-    if place.label is not None:
-        words.append(place.label if place.blend == 0 else f"{place.label} → {place.label_b} {place.blend:.0%}")
+    if model.generator.condition is not None:
+        blend = f" → {place.label_b} {place.blend:.0%}" if place.blend else ""
+        words.append(f"{model.generator.condition.name} {place.label}{blend}")
     words.append(f"seed {place.seed}" if place.t == 0 else f"seed {place.seed} → {place.seed_b} at {place.t:.2f}")
     if place.offsets:
         words.append(", ".join(f"{name} {x:+.3g}" for name, x in place.offsets[:3]) + ", …" * (len(place.offsets) > 3))

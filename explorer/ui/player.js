@@ -152,6 +152,8 @@ function drop(event) {
 }
 
 play.onclick = toggle;
+find("random").onclick = () => trigger("random");
+find("reset").onclick = () => trigger("reset");
 find("undo").onclick = () => travel(-1);
 find("redo").onclick = () => travel(1);
 find("copy").onclick = copy;
