@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from os.path import isfile  # unlike Path.is_file it takes a name of any length
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -113,11 +114,19 @@ class Engine:
             if recipe not in self._sounds:
                 with _one_thread(), torch.inference_mode():
                     x = _output(model, recipe)
-                    self._sounds[recipe] = model.generator.representation.decode(x, dict(recipe.settings))
+                    sound = model.generator.representation.decode(x, dict(recipe.settings))
+                    self._sounds[recipe] = self._guarded(sound)
             self._sounds.move_to_end(recipe)
             while len(self._sounds) > CACHED_SOUNDS:
                 self._sounds.popitem(last=False)
             return self._sounds[recipe]
+
+    def _guarded(self, sound: Sound) -> Sound:
+        """The sound, whose waveform is computed on one thread too, whenever it is asked for."""
+        def synthesize() -> np.ndarray:
+            with self._lock, _one_thread(), torch.inference_mode():
+                return sound.synthesize()
+        return replace(sound, synthesize=synthesize)
 
     def render_all(self, recipes: Iterable[Recipe]) -> Iterator[Sound]:
         """The sounds of many recipes, one after another; bit for bit those of `render`."""

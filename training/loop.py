@@ -10,12 +10,12 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -60,6 +60,10 @@ class Run:
     @property
     def warming(self) -> bool:
         return self.step < self.recipe.warm_steps
+
+    @property
+    def seed(self) -> int:
+        return self.recipe.seed
 
     def modules(self) -> dict[str, nn.Module]:
         named = {"generator": self.generator, "ema": self.ema, "critic": self.critic, "encoder": self.encoder}
@@ -117,7 +121,7 @@ def train(run: Run, data: Prepared, folder: Path, snapshot: Callable[[Run, Path]
     counts: dict[str, int] = {}
     since = time.perf_counter()
     with (
-        _stop_requests() as stop,
+        stop_requests() as stop,
         SummaryWriter(str(folder / "tensorboard"), purge_step=run.step) as board,
         (folder / METRICS).open("a", encoding="utf-8") as log,
         tqdm(total=run.total_steps, initial=run.step, unit="step", smoothing=0.05, dynamic_ncols=True) as bar,
@@ -163,7 +167,8 @@ def warm_step(run: Run, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     with _autocast(run):
         loss, figures = run.task.warm_loss(run.generator, run.encoder, batch, run.recipe, run.rng)
     _update(run, "warm", loss)
-    _average(run, 0.99)  # a warm start is short: an average as long as the adversarial one would hold its noise
+    # A warm start is short: the average is over no more than its last tenth, so that it forgets the first noise.
+    _average(run, min(run.recipe.ema_decay, (1 + run.step) / (10 + run.step)))
     return {"reconstruction_loss": loss, **figures}
 
 
@@ -265,7 +270,7 @@ def _autocast(run: Run) -> torch.autocast:
 
 
 @contextmanager
-def _stop_requests() -> Iterator[threading.Event]:
+def stop_requests() -> Iterator[threading.Event]:
     """An event that SIGINT and SIGTERM set, so that a run ends between two steps. A second SIGINT ends it at once."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -284,7 +289,21 @@ def _stop_requests() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def save_state(run: Run, folder: Path) -> None:
+class Resumable(Protocol):
+    """What of a run is saved, whatever it trains."""
+
+    step: int
+    rng: torch.Generator
+    device: torch.device
+    optimizers: dict[str, torch.optim.Adam]
+
+    @property
+    def seed(self) -> int: ...
+
+    def modules(self) -> Mapping[str, nn.Module]: ...
+
+
+def save_state(run: Resumable, folder: Path) -> None:
     """Writes the whole state in one piece, and keeps the one before it.
 
     Raises:
@@ -311,7 +330,7 @@ def save_state(run: Run, folder: Path) -> None:
     partial.replace(folder / STATE)
 
 
-def load_state(run: Run, folder: Path) -> None:
+def load_state(run: Resumable, folder: Path) -> None:
     """Puts a run back to its last saved step, and `metrics.jsonl` with it.
 
     A state that cannot be read costs the steps since the one before it. On another kind of device than before the
@@ -345,7 +364,7 @@ def load_state(run: Run, folder: Path) -> None:
     if state["device"] == run.device.type:
         run.rng.set_state(state["rng"].cpu())
     else:
-        run.rng.manual_seed(run.recipe.seed + run.step)
+        run.rng.manual_seed(run.seed + run.step)
     metrics = folder / METRICS
     if metrics.exists():
         kept = [line for line in _whole_lines(metrics) if json.loads(line)["step"] <= run.step]
