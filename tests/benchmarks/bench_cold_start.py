@@ -1,0 +1,40 @@
+"""From `python -m explorer` to the first sound: `python -m tests.benchmarks.bench_cold_start`. Target: 15 s on 2 cores.
+
+Each run is a new process with a fresh home; the clock stops when the WAV of the first checkpoint has arrived.
+"""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from gradio_client import Client
+
+from explorer.engine import Engine
+from explorer.recipe import Recipe
+from tests.serving import free_port, offline, serving
+
+RUNS = 3
+
+
+def cold_start(name: str) -> tuple[float, float]:
+    """Seconds until the server answers, and until the first sound is here."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as home:
+        since = time.perf_counter()
+        with serving([sys.executable, "-m", "explorer", "--port", str(port)], port, offline(Path(home))) as url:
+            answered = time.perf_counter() - since
+            client = Client(url, verbose=False, download_files=home)
+            client.predict(Recipe(name).to_json(), "wav", api_name="/render")
+            return answered, time.perf_counter() - since
+
+
+def main() -> None:
+    for name in Engine().names():
+        for run in range(RUNS):
+            answered, heard = cold_start(name)
+            print(f"{name}, run {run + 1}: page after {answered:.1f} s, first sound after {heard:.1f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
