@@ -1,0 +1,133 @@
+"""SpectoGAN: one latent, and perhaps a digit, to a mel spectrogram.
+
+After SpecGAN (Donahue, McAuley and Puckette, 2019, "Adversarial Audio Synthesis", arXiv:1802.04208). Its shape, a
+DCGAN (Radford et al., 2016, arXiv:1511.06434) with 5x5 filters, upsampling by 2 and a uniform prior, is
+`SpectoGAN.Config(blocks="dcgan", channels=(512, 256, 128, 64), prior="uniform")`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from explorer.generators.base import Condition, Generator, RowwiseLinear
+from explorer.latent import LatentSpace, Prior
+from explorer.sound.mel import MelConfig, MelRepresentation
+
+
+@dataclass(frozen=True)
+class SpectoGANConfig:
+    """Shape of the network.
+
+    Attributes:
+        mel: the spectrogram; its sides must be divisible by 2 to the number of upsamplings.
+        labels: what the condition chooses from; empty for an unconditional generator.
+        latent, prior: length of the latent vector, and how it is distributed.
+        blocks: "residual": two 3x3 convolutions a block, modulated by latent and condition;
+            "dcgan": one transposed 5x5 convolution a block, the original.
+        channels: feature maps at each size, coarsest first. "residual" upsamples between two of them, "dcgan" also
+            after the last.
+        style: length of the vector that modulates the residual blocks.
+    """
+
+    mel: MelConfig = field(default_factory=MelConfig)
+    labels: tuple[str, ...] = ()
+    latent: int = 128
+    prior: Prior = "normal"
+    blocks: Literal["residual", "dcgan"] = "residual"
+    channels: tuple[int, ...] = (256, 192, 128, 64, 32)
+    style: int = 128
+
+
+class SpectoGAN(Generator):
+    """A convolutional network from a coarse picture of a few pixels, made from the latent, to the full one."""
+
+    family = "spectogan"
+    Config = SpectoGANConfig
+
+    def __init__(self, config: SpectoGANConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.latent = LatentSpace((config.latent,), config.prior)
+        self.representation = MelRepresentation(config.mel)
+        self.condition = Condition("digit" if all(x.isdecimal() for x in config.labels) else "word",
+                                   config.labels) if config.labels else None
+        channels, original = config.channels, config.blocks == "dcgan"
+        if config.blocks not in ("residual", "dcgan"):
+            raise ValueError(f"blocks is 'residual' or 'dcgan', not {config.blocks!r}")
+        sides = (config.mel.n_mels, config.mel.frames)
+        shrink = 2 ** (len(channels) - (0 if original else 1))
+        if any(side % shrink for side in sides):
+            raise ValueError(f"a spectrogram of {sides} cannot be halved {len(channels)} times")
+        self.coarse = (channels[0], *(side // shrink for side in sides))  # (channels, bands, frames)
+        pixels = self.coarse[1] * self.coarse[2]
+        self.embedding = RowwiseLinear(len(config.labels), config.style, bias=False) if config.labels else None
+        inputs = config.latent + (config.style if config.labels else 0)
+        self.start = RowwiseLinear(inputs, channels[0] * pixels)
+        self.mapping = None if original else RowwiseLinear(inputs, config.style)
+        if original:
+            sizes = (*channels, 1)
+            self.blocks = nn.ModuleList(
+                nn.ConvTranspose2d(a, b, 5, stride=2, padding=2, output_padding=1)
+                for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        else:
+            self.blocks = nn.ModuleList(UpBlock(a, b, config.style)
+                                        for a, b in zip(channels[:-1], channels[1:], strict=True))
+            self.last = ConditionalNorm(channels[-1], config.style)
+            self.to_mel = nn.Conv2d(channels[-1], 1, 3, padding=1)
+
+    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        if (condition is None) != (self.condition is None):
+            raise ValueError("this generator needs a condition" if condition is None else
+                             "this generator takes no condition")
+        if self.embedding is not None and condition is not None:
+            z = torch.cat([z, self.embedding(condition)], dim=1)
+        x = self.start(z).unflatten(1, self.coarse).contiguous(memory_format=torch.channels_last)
+        if self.mapping is None:
+            for block in self.blocks:
+                x = block(F.relu(x))
+            return torch.tanh(x)
+        style = F.leaky_relu(self.mapping(z), 0.2)
+        for block in self.blocks:
+            x = block(x, style)
+        return torch.tanh(self.to_mel(F.leaky_relu(self.last(x, style), 0.2)))
+
+
+class ConditionalNorm(nn.Module):
+    """Feature vectors scaled to unit mean square, then by a gain and bias that the style chooses for each channel.
+
+    Unlike batch norm this treats items apart, in training as in use, so there is no statistic to average or to lag.
+    """
+
+    def __init__(self, channels: int, style: int) -> None:
+        super().__init__()
+        self.affine = RowwiseLinear(style, 2 * channels)
+        nn.init.normal_(self.affine.weight, std=0.5 / style**0.5)
+        nn.init.zeros_(self.affine.bias)
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        gain, bias = self.affine(style)[:, :, None, None].chunk(2, dim=1)
+        x = x * (x.square().mean(1, keepdim=True) + 1e-6).rsqrt()
+        return torch.addcmul(bias, x, 1 + gain)
+
+
+class UpBlock(nn.Module):
+    """Doubles both sides: a residual block with two modulated 3x3 convolutions (BigGAN, arXiv:1809.11096, fig. 15)."""
+
+    def __init__(self, before: int, after: int, style: int) -> None:
+        super().__init__()
+        self.norm_1, self.norm_2 = ConditionalNorm(before, style), ConditionalNorm(after, style)
+        self.conv_1 = nn.Conv2d(before, after, 3, padding=1)
+        self.conv_2 = nn.Conv2d(after, after, 3, padding=1)
+        self.skip = nn.Conv2d(before, after, 1)
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        h = self.conv_1(_double(F.leaky_relu(self.norm_1(x, style), 0.2)))
+        h = self.conv_2(F.leaky_relu(self.norm_2(h, style), 0.2))
+        return h + _double(self.skip(x))
+
+
+def _double(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="nearest")

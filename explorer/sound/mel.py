@@ -1,0 +1,175 @@
+"""Sound as a mel spectrogram: 64 x 64 numbers in [-1, 1] that a convolutional network can draw.
+
+Axes are (band, frame), low bands first; magnitudes are of a periodic Hann window, logarithms are natural.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from explorer.sound.base import LogMel, Sound
+from explorer.sound.vocoder import griffin_lim
+
+PEAK = 0.99
+
+
+@dataclass(frozen=True)
+class MelConfig:
+    """How sound is written as a spectrogram.
+
+    Attributes:
+        sample_rate: Hz.
+        n_fft, hop_length: samples.
+        floor: mel magnitude added before the logarithm: what is far below it counts as silence.
+        mean, scale: (n_mels,) each; band b of a log-mel is written as `(log_mel - mean[b]) / scale[b]`.
+    """
+
+    sample_rate: int = 8000
+    n_fft: int = 512
+    hop_length: int = 128
+    n_mels: int = 64
+    frames: int = 64
+    floor: float = 2e-3
+    mean: tuple[float, ...] = (-3.0,) * 64
+    scale: tuple[float, ...] = (3.25,) * 64
+
+    def __post_init__(self) -> None:
+        if not len(self.mean) == len(self.scale) == self.n_mels:
+            raise ValueError(f"{self.n_mels} bands need as many means and scales, "
+                             f"not {len(self.mean)} and {len(self.scale)}")
+        if min(self.scale) <= 0 or self.floor <= 0:
+            raise ValueError("scale and floor must be positive")
+
+    @property
+    def samples(self) -> int:
+        """Length of one sound."""
+        return self.frames * self.hop_length
+
+
+class MelRepresentation:
+    """Sounds of `config.samples` samples as log-mels of shape (1, n_mels, frames).
+
+    Encoding drops the phase and the fine structure above the bands' resolution. Decoding estimates both, so a sound
+    comes back alike to the ear, not in its samples; the log-mel of the decoded sound is that of the encoded one to
+    within about 0.05 of its range, on average, for speech.
+
+    Attributes:
+        learned: (batch, n_mels, frames) -> (batch, samples), the default way back where there is one
+            (`explorer.sound.learned_vocoder`). A checkpoint that carries one brings it here when it is loaded.
+    """
+
+    learned: Callable[[Tensor], Tensor] | None = None
+
+    def __init__(self, config: MelConfig) -> None:
+        self.config = config
+        self.sample_rate = config.sample_rate
+        self.seconds = config.samples / config.sample_rate
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (1, self.config.n_mels, self.config.frames)
+
+    @property
+    def settings(self) -> Mapping[str, tuple[str, ...]]:
+        return {"inversion": ("griffin-lim",) if self.learned is None else ("learned", "griffin-lim")}
+
+    def encode(self, sound: Sound) -> Tensor:
+        """Shorter sounds are centred in silence, longer ones lose both ends.
+
+        Raises:
+            ValueError: if the sound has another sample rate.
+        """
+        if sound.sample_rate != self.sample_rate:
+            raise ValueError(f"the sound has {sound.sample_rate} Hz, this representation {self.sample_rate} Hz")
+        waveform = fit(sound.waveform, self.config.samples)
+        return self.normalize(self.log_mel(torch.from_numpy(waveform)[None]))[0]
+
+    def decode(self, x: Tensor, settings: Mapping[str, str] | None = None) -> Sound:
+        """A sound louder than full scale is turned down as a whole, to a peak of 0.99, rather than clipped."""
+        c = self.config
+        log_mel = self.denormalize(x[None])[0]
+        ways = {"griffin-lim": self.invert, "learned": self.learned}
+        invert = ways[(settings or {}).get("inversion", self.settings["inversion"][0])]
+        if invert is None:
+            raise ValueError("no learned inversion came with these spectrograms")
+
+        def synthesize() -> np.ndarray:
+            waveform = invert(log_mel[None])[0].numpy()
+            peak = float(np.abs(waveform).max())
+            return waveform * np.float32(PEAK / peak) if peak > PEAK else waveform
+
+        picture = LogMel(log_mel.numpy(), mel_frequencies(c.sample_rate, c.n_mels)[1:-1], c.hop_length, c.sample_rate)
+        return Sound(synthesize, self.sample_rate, self.seconds, log_mel=picture)
+
+    def log_mel(self, waveform: Tensor) -> Tensor:
+        """(batch, samples) -> (batch, n_mels, frames): the logarithm of mel magnitude plus floor."""
+        c = self.config
+        window = torch.hann_window(c.n_fft, device=waveform.device)
+        spectrum = torch.stft(waveform, c.n_fft, c.hop_length, window=window, pad_mode="constant", return_complex=True)
+        magnitude = spectrum[..., : c.frames].abs()  # the last frame is centred on the end, half of it outside
+        return (self._filters(waveform.device) @ magnitude + c.floor).log()
+
+    def invert(self, log_mel: Tensor) -> Tensor:
+        """(batch, n_mels, frames) -> (batch, samples): pseudo-inverse of the mel filters, then fast Griffin-Lim."""
+        c = self.config
+        mel = (log_mel.exp() - c.floor).clamp_min(0)
+        magnitude = (_inverse_filters(c.sample_rate, c.n_fft, c.n_mels) @ mel).clamp_min(0)
+        return griffin_lim(torch.nn.functional.pad(magnitude, (0, 1)), c.n_fft, c.hop_length)
+
+    def normalize(self, log_mel: Tensor) -> Tensor:
+        """(batch, n_mels, frames) -> (batch, 1, n_mels, frames) in [-1, 1]; what lies outside is clipped."""
+        mean, scale = self._statistics(log_mel)
+        return ((log_mel - mean) / scale).clamp(-1, 1)[:, None]
+
+    def denormalize(self, x: Tensor) -> Tensor:
+        """Undoes `normalize`."""
+        mean, scale = self._statistics(x)
+        return x[:, 0] * scale + mean
+
+    def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        mean, scale = (torch.tensor(v, device=like.device) for v in (self.config.mean, self.config.scale))
+        return mean[:, None], scale[:, None]
+
+    def _filters(self, device: torch.device) -> Tensor:
+        c = self.config
+        return torch.from_numpy(mel_filters(c.sample_rate, c.n_fft, c.n_mels)).to(device)
+
+
+def fit(waveform: np.ndarray, samples: int) -> np.ndarray:
+    """(n,) -> (samples,): centred in zeros, or the middle kept."""
+    missing = samples - len(waveform)
+    if missing < 0:
+        return waveform[-missing // 2 :][:samples]
+    return np.pad(waveform, (missing // 2, missing - missing // 2))
+
+
+def mel_frequencies(sample_rate: int, n_mels: int) -> np.ndarray:
+    """(n_mels + 2,) Hz: the corners of the triangles; band b rises from b, peaks at b + 1 and falls to b + 2.
+
+    Slaney's Auditory Toolbox (1998): linear below 1 kHz, logarithmic above.
+    """
+    knee, slope, step = 1000.0, 3 / 200, np.log(6.4) / 27
+    top = sample_rate / 2
+    highest = knee * slope + np.log(top / knee) / step if top > knee else top * slope
+    mels = np.linspace(0, highest, n_mels + 2)
+    return np.where(mels < knee * slope, mels / slope, knee * np.exp(step * (mels - knee * slope)))
+
+
+@lru_cache(maxsize=8)
+def mel_filters(sample_rate: int, n_fft: int, n_mels: int) -> np.ndarray:
+    """(n_mels, 1 + n_fft // 2) float32 triangles of unit area; those of `librosa.filters.mel`."""
+    corners = mel_frequencies(sample_rate, n_mels)[:, None]
+    bins = np.linspace(0, sample_rate / 2, 1 + n_fft // 2)
+    rising = (bins - corners[:-2]) / (corners[1:-1] - corners[:-2])
+    falling = (corners[2:] - bins) / (corners[2:] - corners[1:-1])
+    triangles = np.maximum(0, np.minimum(rising, falling)) * 2 / (corners[2:] - corners[:-2])
+    return triangles.astype(np.float32)
+
+
+@lru_cache(maxsize=8)
+def _inverse_filters(sample_rate: int, n_fft: int, n_mels: int) -> Tensor:
+    return torch.from_numpy(np.linalg.pinv(mel_filters(sample_rate, n_fft, n_mels)))
