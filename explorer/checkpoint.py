@@ -1,8 +1,10 @@
 """The file format of trained generators: `NAME.safetensors`, with a model card `NAME.md` beside it.
 
 Tensors are named `generator.*` (weights, 16-bit floats where that is exact enough), `directions.*`, and, where a
-checkpoint has one, `encoder.*`. The metadata says how to build the network: `format`, `family`, `config`,
-`provenance` and `directions`, all but the first two as JSON. Nothing in a file names code to run.
+checkpoint has one, `encoder.*` and `vocoder.*`. The metadata says how to build the network: `format`, `family`,
+`config`, `provenance`, `directions` and `vocoder`, all but the first two as JSON. Nothing in a file names code to run.
+
+A file with a `vocoder` but no `family` holds a learned inversion alone, for checkpoints to be exported with it.
 """
 
 import hashlib
@@ -23,6 +25,8 @@ from torch import Tensor
 from explorer.directions import Direction
 from explorer.generators import FAMILIES
 from explorer.generators.base import Generator
+from explorer.sound.learned_vocoder import LearnedVocoder, VocoderConfig
+from explorer.sound.mel import MelConfig, MelRepresentation
 
 FORMAT = "latent-explorer/1"
 DEFAULT_FOLDER = Path(__file__).resolve().parent.parent / "checkpoints"
@@ -55,6 +59,7 @@ def save(
     directions: tuple[Direction, ...] = (),
     provenance: Mapping[str, Any] | None = None,
     extra: Mapping[str, Tensor] | None = None,
+    vocoder: LearnedVocoder | None = None,
     dtype: torch.dtype | None = None,
 ) -> None:
     """Writes a checkpoint in one piece: the old file stays until the new one is complete.
@@ -63,6 +68,8 @@ def save(
         directions: shipped with the weights, so that sliders mean the same everywhere.
         provenance: JSON-able; data, command, steps, hardware, licence.
         extra: further tensors, e.g. `encoder.*`.
+        vocoder: turns the generator's spectrograms into sound; it travels with the weights, so that their hash covers
+            all that is heard.
         dtype: of the stored floating-point weights, e.g. `torch.float16`; as they are if None.
     """
     tensors = {f"generator.{k}": v for k, v in generator.state_dict().items()}
@@ -75,12 +82,19 @@ def save(
         "config": json.dumps(asdict(generator.config)),
         "provenance": json.dumps(dict(provenance or {})),
     }
-    _store(path, metadata, tensors, directions)
+    _store(path, metadata, tensors, directions, vocoder)
 
 
-def _store(
-    path: Path, metadata: Mapping[str, str], tensors: Mapping[str, Tensor], directions: tuple[Direction, ...]
-) -> None:
+def save_vocoder(path: Path, vocoder: LearnedVocoder, provenance: Mapping[str, Any]) -> None:
+    """Writes a learned inversion on its own, in one piece; `provenance` as in `save`."""
+    _store(path, {"format": FORMAT, "kind": "vocoder", "provenance": json.dumps(dict(provenance))}, {}, (), vocoder)
+
+
+def _store(path: Path, metadata: Mapping[str, str], tensors: Mapping[str, Tensor],
+           directions: tuple[Direction, ...], vocoder: LearnedVocoder | None = None) -> None:
+    if vocoder is not None:
+        metadata = {**metadata, "vocoder": json.dumps(asdict(vocoder.config))}
+        tensors = {**tensors, **{f"vocoder.{k}": v.half() for k, v in vocoder.state_dict().items()}}
     vectors = {"directions.vectors": torch.stack([d.vector for d in directions])} if directions else {}
     stored = {k: v.detach().cpu().contiguous() for k, v in {**tensors, **vectors}.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,7 +118,50 @@ def load(path: Path) -> tuple[Generator, tuple[Direction, ...]]:
     except RuntimeError as error:
         raise CheckpointError(f"{path}: the weights do not fit family {metadata['family']!r}: {error}") from None
     generator.eval().requires_grad_(False)
+    if "vocoder" in metadata:
+        _attach(path, generator, _vocoder(path, metadata, tensors))
     return generator, _directions(path, metadata, tensors, generator.latent.shape)
+
+
+def load_vocoder(path: Path) -> LearnedVocoder:
+    """The learned inversion that a file holds or a checkpoint carries, in eval mode on the CPU in float32.
+
+    Raises:
+        CheckpointError: if the file is missing, broken, of another format, or has none.
+    """
+    metadata, tensors = _read(path)
+    if metadata.get("format") != FORMAT or "vocoder" not in metadata:
+        raise CheckpointError(f"{path}: no learned inversion of format {FORMAT!r} in it")
+    return _vocoder(path, metadata, tensors)
+
+
+def find_vocoder(folder: Path, mel: MelConfig) -> LearnedVocoder | None:
+    """The first learned inversion of such spectrograms in a folder, by name; None if there is none."""
+    for path in sorted(folder.glob("*.safetensors")):
+        with _open(path) as file:
+            kind = (file.metadata() or {}).get("kind")
+        if kind == "vocoder" and (vocoder := load_vocoder(path)).config.fits(mel):
+            return vocoder
+    return None
+
+
+def _vocoder(path: Path, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> LearnedVocoder:
+    weights = {k.removeprefix("vocoder."): v for k, v in tensors.items() if k.startswith("vocoder.")}
+    try:
+        config = config_from_dict(VocoderConfig, json.loads(metadata["vocoder"]))
+        with torch.random.fork_rng(devices=[]):
+            vocoder = LearnedVocoder(config)
+        vocoder.load_state_dict(weights, strict=True)
+    except Exception as error:  # as in `_build`
+        raise CheckpointError(f"{path}: the learned inversion cannot be used: {error}") from None
+    return vocoder.eval().requires_grad_(False)
+
+
+def _attach(path: Path, generator: Generator, vocoder: LearnedVocoder) -> None:
+    representation = generator.representation
+    if not isinstance(representation, MelRepresentation) or not vocoder.config.fits(representation.config):
+        raise CheckpointError(f"{path}: the learned inversion in it is for other spectrograms ({vocoder.config})")
+    representation.learned = vocoder
 
 
 def _directions(

@@ -20,7 +20,7 @@ ARROWS: dict[str, set[str]] = {
     "explorer.generators": {"explorer.generators", "explorer.latent", "explorer.sound"},
     "explorer.measures": {"explorer.sound"},
     "explorer.directions": {"explorer.generators", "explorer.latent", "explorer.measures"},
-    "explorer.checkpoint": {"explorer.directions", "explorer.generators"},
+    "explorer.checkpoint": {"explorer.directions", "explorer.generators", "explorer.sound"},
     "explorer.engine": {"explorer.checkpoint", "explorer.directions", "explorer.generators", "explorer.latent",
                         "explorer.recipe", "explorer.sound"},
     "explorer.figures": {"explorer.sound"},

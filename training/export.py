@@ -12,6 +12,9 @@ from explorer import checkpoint
 from explorer.checkpoint import config_from_dict
 from explorer.directions import measured
 from explorer.generators import FAMILIES
+from explorer.sound.base import Representation
+from explorer.sound.learned_vocoder import LearnedVocoder
+from explorer.sound.mel import MelRepresentation
 from training.loop import PREVIOUS_STATE, STATE, TrainingError
 
 RUN = "run.json"
@@ -41,6 +44,15 @@ def read_run(folder: Path) -> dict[str, Any]:
     return run
 
 
+def last_state(folder: Path) -> dict[str, Any]:
+    """What a run saved last. Raises TrainingError if it has saved nothing yet."""
+    for path in (folder / STATE, folder / PREVIOUS_STATE):
+        if path.exists():
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            return state
+    raise TrainingError(f"{folder} has no saved state yet")
+
+
 def export(folder: Path, name: str, target: Path, *, encoder: bool = False,
            dtype: torch.dtype = torch.bfloat16, samples: int = 4096) -> Path:
     """Writes `target/NAME.safetensors` from a run's averaged weights, and a first model card if there is none.
@@ -51,13 +63,7 @@ def export(folder: Path, name: str, target: Path, *, encoder: bool = False,
         TrainingError: if the run, or its state, cannot be read.
     """
     about = read_run(folder)
-    state = None
-    for path in (folder / STATE, folder / PREVIOUS_STATE):
-        if path.exists():
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            break
-    if state is None:
-        raise TrainingError(f"{folder} has no saved state yet")
+    state = last_state(folder)
     family = FAMILIES[about["family"]]
     generator = family(config_from_dict(family.Config, about["config"]))
     generator.load_state_dict(state["modules"]["ema"])
@@ -69,7 +75,8 @@ def export(folder: Path, name: str, target: Path, *, encoder: bool = False,
     path = target / f"{name}.safetensors"
     with tqdm(total=samples, desc="directions", unit="sound", dynamic_ncols=True) as bar:
         directions = measured(generator, samples, progress=lambda done, _: bar.update(done - bar.n))
-    checkpoint.save(path, generator, directions=directions, provenance=provenance, extra=extra, dtype=dtype)
+    checkpoint.save(path, generator, directions=directions, provenance=provenance, extra=extra,
+                    vocoder=_vocoder(generator.representation, target), dtype=dtype)
     written = checkpoint.read_card(path)
     card = target / f"{name}.md"
     if not card.exists():
@@ -79,6 +86,14 @@ def export(folder: Path, name: str, target: Path, *, encoder: bool = False,
                            hardware=about["hardware"])
         card.write_text(text, encoding="utf-8")
     return path
+
+
+def _vocoder(representation: Representation, target: Path) -> LearnedVocoder | None:
+    """The learned inversion to send along: of the folder exported to, or else the explorer's own."""
+    if not isinstance(representation, MelRepresentation):
+        return None
+    found = (checkpoint.find_vocoder(folder, representation.config) for folder in (target, checkpoint.DEFAULT_FOLDER))
+    return next((vocoder for vocoder in found if vocoder is not None), None)
 
 
 def hardware(device: torch.device) -> str:

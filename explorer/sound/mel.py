@@ -102,7 +102,8 @@ class MelRepresentation:
             peak = float(np.abs(waveform).max())
             return waveform * np.float32(PEAK / peak) if peak > PEAK else waveform
 
-        picture = LogMel(log_mel.numpy(), mel_frequencies(c.sample_rate, c.n_mels)[1:-1], c.hop_length, c.sample_rate)
+        picture = LogMel(log_mel.numpy(), mel_frequencies(c.sample_rate, c.n_mels)[1:-1], c.hop_length, c.sample_rate,
+                         c.floor)
         return Sound(synthesize, self.sample_rate, self.seconds, log_mel=picture)
 
     def log_mel(self, waveform: Tensor) -> Tensor:
