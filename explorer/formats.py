@@ -1,0 +1,180 @@
+"""Files of a sound, each with the recipe inside, so that every one of them finds its sound again.
+
+    wav   16-bit PCM; the recipe is the comment (RIFF INFO, ICMT)
+    mid   the notes; the recipe is the first text event
+    png   the picture of `figures.figure`; the recipe is a text chunk
+    npz   the numbers: waveform, sample_rate, recipe, and notes or log_mel, frequencies and hop_length
+    json  the recipe alone
+
+A file says nothing of when it was made: the same sound and recipe give the same bytes.
+"""
+
+import io
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile as sf
+
+from explorer.recipe import Recipe, RecipeError
+from explorer.sound.base import Sound
+
+PNG_KEY = "recipe"
+
+
+@dataclass(frozen=True)
+class Format:
+    """One kind of file: from a sound and its recipe as JSON to bytes, and from a file to that JSON, if it has any."""
+
+    encode: Callable[[Sound, str], bytes]
+    read: Callable[[Path], str | None]
+
+
+def available(sound: Sound) -> tuple[str, ...]:
+    """The formats a sound can be saved in."""
+    return tuple(name for name in FORMATS if name != "mid" or sound.notes is not None)
+
+
+def encode(sound: Sound, recipe: Recipe, name: str) -> bytes:
+    """The bytes of a file in one of FORMATS.
+
+    Raises:
+        ValueError: if there is no such format, or the sound has nothing to write in it.
+    """
+    if name not in FORMATS:
+        raise ValueError(f"no format {name!r}; there are {', '.join(FORMATS)}")
+    if name not in available(sound):
+        raise ValueError(f"{recipe.model!r} makes no notes, so there is nothing to save as {name}")
+    return FORMATS[name].encode(sound, recipe.to_json())
+
+
+def save(sound: Sound, recipe: Recipe, path: Path) -> None:
+    """Writes a file in the format of its suffix, in one piece: what was there stays until the new one is complete.
+
+    Raises:
+        ValueError: as `encode` does; then nothing is written.
+        OSError: if the folder cannot be written to.
+    """
+    _write(path, encode(sound, recipe, path.suffix.removeprefix(".").lower()))
+
+
+def write_wav(path: Path, sound: Sound) -> None:
+    """Writes a sound that has no recipe, such as one of a training run."""
+    _write(path, _wav(sound))
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe inside a file that `save` wrote.
+
+    Raises:
+        RecipeError: naming the file, if it is missing or broken, or holds no recipe.
+    """
+    name = path.suffix.removeprefix(".").lower()
+    if name not in FORMATS:
+        raise RecipeError(f"{path}: a recipe is read from {', '.join(FORMATS)} files")
+    try:
+        text = FORMATS[name].read(path)
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such file") from None
+    except (OSError, ValueError, SyntaxError, KeyError, EOFError, sf.SoundFileError) as error:
+        raise RecipeError(f"{path}: not a {name} file, or a broken one ({error})") from None
+    if not text:
+        raise RecipeError(f"{path}: holds no recipe")
+    try:
+        return Recipe.from_json(text)
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from None
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _wav(sound: Sound, comment: str | None = None) -> bytes:
+    stream = io.BytesIO()
+    with sf.SoundFile(stream, "w", sound.sample_rate, channels=1, format="WAV", subtype="PCM_16") as file:
+        if comment is not None:
+            file.comment = comment
+        file.write(sound.waveform)
+    return stream.getvalue()
+
+
+def _mid(sound: Sound, recipe: str) -> bytes:
+    from explorer.sound import midi
+
+    stream = io.BytesIO()
+    midi.write_midi(sound.notes or (), stream, recipe)
+    return stream.getvalue()
+
+
+def _png(sound: Sound, recipe: str) -> bytes:
+    from explorer import figures
+
+    stream = io.BytesIO()
+    figures.figure(sound).savefig(stream, format="png", metadata={PNG_KEY: recipe, "Software": None})
+    return stream.getvalue()
+
+
+def _npz(sound: Sound, recipe: str) -> bytes:
+    arrays: dict[str, Any] = {"waveform": sound.waveform, "sample_rate": np.array(sound.sample_rate),
+                              "recipe": np.array(recipe)}
+    if sound.notes is not None:
+        rows = [(n.pitch, n.onset, n.duration, n.velocity) for n in sound.notes]
+        arrays["notes"] = np.array(rows, dtype=np.float64).reshape(-1, 4)
+    if sound.log_mel is not None:
+        arrays["log_mel"] = sound.log_mel.values
+        arrays["frequencies"] = sound.log_mel.frequencies
+        arrays["hop_length"] = np.array(sound.log_mel.hop_length)
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)
+    return stream.getvalue()
+
+
+def _json(sound: Sound, recipe: str) -> bytes:
+    return (json.dumps(json.loads(recipe), indent=2, ensure_ascii=False) + "\n").encode("utf-8")
+
+
+def _read_wav(path: Path) -> str | None:
+    with path.open("rb") as stream, sf.SoundFile(stream) as file:
+        return str(file.comment)
+
+
+def _read_mid(path: Path) -> str | None:
+    from explorer.sound import midi
+
+    return midi.read_text(path)
+
+
+def _read_png(path: Path) -> str | None:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return image.info.get(PNG_KEY)
+
+
+def _read_npz(path: Path) -> str | None:
+    with np.load(path) as arrays:
+        return str(arrays["recipe"]) if "recipe" in arrays else None
+
+
+def _read_json(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8")
+
+
+FORMATS: Mapping[str, Format] = {
+    "wav": Format(_wav, _read_wav),
+    "mid": Format(_mid, _read_mid),
+    "png": Format(_png, _read_png),
+    "npz": Format(_npz, _read_npz),
+    "json": Format(_json, _read_json),
+}

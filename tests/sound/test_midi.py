@@ -1,0 +1,48 @@
+"""Notes as MIDI files: what is written is read back, by us and by an independent reader."""
+
+from pathlib import Path
+
+import pytest
+import symusic
+
+from explorer.sound.base import Note
+from explorer.sound.midi import read_midi, read_text, write_midi
+
+NOTES = (Note(60, 0.0, 0.5, 64), Note(64, 0.0, 0.5137, 1), Note(21, 0.3333, 0.05, 127), Note(108, 61.2345, 2.0, 100))
+
+
+def test_notes_come_back_to_the_millisecond(tmp_path: Path) -> None:
+    write_midi(NOTES, tmp_path / "a.mid")
+    back = read_midi(tmp_path / "a.mid")
+    assert [(n.pitch, n.velocity) for n in back] == [(n.pitch, n.velocity) for n in NOTES]
+    for found, wanted in zip(back, NOTES, strict=True):
+        assert found.onset == pytest.approx(wanted.onset, abs=1e-3)
+        assert found.duration == pytest.approx(wanted.duration, abs=1e-3)
+
+
+def test_another_library_reads_the_same_notes(tmp_path: Path) -> None:
+    write_midi(NOTES, tmp_path / "a.mid")
+    score = symusic.Score(tmp_path / "a.mid", ttype="second")
+    (track,) = score.tracks
+    found = sorted((round(n.start, 2), n.pitch, n.velocity) for n in track.notes)
+    assert found == sorted((round(n.onset, 2), n.pitch, n.velocity) for n in NOTES)
+
+
+def test_a_text_in_any_language_travels_with_the_notes(tmp_path: Path) -> None:
+    text = '{"model": "naïve-ピアノ"}'
+    write_midi(NOTES, tmp_path / "a.mid", text)
+    assert read_text(tmp_path / "a.mid") == text
+
+
+def test_a_key_struck_again_while_held_is_released_first(tmp_path: Path) -> None:
+    write_midi([Note(60, 0.0, 2.0, 80), Note(60, 1.0, 0.5, 70)], tmp_path / "a.mid")
+    first, second = read_midi(tmp_path / "a.mid")
+    assert (first.onset, first.duration) == pytest.approx((0.0, 1.0))
+    assert (second.onset, second.duration) == pytest.approx((1.0, 0.5))
+
+
+@pytest.mark.parametrize("content", [b"", b"MThd", b"not midi at all" * 20])
+def test_a_broken_file_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bad.mid").write_bytes(content)
+    with pytest.raises(ValueError, match=r"bad\.mid"):
+        read_midi(tmp_path / "bad.mid")
