@@ -1,0 +1,38 @@
+"""SpectoGAN's own promises; those of every family stand in tests/contract."""
+
+import pytest
+import torch
+
+from explorer.generators.spectogan import SpectoGAN
+from explorer.sound.mel import MelConfig
+
+SMALL = {"latent": 8, "channels": (16, 16, 8, 8, 8), "style": 8}
+ORIGINAL = SpectoGAN.Config(blocks="dcgan", channels=(16, 8, 8, 4), latent=8, prior="uniform")
+
+
+def test_the_original_is_made_of_transposed_5x5_convolutions_that_double_the_picture() -> None:
+    generator = SpectoGAN(ORIGINAL)
+    shapes = [(b.kernel_size, b.stride) for b in generator.blocks]
+    assert shapes == [((5, 5), (2, 2))] * 4
+    z = torch.rand(2, 8) * 2 - 1
+    assert generator(z).shape == (2, 1, 64, 64)
+
+
+def test_the_condition_changes_what_is_said() -> None:
+    torch.manual_seed(0)
+    generator = SpectoGAN(SpectoGAN.Config(labels=("0", "1"), **SMALL)).eval()
+    z = torch.randn(1, 8)
+    zero, one = (generator(z, torch.eye(2)[k : k + 1]) for k in (0, 1))
+    assert not torch.allclose(zero, one)
+
+
+def test_a_condition_is_needed_where_there_are_labels_and_refused_where_not() -> None:
+    with pytest.raises(ValueError, match="needs a condition"):
+        SpectoGAN(SpectoGAN.Config(labels=("0", "1"), **SMALL))(torch.zeros(1, 8))
+    with pytest.raises(ValueError, match="takes no condition"):
+        SpectoGAN(SpectoGAN.Config(**SMALL))(torch.zeros(1, 8), torch.ones(1, 1))
+
+
+def test_a_spectrogram_that_cannot_be_halved_is_refused() -> None:
+    with pytest.raises(ValueError, match="cannot be halved"):
+        SpectoGAN(SpectoGAN.Config(mel=MelConfig(frames=60), **SMALL))
