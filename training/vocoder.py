@@ -179,7 +179,8 @@ def step(run: VocoderRun, mel: MelRepresentation, streams: Sequence[Tensor]) -> 
     real = batch(streams, mel.config, recipe, run.rng)
     log_mel = mel.log_mel(real)
     with torch.autocast(run.device.type, torch.bfloat16, enabled=run.bfloat16):
-        output = run.vocoder(roughen(log_mel, mel.config.floor, recipe, run.rng))
+        drawn = run.vocoder.draw(roughen(log_mel, mel.config.floor, recipe, run.rng))
+    output = run.vocoder.settle(drawn, log_mel, rounds=1)  # so that the network learns what the rounds leave to it
     picked = torch.randperm(len(WINDOWS), generator=run.rng, device=run.device)[:COMPARED].tolist()
     compared = [spectral_loss(output, real, round(WINDOWS[i] * mel.config.n_fft)) for i in picked]
     figures = {"mel_error": (mel.log_mel(output) - log_mel).abs().mean(), "spectral": torch.stack(compared).mean()}

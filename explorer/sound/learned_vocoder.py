@@ -1,9 +1,10 @@
 """From a log-mel spectrogram to a waveform in one pass of a small network.
 
 After Vocos (Siuzdak, 2023, arXiv:2306.00814): ConvNeXt blocks at the frame rate draw the magnitude and phase of a
-short-time Fourier transform, whose inverse is the waveform. Two things differ. The magnitude is drawn relative to
-that of the nearest bands. And the network is told a phase for every band: a network that treats all frames alike can
+short-time Fourier transform, whose inverse is the waveform. Three things differ. The magnitude is drawn relative to
+that of the nearest bands. The network is told a phase for every band: a network that treats all frames alike can
 answer a steady tone only with what repeats every hop, which would tune every voice to multiples of the frame rate.
+And a few rounds of projection, after Griffin and Lim (1984), bring what was drawn closer to the log-mel asked for.
 """
 
 import math
@@ -14,9 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.sound.mel import MelConfig, mel_frequencies
+from explorer.sound.mel import MelConfig, mel_filters, mel_frequencies
 
 LOUDEST = 7.0  # logarithm of the largest magnitude drawn; that of a full-scale sine is 5.5 at n_fft 1024
+QUIET = 1e-4  # mel magnitude added on both sides of a ratio, so that silence asks for no gain
+MOMENTUM = 0.99
 SHARED = ("sample_rate", "n_fft", "hop_length", "n_mels", "floor")
 
 
@@ -28,6 +31,7 @@ class VocoderConfig:
         channels, blocks: width and number of the residual blocks.
         expansion: hidden channels of a block, as a multiple of `channels`.
         kernel: frames that a block's depthwise convolution spans.
+        rounds: of projection, at about a millisecond for a second of sound each.
     """
 
     sample_rate: int = 8000
@@ -39,6 +43,7 @@ class VocoderConfig:
     blocks: int = 6
     expansion: int = 3
     kernel: int = 7
+    rounds: int = 5
 
     def fits(self, mel: MelConfig) -> bool:
         """Whether this inverts such spectrograms. Length and normalisation are free."""
@@ -78,8 +83,9 @@ class Block(nn.Module):
 
 
 class LearnedVocoder(nn.Module):
-    """Inverts log-mels. In eval mode the same log-mel gives the same bits, whatever its batch, on as many threads."""
+    """Inverts log-mels. The same log-mel gives the same bits, whatever its batch, on as many threads."""
 
+    filters: Tensor
     nearest: Tensor
     window: Tensor
 
@@ -98,19 +104,20 @@ class LearnedVocoder(nn.Module):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
         corners = mel_frequencies(c.sample_rate, c.n_mels)
         nearest = _interpolation(np.linspace(0, c.sample_rate / 2, bins), corners[1:-1])
+        filters = torch.from_numpy(mel_filters(c.sample_rate, c.n_fft, c.n_mels))
+        self.register_buffer("filters", filters, persistent=False)
         self.register_buffer("nearest", nearest, persistent=False)
         self.register_buffer("window", torch.hann_window(c.n_fft), persistent=False)
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """(batch, n_mels, frames) -> (batch, frames * hop_length), not yet held to [-1, 1]."""
-        if self.training or len(log_mel) == 1:
-            return self._invert(log_mel)
         # One at a time: the libraries beneath round differently when an item comes in another batch.
-        return torch.cat([self._invert(row) for row in log_mel.split(1)])
+        rows = [self.settle(self.draw(row), row, self.config.rounds) for row in log_mel.split(1)]
+        return torch.cat(rows)
 
-    def _invert(self, log_mel: Tensor) -> Tensor:
+    def draw(self, log_mel: Tensor) -> Tensor:
+        """What the network makes of a log-mel; shapes as `forward`."""
         c = self.config
-        frames = log_mel.shape[-1]
         angle = phase_clock(log_mel, c)
         told = torch.cat([(log_mel + 3) / 3, angle.cos(), angle.sin()], dim=1)[:, :, None]  # a row of height 1
         x = self.first_norm(self.enter(told.contiguous(memory_format=torch.channels_last)))
@@ -119,8 +126,36 @@ class LearnedVocoder(nn.Module):
         # Filters of unit area in Hz add up to one over the distance of two bins.
         near = self.nearest @ log_mel + math.log(c.sample_rate / c.n_fft)
         magnitude = (near + gain).clamp(max=LOUDEST).exp()
-        spectrum = torch.polar(magnitude, 2 * math.pi * turns)
-        return torch.istft(spectrum, c.n_fft, c.hop_length, window=self.window, length=frames * c.hop_length)
+        return self._waveform(torch.polar(magnitude, 2 * math.pi * turns))
+
+    def settle(self, waveform: Tensor, log_mel: Tensor, rounds: int) -> Tensor:
+        """Brings the log-mel of a waveform closer to a given one.
+
+        A round of the fast Griffin-Lim algorithm (Perraudin, Balazs and Søndergaard, 2013) that, where the original
+        puts the wanted magnitudes in, scales those of the waveform band by band: what lies between the bands is kept.
+
+        Args:
+            waveform: (batch, frames * hop_length)
+            log_mel: (batch, n_mels, frames)
+        """
+        c, frames = self.config, log_mel.shape[-1]
+        wanted = (log_mel.exp() - c.floor).clamp_min(0) + QUIET
+        before = None
+        for _ in range(rounds):
+            now = torch.stft(waveform, c.n_fft, c.hop_length, window=self.window, pad_mode="constant",
+                             return_complex=True)[..., :frames]
+            lack = (wanted / (self.filters @ now.abs() + QUIET)).log()
+            spectrum = now * (self.nearest @ lack).exp()
+            if before is not None:
+                ahead = now + MOMENTUM * (now - before)
+                spectrum = spectrum.abs() * ahead / ahead.abs().clamp_min(1e-9)
+            waveform, before = self._waveform(spectrum), now
+        return waveform
+
+    def _waveform(self, spectrum: Tensor) -> Tensor:
+        c = self.config
+        return torch.istft(spectrum, c.n_fft, c.hop_length, window=self.window,
+                           length=spectrum.shape[-1] * c.hop_length)
 
 
 @torch.no_grad()
