@@ -272,8 +272,12 @@ def _directions(args: argparse.Namespace) -> int:
     path = paths[args.model]
     _check_writable(path.parent)
     generator, _ = checkpoint.load(path)
-    with tqdm(total=args.samples, unit="sound", dynamic_ncols=True) as bar:
-        directions = measured(generator, args.samples, progress=lambda done, _: bar.update(done - bar.n))
+    with tqdm(unit="sound", dynamic_ncols=True) as bar:
+        def advance(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        directions = measured(generator, args.samples, progress=advance)
     checkpoint.save_directions(path, directions)
     for direction in directions:
         print(f"{direction.name:<16} {describe(direction)}")

@@ -9,7 +9,7 @@ measure, however crooked it is (Stein's lemma; Brillinger, 1982, "A generalized 
 variables").
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +19,8 @@ from torch import Tensor
 
 from explorer.generators.base import Generator
 from explorer.measures import MEASURES, measure
+
+Progress = Callable[[int, int], None]  # told how many are done, and of how many
 
 BATCH = 64
 HELD = "-only"  # ends the name of the variant that leaves the other measures alone
@@ -87,7 +89,9 @@ def _signed(x: float) -> str:
 
 
 @torch.no_grad()
-def principal(generator: Generator, count: int = 12, samples: int = 1024, seed: int = 0) -> tuple[Direction, ...]:
+def principal(
+    generator: Generator, count: int = 12, samples: int = 1024, seed: int = 0, progress: Progress | None = None
+) -> tuple[Direction, ...]:
     """The directions along which a generator's features change most.
 
     Takes the principal components of `generator.features` over latents of the prior, then the latent vector that
@@ -97,9 +101,10 @@ def principal(generator: Generator, count: int = 12, samples: int = 1024, seed: 
     Args:
         count: how many; fewer if the latent or the features have fewer.
         samples: latents to look at.
+        progress: told how many of how many are done.
     """
     z, label, weights = _draw(generator, samples, seed)
-    batches = torch.arange(samples).split(BATCH)
+    batches = _batches(samples, progress)
     x = torch.cat([generator.features(z[i], weights[i] if weights is not None else None) for i in batches]).double()
     for c in label.unique():
         x[label == c] -= x[label == c].mean(0)
@@ -130,7 +135,7 @@ def principal(generator: Generator, count: int = 12, samples: int = 1024, seed: 
 
 @torch.no_grad()
 def measured(
-    generator: Generator, samples: int = 4096, seed: int = 1, progress: Callable[[int, int], None] | None = None
+    generator: Generator, samples: int = 4096, seed: int = 1, progress: Progress | None = None
 ) -> tuple[Direction, ...]:
     """The directions named after what they change, best R² first; then the principal ones; then the named ones again,
     with the other measures held.
@@ -143,15 +148,19 @@ def measured(
 
     Args:
         samples: more than the latent has numbers, and better ten times as many.
-        progress: told how many of how many sounds are done.
+        progress: told how many of how many sounds are done; there are some more than `samples`.
     """
+    more = min(samples, 2048)  # latents for the principal directions
+
+    def tell(done: int) -> None:
+        if progress is not None:
+            progress(done, samples + more)
+
     z, label, weights = _draw(generator, samples, seed)
     found: list[dict[str, float]] = []
-    for i in torch.arange(samples).split(BATCH):
+    for i in _batches(samples, lambda done, _: tell(done)):
         output = generator(z[i], weights[i] if weights is not None else None)
         found += [measure(generator.representation.decode(x)) for x in output]
-        if progress is not None:
-            progress(len(found), samples)
     flat = z.flatten(1).double()
     fresh = torch.arange(samples) >= samples * (1 - FRESH)
     responses = []
@@ -169,7 +178,7 @@ def measured(
             held.append(_named(r, alone, r.name + HELD, f"{MEASURES[r.name].title} only", responses))
     shape = generator.latent.shape
     beside = [replace(d, measures={**d.measures, **_leaks(d.vector.flatten().double(), responses)})
-              for d in principal(generator, samples=min(samples, 2048))]
+              for d in principal(generator, samples=more, progress=lambda done, _: tell(samples + done))]
     return tuple(replace(d, vector=d.vector.reshape(shape)) for d in (*named, *beside, *held))
 
 
@@ -234,6 +243,14 @@ def _named(r: _Response, vector: Tensor, name: str, title: str, responses: list[
 
 def _leaks(vector: Tensor, responses: list[_Response]) -> dict[str, float]:
     return {f"leak.{r.name}": round(r.per_step(vector) / r.spread, 3) for r in responses}
+
+
+def _batches(samples: int, progress: Progress | None) -> Iterator[Tensor]:
+    """The numbers 0 ... samples - 1 in batches; tells of each one when the next is asked for."""
+    for batch in torch.arange(samples).split(BATCH):
+        yield batch
+        if progress is not None:
+            progress(int(batch[-1]) + 1, samples)
 
 
 def _draw(generator: Generator, samples: int, seed: int) -> tuple[Tensor, Tensor, Tensor | None]:

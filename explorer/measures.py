@@ -30,15 +30,14 @@ MEASURES: Mapping[str, Measure] = MappingProxyType({
     # of notes
     "density": Measure("Notes per second", "notes/s"),
     "register": Measure("Register", "semitones"),
-    "velocity": Measure("Loudness", "of 127"),
+    "velocity": Measure("Loudness", "velocity"),
     "chords": Measure("Chords", "% of notes"),
     "in-key": Measure("In key", "% of notes"),
     "length": Measure("Note length", "s"),
 })
 
-ACTIVE_DB = 30.0  # a frame that is softer than the loudest by more is silence around the sound
-PITCHED_DB = 20.0  # likewise, is too soft to ask for its pitch
-LOWEST_F0, HIGHEST_F0 = 60.0, 500.0  # Hz
+ACTIVE_DB = 25.0  # a frame that is softer than the loudest by more is silence around the sound
+LOWEST_F0, HIGHEST_F0 = 60.0, 400.0  # Hz
 RESOLVED = 1200.0  # Hz: above, mel bands are too wide to tell a voice's harmonics apart
 PERIODIC = 0.3  # autocorrelation at the best lag from which on a frame counts as having a pitch
 PER_SEMITONE = 8  # lags tried
@@ -66,8 +65,8 @@ def measure(sound: Sound) -> dict[str, float]:
         return _of_notes(sound.notes)
     if sound.log_mel is not None:
         picture = sound.log_mel
-        return _of_spectrogram(np.exp(picture.values.astype(np.float64)), picture.frequencies,
-                               picture.hop_length / picture.sample_rate)
+        magnitude = (np.exp(picture.values.astype(np.float64)) - picture.floor).clip(0)
+        return _of_spectrogram(magnitude, picture.frequencies, picture.hop_length / picture.sample_rate)
     return _of_waveform(sound.waveform, sound.sample_rate)
 
 
@@ -115,7 +114,7 @@ def _of_spectrogram(magnitude: np.ndarray, frequencies: np.ndarray, hop_seconds:
         "duration": float(active[-1] - active[0] + 1) * hop_seconds,
         "loudness": 10 * float(np.log10(energy[active].mean())),
         "brightness": float((frequencies @ weight).sum() / weight.sum()),
-        "pitch": _pitch(magnitude[:, energy >= loudest * 10 ** (-PITCHED_DB / 10)], frequencies),
+        "pitch": _pitch(magnitude[:, active], frequencies),
     }
 
 
@@ -123,7 +122,7 @@ def _pitch(magnitude: np.ndarray, frequencies: np.ndarray) -> float:
     """The median fundamental of the periodic ones among some frames, as a MIDI note number; NaN if none is periodic.
 
     A frame's autocorrelation is the cosine transform of its power spectrum, which needs no phase, so this hears the
-    pitch of a mel spectrogram as well as `librosa.yin` does that of the recording it was taken from.
+    pitch of a mel spectrogram about as well as `librosa.yin` does that of the recording it was taken from.
     """
     semitones = np.arange(0, 12 * np.log2(HIGHEST_F0 / LOWEST_F0), 1 / PER_SEMITONE)
     candidates = LOWEST_F0 * 2 ** (semitones / 12)

@@ -73,8 +73,12 @@ def export(folder: Path, name: str, target: Path, *, encoder: bool = False,
     extra = {f"encoder.{k}": v for k, v in state["modules"].get("encoder", {}).items()} if encoder else {}
     provenance = {**{k: about[k] for k in ("data", "recipe", "command", "hardware")}, "step": state["step"]}
     path = target / f"{name}.safetensors"
-    with tqdm(total=samples, desc="directions", unit="sound", dynamic_ncols=True) as bar:
-        directions = measured(generator, samples, progress=lambda done, _: bar.update(done - bar.n))
+    with tqdm(desc="directions", unit="sound", dynamic_ncols=True) as bar:
+        def advance(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        directions = measured(generator, samples, progress=advance)
     checkpoint.save(path, generator, directions=directions, provenance=provenance, extra=extra,
                     vocoder=_vocoder(generator.representation, target), dtype=dtype)
     written = checkpoint.read_card(path)

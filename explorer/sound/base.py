@@ -27,7 +27,7 @@ class Note:
 class LogMel:
     """A log-mel spectrogram with its axes.
 
-    `values` is (n_mels, frames), the natural logarithm of mel magnitude; `frequencies` (n_mels,) holds the
+    `values` is (n_mels, frames), the natural logarithm of mel magnitude plus `floor`; `frequencies` (n_mels,) holds the
     bands' centres in Hz; frame i is centred on second `i * hop_length / sample_rate`.
     """
 
@@ -35,6 +35,7 @@ class LogMel:
     frequencies: np.ndarray
     hop_length: int
     sample_rate: int
+    floor: float = 0.0
 
 
 @dataclass(frozen=True)
