@@ -18,6 +18,8 @@ examples:
   python -m training pianogan --data maestro-v3.0.0 --out runs/piano --dry-run
   python -m training spectogan --out runs/digits --resume --steps 40000
   python -m training export runs/digits --name my-digits
+  python -m training evaluate my-digits --data speech_commands --json figures.json
+  python -m training vocoder --data free-spoken-digits speech_commands --out runs/vocoder --name vocoder-8k
 
 A run can be stopped with Ctrl-C, or killed, at any time: --resume goes on from its last saved state.
 RUN/metrics.jsonl and RUN/tensorboard hold the figures, RUN/snapshots the same seeds as they learn.
@@ -54,12 +56,18 @@ def _parser() -> argparse.ArgumentParser:
                          ("spectogan", "mel spectrograms, from a folder of recordings (spoken digits)")):
         _add_family(commands.add_parser(family, help=f"train {what}", description=f"Train {what}.", epilog=EXAMPLES,
                                         formatter_class=argparse.RawDescriptionHelpFormatter))
+    _add_vocoder(commands.add_parser("vocoder", help="train the learned inversion of spectrograms", description=(
+        "Train the network that turns spectrograms into sound, on recordings of any kind. Checkpoints of spectogan "
+        "that are exported after it carry it.")))
     export = commands.add_parser("export", help="turn a run into a checkpoint that the explorer loads")
     export.add_argument("folder", type=Path, metavar="RUN")
     export.add_argument("--name", required=True, help="name of the checkpoint")
     export.add_argument("--checkpoints", type=Path, metavar="DIR", help="where to put it (default: the explorer's)")
     export.add_argument("--encoder", action="store_true", help="ship the warm start's encoder too")
     export.set_defaults(run=_export)
+    _add_evaluate(commands.add_parser("evaluate", help="measure a checkpoint against real data", description=(
+        "Measure a checkpoint: figures of the model between those of real data and of simple baselines. Takes some "
+        "minutes on one thread; the same checkpoint and data give the same figures.")))
     return parser
 
 
@@ -86,6 +94,38 @@ def _add_family(parser: argparse.ArgumentParser) -> None:
             numbers.add_argument(f"--{field.name.replace('_', '-')}", type=kind, metavar="N")
     numbers.add_argument("--extra", nargs="*", default=[], metavar="NAME=N", help="a family's own numbers")
     parser.set_defaults(run=_train)
+
+
+def _add_vocoder(parser: argparse.ArgumentParser) -> None:
+    from training.vocoder import VocoderRecipe
+
+    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
+    parser.add_argument("--data", type=Path, nargs="+", metavar="DIR", help="folders of recordings; as many of each")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="where prepared data is kept (default: RUN/../cache)")
+    parser.add_argument("--name", help="write the file of that name at the end")
+    parser.add_argument("--checkpoints", type=Path, metavar="DIR", help="where to put it (default: the explorer's)")
+    parser.add_argument("--sample-rate", type=int, default=8000, choices=(8000, 16000), help="(default: 8000)")
+    parser.add_argument("--resume", action="store_true", help="go on from the last saved state")
+    parser.add_argument("--dry-run", action="store_true", help="say what would happen, write no run")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … (default: auto)")
+    parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
+    for field in dataclasses.fields(VocoderRecipe):
+        parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), metavar="N",
+                            help=f"(default: {field.default})")
+    parser.set_defaults(run=_vocoder)
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a file, or the name of one of the explorer's")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of real data, as for training")
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), metavar="DIR",
+                        help="where prepared data and the judge are kept (default: runs/cache)")
+    parser.add_argument("--samples", type=int, metavar="N", help="sounds to generate (speech: 2048, piano: 1024)")
+    parser.add_argument("--judge", type=Path, metavar="FILE", help="a judge of speech (default: one is trained, once)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too, for programs")
+    parser.add_argument("--markdown", action="store_true", help="print for a model card")
+    parser.set_defaults(run=_evaluate)
 
 
 def _pairs(texts: Sequence[str]) -> dict[str, str]:
@@ -163,6 +203,52 @@ def _train(args: argparse.Namespace, argv: Sequence[str]) -> int:
     return 0
 
 
+def _vocoder(args: argparse.Namespace, argv: Sequence[str]) -> int:
+    import torch
+
+    from explorer.checkpoint import DEFAULT_FOLDER, config_from_dict
+    from explorer.sound.learned_vocoder import VocoderConfig
+    from training import vocoder
+    from training.export import RUN, hardware, read_run
+    from training.loop import STATE, TrainingError, load_state
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    before = read_run(args.out) if args.resume else None
+    if before is None and (args.out / STATE).exists():
+        raise TrainingError(f"{args.out} already holds a run: add --resume, or choose another --out")
+    folders = args.data or [Path(folder) for folder in (before["data"] if before else ())]
+    if not folders:
+        raise TrainingError("--data is needed to start a run")
+    given = {f.name: getattr(args, f.name) for f in dataclasses.fields(vocoder.VocoderRecipe)
+             if getattr(args, f.name) is not None}
+    recipe = vocoder.VocoderRecipe(**{**(before["recipe"] if before else {}), **given})
+    config = config_from_dict(VocoderConfig, before["config"]) if before else vocoder.blank_config(args.sample_rate)
+    device = _device(args.device)
+    streams = vocoder.load_streams(folders, args.cache or args.out.parent / "cache", config.sample_rate)
+    run = vocoder.start(config, recipe, device, args.precision == "bfloat16")
+    about = {
+        "kind": "vocoder", "recipe": asdict(recipe), "config": asdict(config), "step": recipe.steps,
+        "data": [str(folder.absolute()) for folder in folders], "hardware": hardware(device),
+        "minutes": {part: [round(len(s) / config.sample_rate / 60, 1) for s in streams[part]] for part in streams},
+        "command": shlex.join(["python", "-m", "training", *argv]) if before is None else before["command"],
+    }
+    if args.dry_run:
+        print("\n".join(f"{name:<12}{value}" for name, value in about.items()))
+        return 0
+    args.out.mkdir(parents=True, exist_ok=True)
+    if before is not None:
+        load_state(run, args.out)
+    partial = args.out / (RUN + ".partial")
+    partial.write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
+    partial.replace(args.out / RUN)
+    vocoder.train(run, streams["train"], args.out)
+    if args.name:
+        path = vocoder.export(args.out, args.name, args.checkpoints or DEFAULT_FOLDER)
+        print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
+    return 0
+
+
 def _plan(run: Any, data: Any, about: dict[str, Any]) -> str:
     modules = {name: module for name, module in run.modules().items() if name != "ema"}
     sizes = {name: sum(p.numel() for p in module.parameters()) for name, module in modules.items()}
@@ -203,6 +289,22 @@ def _export(args: argparse.Namespace, argv: Sequence[str]) -> int:
 
     path = export(args.folder, args.name, args.checkpoints or DEFAULT_FOLDER, encoder=args.encoder)
     print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
+    return 0
+
+
+def _evaluate(args: argparse.Namespace, argv: Sequence[str]) -> int:
+    from explorer.checkpoint import DEFAULT_FOLDER
+    from training.evaluate import evaluate
+    from training.loop import TrainingError
+
+    named = DEFAULT_FOLDER / f"{args.checkpoint}.safetensors"
+    if args.json is not None and not args.json.absolute().parent.is_dir():  # now, not after minutes
+        raise TrainingError(f"there is no folder {args.json.parent} to write to")
+    report = evaluate(named if named.is_file() else Path(args.checkpoint), args.data, args.cache, args.samples,
+                      args.judge)
+    print(report.markdown() if args.markdown else report.text())
+    if args.json is not None:
+        args.json.write_text(json.dumps(report.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return 0
 
 
