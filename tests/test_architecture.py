@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,30 @@ def test_no_module_uses_the_global_state_of_pyplot(module: str) -> None:
 def test_no_file_of_the_app_names_a_family(family: str) -> None:
     texts = {path: path.read_text(encoding="utf-8") for path in ROOT.glob("explorer/ui/*.*")}
     assert [path.name for path, text in texts.items() if family in text.lower()] == []
+
+
+@pytest.mark.parametrize(("rooms", "file"), [(("explorer", "app"), "requirements.txt"),
+                                             (("explorer", "app", "training"), "requirements-dev.txt")])
+def test_what_is_imported_is_required(rooms: tuple[str, ...], file: str) -> None:
+    homes = packages_distributions()
+    used = {name.split(".")[0] for module, path in MODULES.items() if module.split(".")[0] in rooms
+            for name in imports(path)} - {"explorer", "training", "app"} - sys.stdlib_module_names
+    wanted = {plain(homes.get(name, [name])[0]) for name in used}
+    assert wanted - required(ROOT / file) - {"pillow"} == set()  # matplotlib and gradio need it themselves
+
+
+def required(file: Path) -> set[str]:
+    names: set[str] = set()
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if line.startswith("-r "):
+            names |= required(file.parent / line[3:])
+        elif match := re.match(r"[\w.-]+", line):
+            names.add(plain(match.group()))
+    return names
+
+
+def plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def test_rendering_loads_neither_gradio_nor_the_trainers() -> None:
