@@ -1,5 +1,5 @@
 """The app in the browser; the only room that knows gradio."""
 
-from explorer.ui.app import build, launch
+from explorer.ui.app import build, launch, serve
 
-__all__ = ["build", "launch"]
+__all__ = ["build", "launch", "serve"]

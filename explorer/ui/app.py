@@ -18,7 +18,6 @@ from gradio.components import Component
 from explorer import formats
 from explorer.checkpoint import CheckpointError
 from explorer.engine import Engine
-from explorer.latent import MAX_SEED
 from explorer.recipe import Recipe, RecipeError
 from explorer.sound import synth
 from explorer.ui import handlers
@@ -37,15 +36,23 @@ MONO = ("ui-monospace", "Menlo", "Consolas", "monospace")
 
 
 def launch(folder: Path, host: str | None, port: int | None, share: bool) -> None:
-    """Serves the checkpoints of a folder, until it is interrupted.
+    """Serves the checkpoints of a folder until it is interrupted. Arguments as of `serve`."""
+    serve(Engine(folder), host, port, share).block_thread()
+
+
+def serve(engine: Engine, host: str | None = None, port: int | None = None, share: bool = False) -> gr.Blocks:
+    """Starts the app in threads of its own and returns it; `close()` ends it.
 
     Args:
-        host, port: gradio's environment variables, and then its defaults, where None.
+        host, port: where None, gradio's environment variables, then its defaults.
+        share: open a public link through gradio's servers.
     """
-    build(Engine(folder)).launch(
-        server_name=host, server_port=port, share=share, theme=_theme(), css_paths=[HERE / "style.css"],
-        allowed_paths=[str(synth.SAMPLES)], footer_links=["api", "settings"], ssr_mode=False,
-        run_history=False)  # would copy every move of a slider into the browser's storage
+    app = build(engine)
+    app.launch(
+        server_name=host, server_port=port, share=share, prevent_thread_lock=True, theme=_theme(),
+        css_paths=[HERE / "style.css"], allowed_paths=[str(synth.SAMPLES)], footer_links=["api", "settings"],
+        ssr_mode=False, run_history=False)  # a history would copy every move of a slider into the browser's storage
+    return app
 
 
 def _theme() -> gr.themes.Base:
@@ -107,14 +114,14 @@ def _way() -> Controls:
     made: Controls = {"label": gr.Radio([], visible=False, elem_classes="keys")}
     with gr.Row(elem_id="way"):
         with gr.Column(min_width=110, elem_classes="end"):
-            made["seed"] = gr.Number(0, label="Seed A", precision=0, minimum=0, maximum=MAX_SEED)
+            made["seed"] = gr.Number(0, label="Seed A", precision=0)
             made["roll"] = gr.Button("Roll A", size="sm")
             made["lock"] = gr.Checkbox(label="Lock A", container=False)
         with gr.Column(scale=3, min_width=200):
             made["t"] = gr.Slider(0, 1, 0, step=0.01, label="From A to B")
             made["path"] = gr.Radio([("Arc", "arc"), ("Line", "line")], label="Path", elem_classes="keys")
         with gr.Column(min_width=110, elem_classes="end"):
-            made["seed_b"] = gr.Number(1, label="Seed B", precision=0, minimum=0, maximum=MAX_SEED)
+            made["seed_b"] = gr.Number(1, label="Seed B", precision=0)
             made["roll_b"] = gr.Button("Roll B", size="sm")
             made["lock_b"] = gr.Checkbox(label="Lock B", container=False)
     return made
@@ -161,7 +168,9 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
             try:
                 return arrive(handlers.read(text))
             except (RecipeError, CheckpointError) as error:
-                gr.Warning(f"This link cannot be played: {error}")
+                answer = arrive(handlers.opening(engine))
+                answer[player]["error"] = f"This link cannot be played: {error}"
+                return answer
         return arrive(handlers.opening(engine))
 
     def go(event: gr.EventData) -> dict[Component, Any]:
@@ -172,12 +181,11 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
         try:
             return arrive(handlers.choose(engine, current, name))
         except CheckpointError as error:
-            gr.Warning(str(error))
-            return arrive(current)
+            return {shown["model"]: current.model, player: {"error": str(error)}}
 
-    def move(text: str, *moved: Any) -> dict[str, Any]:
+    def move(text: str, *moved: Any) -> dict[Component, Any]:
         recipe = handlers.move(engine, handlers.read(text), dict(zip(CONTROLS, moved, strict=True)))
-        return handlers.show(engine, handlers.settle(engine, recipe))
+        return {player: handlers.show(engine, handlers.settle(engine, recipe))}
 
     def turn(text: str, first: float) -> dict[Component, Any]:
         current = handlers.read(text)
@@ -196,15 +204,23 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
     def load(path: str) -> dict[Component, Any]:
         return arrive(handlers.opened(Path(path)))
 
-    # always_last: while an event is on its way, of those behind it only the newest is kept.
-    def on(trigger: Callable, handler: Callable, inputs: list[Component], to: Any, js: str | None = WITH_PLACE) -> None:
-        trigger(_told(handler), inputs, to, js=js, queue=False, trigger_mode="always_last", show_progress="hidden",
+    def on(trigger: Callable, handler: Callable[..., dict[Component, Any]], inputs: list[Component],
+           to: list[Component], js: str | None = WITH_PLACE) -> None:
+        @functools.wraps(handler)
+        def guarded(*args: Any) -> dict[Component, Any]:
+            try:
+                return handler(*args)
+            except (RecipeError, CheckpointError) as error:
+                return {player: {"error": str(error)}}
+
+        # always_last: while an event is on its way, of those behind it only the newest is kept.
+        trigger(guarded, inputs, to, js=js, queue=False, trigger_mode="always_last", show_progress="hidden",
                 api_visibility="private")
 
     moves = [getattr(controls[name], event) for name in CONTROLS if name != "first"
              for event in ("input", "release") if event in controls[name].EVENTS]
     turns = [controls["first"].input, controls["first"].release]
-    on(functools.partial(gr.on, moves), move, [place, *values], player)
+    on(functools.partial(gr.on, moves), move, [place, *values], [player])
     on(functools.partial(gr.on, turns), turn, [place, controls["first"]], outputs)
     on(controls["model"].input, choose, [place, controls["model"]], outputs)
     on(player.random, random, [place, controls["lock"], controls["lock_b"]], outputs)
@@ -219,7 +235,10 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
 def _offer(engine: Engine) -> None:
     """The API: a recipe, as JSON or as a link, to a file."""
     def render(recipe: str, format: str) -> str:
-        name, data = handlers.save(engine, handlers.read(recipe), format)
+        try:
+            name, data = handlers.save(engine, handlers.read(recipe), format)
+        except (RecipeError, CheckpointError, ValueError) as error:
+            raise gr.Error(str(error), print_exception=False) from None
         # In gradio's own folder, from which it deletes what is older than KEPT_SECONDS.
         path = Path(file.GRADIO_CACHE) / secrets.token_hex(8) / name
         path.parent.mkdir(parents=True)
@@ -228,17 +247,4 @@ def _offer(engine: Engine) -> None:
 
     recipe, format = gr.Textbox(visible=False, label="recipe"), gr.Textbox("wav", visible=False, label="format")
     file = gr.File(visible=False, label="file")
-    gr.Button(visible=False).click(_told(render), [recipe, format], file, api_name="render",
-                                   concurrency_limit=SAVES_AT_ONCE)
-
-
-def _told(handler: Callable) -> Callable:
-    """The handler, with what can go wrong told to the visitor in a sentence."""
-    @functools.wraps(handler)
-    def guarded(*args: Any) -> Any:
-        try:
-            return handler(*args)
-        except (RecipeError, CheckpointError, ValueError) as error:
-            raise gr.Error(str(error), print_exception=False) from None
-
-    return guarded
+    gr.Button(visible=False).click(render, [recipe, format], file, api_name="render", concurrency_limit=SAVES_AT_ONCE)

@@ -20,7 +20,7 @@ class History {
 
 const canvas = find("picture"), playhead = find("playhead"), play = find("play"), positionBar = find("position");
 const picture = new Picture(canvas), history = new History();
-const speaker = new Speaker(new Piano(props.piano, `${props.root}/gradio_api/file=${props.samples}/`), refresh);
+const speaker = new Speaker(new Piano(props.piano, `${gradio_config.root}/gradio_api/file=${props.samples}/`), refresh);
 let shown = null, settling = 0, silenced = false;
 
 /** The arrays of what the server sent, unpacked. */
@@ -33,6 +33,7 @@ function unpack(sent) {
 }
 
 async function show(sent) {
+  warn(sent?.error);
   if (!sent?.recipe) return;
   const first = shown === null;
   shown = unpack(sent);
@@ -67,6 +68,7 @@ function settle() {
 }
 
 function say(text) { find("status").textContent = text; }
+function warn(text = "") { find("alert").textContent = text; }
 
 function refresh() {
   const { playing, position, sound } = speaker, seconds = sound?.seconds || 1, { area } = picture;
@@ -102,7 +104,7 @@ async function save(format, button) {
   say(`Preparing the ${format.toUpperCase()} file …`);
   try {
     const file = await server.save([shown.recipe, format]);
-    if (file.error) return say(file.error);
+    if (file.error) return warn(file.error);
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([decode(file.data)]));
     link.download = file.name;
@@ -110,7 +112,7 @@ async function save(format, button) {
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
     say(`Saved ${file.name}`);
   } catch {
-    say("The server did not answer; try again.");
+    warn("The server did not answer; try again.");
   } finally {
     button.disabled = false;
   }
@@ -144,7 +146,7 @@ function shortcut(event) {
 
 /** A file dropped anywhere is one chosen with the button that opens files. */
 function drop(event) {
-  const input = document.querySelector("#open input[type=file], input#open");
+  const input = document.querySelector("input[type=file]");
   if (!event.dataTransfer?.files.length || !input) return;
   event.preventDefault();
   input.files = event.dataTransfer.files;
@@ -166,8 +168,8 @@ document.addEventListener("dragover", (event) => event.preventDefault());
 document.addEventListener("drop", drop);
 new ResizeObserver(refresh).observe(canvas);
 
-// What gradio's own listeners need of the page.
-window.explorer = { place: () => (shown ? shown.recipe : location.search) };
+// What gradio's own listeners need of the page, and whoever wants to look into it.
+window.explorer = { place: () => (shown ? shown.recipe : location.search), shown: () => shown, speaker };
 watch("value", () => show(props.value));
 show(props.value);
 animate();

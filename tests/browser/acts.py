@@ -1,0 +1,73 @@
+"""What a visitor can see and do, found by role and label."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.sync_api import Locator, Page, expect
+
+from explorer.recipe import Recipe
+
+Visit = Callable[..., Page]
+
+
+def player(page: Page) -> Locator:
+    return page.get_by_role("region", name="Player")
+
+
+def status(page: Page) -> Locator:
+    return player(page).get_by_role("status")
+
+
+def picture(page: Page) -> Locator:
+    return player(page).get_by_role("img")
+
+
+def pixels(page: Page) -> str:
+    return str(picture(page).evaluate("canvas => canvas.toDataURL()"))
+
+
+def expect_another_picture(page: Page, before: str) -> None:
+    page.wait_for_function("before => document.querySelector('canvas').toDataURL() !== before", arg=before)
+
+
+def expect_offset(page: Page, name: str, slider: Locator) -> None:
+    """The page's place has come to where the slider stands."""
+    page.wait_for_function("([name, x]) => JSON.parse(explorer.place()).offsets?.[name] === x",
+                           arg=[name, float(slider.input_value())])
+
+
+def direction(page: Page, number: int = 1) -> Locator:
+    return page.get_by_role("slider", name=f"Direction {number}", exact=False).first
+
+
+def seed(page: Page, name: str = "A") -> Locator:
+    return page.get_by_role("spinbutton", name=f"Seed {name}")
+
+
+def place(page: Page) -> Recipe:
+    return Recipe.from_json(page.evaluate("explorer.place()"))
+
+
+def drag(page: Page, slider: Locator, to: float) -> None:
+    """Takes the slider's thumb in the middle and pulls it to a share of its width."""
+    box = slider.bounding_box()
+    assert box is not None
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] / 2, y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * to, y, steps=12)
+    page.mouse.up()
+
+
+def download(page: Page, name: str, folder: Path) -> Path:
+    with page.expect_download() as info:
+        page.get_by_role("group", name="Download").get_by_role("button", name=name, exact=True).click()
+    path = folder / info.value.suggested_filename
+    info.value.save_as(path)
+    return path
+
+
+def choose(page: Page, model: str) -> None:
+    page.get_by_role("listbox", name="Checkpoint").or_(page.get_by_label("Checkpoint")).first.click()
+    page.get_by_role("option", name=model).click()
+    expect(status(page)).to_contain_text(model)

@@ -1,0 +1,99 @@
+"""The app on small untrained generators, and pages of a real Chromium that must not complain.
+
+Without a Chromium these tests are skipped, but fail under CI=true: there they are part of the promise.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from acts import Visit, status
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from toy import write
+
+from explorer import checkpoint
+from explorer.directions import principal
+from explorer.engine import Engine
+from explorer.generators import FAMILIES
+from explorer.generators.pianogan import PianoGANConfig
+from explorer.generators.spectogan import SpectoGANConfig
+from explorer.ui import serve
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+OPTIONS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+           "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required")
+SMALL = {
+    "piano": ("pianogan", PianoGANConfig(latent_size=32, code_size=16, width=16, blocks=3, decoder_width=16)),
+    "words": ("spectogan", SpectoGANConfig(latent=16, channels=(8, 8, 8, 8, 8), style=8, labels=("yes", "no"))),
+}
+# Keeps what goes to the loudspeaker where a test can look at it.
+LISTEN = """
+    const connect = AudioNode.prototype.connect;
+    AudioNode.prototype.connect = function (to, ...rest) {
+        if (to instanceof AudioDestinationNode) {
+            window.heard = new AnalyserNode(this.context, { fftSize: 32768 });
+            connect.call(this, window.heard);
+        }
+        return connect.call(this, to, ...rest);
+    };
+"""
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoints")
+    for name, (family, config) in SMALL.items():
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            generator = FAMILIES[family](config).eval()
+        directions = principal(generator, count=8, samples=64)
+        checkpoint.save(folder / f"{name}.safetensors", generator, directions=directions)
+    write(folder, "toy")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def url(folder: Path) -> Iterator[str]:
+    app = serve(Engine(folder), "127.0.0.1")
+    yield app.local_url
+    app.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None and os.environ.get("CI") != "true":
+        pytest.skip(f"no Chromium: none of {', '.join(NAMES)} is on the PATH")
+    assert path, "CI needs a Chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=OPTIONS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser: Browser, url: str) -> Iterator[Visit]:
+    """Opens the app as a new visitor, at a recipe's query; options are those of a browser context."""
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+
+    def open_page(query: str = "?model=toy", **options: object) -> Page:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+        contexts.append(context)
+        context.add_init_script(LISTEN)
+        page = context.new_page()
+        page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda r: complaints.append(f"asks {r.url}")
+                if not r.url.startswith((url, "data:", "blob:")) else None)
+        page.goto(url + query)
+        expect(status(page)).not_to_be_empty(timeout=20_000)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []

@@ -1,0 +1,221 @@
+"""What a visitor does, in a real browser, found by role and label."""
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pretty_midi
+import pytest
+import soundfile as sf
+from acts import (
+    Visit,
+    choose,
+    direction,
+    download,
+    drag,
+    expect_another_picture,
+    expect_offset,
+    picture,
+    pixels,
+    place,
+    seed,
+    status,
+)
+from playwright.sync_api import expect
+
+from explorer.engine import Engine
+from explorer.formats import read_recipe
+from explorer.recipe import Recipe
+
+pytestmark = pytest.mark.browser
+MODELS = ("piano", "words", "toy")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_choosing_a_model_shows_its_sound(visit: Visit, model: str) -> None:
+    page = visit("?model=" + next(name for name in MODELS if name != model))
+    before = pixels(page)
+    choose(page, model)
+    expect_another_picture(page, before)
+    assert place(page).model == model
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_dragging_a_slider_changes_the_picture_and_ends_where_the_hand_ends(visit: Visit, model: str) -> None:
+    page = visit(f"?model={model}")
+    before = pixels(page)
+    drag(page, direction(page), 0.9)
+    expect_another_picture(page, before)
+    assert float(direction(page).input_value()) > 1
+    expect_offset(page, "pc1", direction(page))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_arrow_keys_move_a_slider(visit: Visit, model: str) -> None:
+    page = visit(f"?model={model}")
+    before = pixels(page)
+    direction(page, 2).focus()
+    for _ in range(20):
+        page.keyboard.press("ArrowRight")
+    expect(direction(page, 2)).to_have_value("1")
+    expect_another_picture(page, before)
+    page.wait_for_function("JSON.parse(explorer.place()).offsets?.pc2 === 1")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_space_bar_plays_a_sound_that_is_neither_silent_nor_clipped(visit: Visit, model: str) -> None:
+    page = visit(f"?model={model}")
+    assert page.evaluate("window.heard === undefined"), "sound before the first gesture"
+    page.keyboard.press("Space")
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    page.wait_for_function("""() => {
+        const samples = new Float32Array(heard.fftSize);
+        heard.getFloatTimeDomainData(samples);
+        window.peak = samples.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
+        return window.peak > 0.01;
+    }""")
+    assert page.evaluate("window.peak") <= 1
+    page.keyboard.press("Space")
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_downloaded_wav_is_the_sound_of_the_place(visit: Visit, folder: Path, tmp_path: Path, model: str) -> None:
+    page = visit(f"?model={model}&seed=3")
+    samples, rate = sf.read(download(page, "WAV", tmp_path))
+    sound = Engine(folder).render(Recipe(model, seed=3))
+    assert len(samples) == len(sound.waveform) == round(sound.seconds * rate)
+    np.testing.assert_allclose(samples, sound.waveform, atol=1 / 32767)
+    assert 0.01 < np.abs(samples).max() < 1
+
+
+def test_the_downloaded_midi_has_the_notes_that_are_shown(visit: Visit, tmp_path: Path) -> None:
+    page = visit("?model=piano")
+    drag(page, direction(page), 0.8)
+    expect_offset(page, "pc1", direction(page))
+    shown = np.array(page.evaluate("[...explorer.shown().notes]")).reshape(-1, 4)
+    notes = pretty_midi.PrettyMIDI(str(download(page, "MID", tmp_path))).instruments[0].notes
+    read = np.array(sorted((n.start, n.pitch, n.end - n.start, n.velocity) for n in notes))
+    np.testing.assert_allclose(read, shown[np.lexsort((shown[:, 0], shown[:, 1]))][:, [1, 0, 2, 3]], atol=0.002)
+
+
+def test_two_visitors_share_nothing(visit: Visit) -> None:
+    here, there = visit("?model=toy&seed=1"), visit("?model=toy&seed=2")
+    before = pixels(there)
+    drag(here, direction(here), 0.9)
+    expect(status(here)).to_contain_text("pc1")
+    assert pixels(there) == before
+    direction(there, 2).focus()
+    there.keyboard.press("ArrowRight")
+    expect(status(there)).to_contain_text("pc2")
+    assert (place(there).seed, dict(place(there).offsets).keys()) == (2, {"pc2"})
+
+
+def test_the_address_leads_back_to_the_same_place(visit: Visit) -> None:
+    page = visit("?model=words&seed=5")
+    page.get_by_label("no", exact=True).first.check()
+    drag(page, page.get_by_role("slider", name="From A to B"), 0.4)
+    page.get_by_role("tab", name="Raw").click()
+    z3 = page.get_by_role("slider", name="z3", exact=False)
+    drag(page, z3, 0.7)
+    expect_offset(page, "z3", z3)
+    expect(page).to_have_url(re.compile(f"z3={z3.input_value()}"))
+    again = visit("?" + page.url.split("?")[1])
+    assert place(again) == place(page)
+    assert pixels(again) == pixels(page)
+
+
+@pytest.mark.parametrize("name", ["WAV", "PNG", "NPZ", "JSON", "MID"])
+def test_a_saved_file_leads_back_to_its_place(visit: Visit, tmp_path: Path, name: str) -> None:
+    page = visit("?model=toy&seed=8&label=high&offsets.pc1=1.5")
+    path = download(page, name, tmp_path)
+    assert read_recipe(path).seed == 8
+    other = visit("?model=words")
+    other.locator("input[type=file]").set_input_files(path)
+    expect(status(other)).to_contain_text("seed 8")
+    assert pixels(other) == pixels(page)
+
+
+def test_a_file_dropped_on_the_page_is_opened(visit: Visit) -> None:
+    page = visit("?model=words")
+    page.evaluate("""recipe => {
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([recipe], "place.json", { type: "application/json" }));
+        document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
+    }""", '{"version": 1, "model": "toy", "seed": 77}')
+    expect(status(page)).to_contain_text("toy · register low · seed 77")
+
+
+def test_undo_and_redo_walk_through_the_places(visit: Visit) -> None:
+    page = visit("?model=toy&seed=1")
+    seed(page).fill("2")
+    expect(status(page)).to_contain_text("seed 2")
+    drag(page, direction(page), 0.9)
+    expect(status(page)).to_contain_text("pc1")
+    reached = direction(page).input_value()
+    direction(page).focus()
+    page.keyboard.press("Control+z")
+    expect(direction(page)).to_have_value("0")
+    page.get_by_role("button", name="Undo").click()
+    expect(seed(page)).to_have_value("1")
+    page.get_by_role("button", name="Redo").click()
+    page.get_by_role("button", name="Redo").click()
+    expect(direction(page)).to_have_value(reached)
+    expect(page.get_by_role("button", name="Redo")).to_be_disabled()
+
+
+def test_random_leaves_a_locked_seed(visit: Visit) -> None:
+    page = visit("?model=toy&seed=123456")
+    page.get_by_label("Lock A").check()
+    page.get_by_role("button", name="Random").click()
+    expect(seed(page, "B")).not_to_have_value("123457")
+    expect(seed(page)).to_have_value("123456")
+
+
+def test_reset_takes_every_move_back(visit: Visit) -> None:
+    page = visit("?model=toy&seed=4&offsets.pc1=2&offsets.z1=1&truncation=0.5&seed_b=5&t=0.5")
+    page.get_by_role("button", name="Reset", exact=True).click()
+    expect(direction(page)).to_have_value("0")
+    page.wait_for_function("!JSON.parse(explorer.place()).offsets")
+    assert place(page).truncation == 1
+
+
+def test_a_link_to_weights_that_are_not_here_says_so(visit: Visit) -> None:
+    page = visit("?model=toy&weights=0123456789ab")
+    expect(page.get_by_role("alert")).to_contain_text("made with weights 0123456789ab of 'toy'")
+
+
+def test_a_seed_that_is_none_is_refused_in_a_sentence(visit: Visit) -> None:
+    page = visit("?model=toy&seed=1")
+    seed(page).fill("-5")
+    expect(page.get_by_role("alert")).to_contain_text("seed must be a whole number from 0")
+    seed(page).fill("6")
+    expect(page.get_by_role("alert")).to_have_count(0)
+    expect(status(page)).to_contain_text("seed 6")
+
+
+def test_a_phone_needs_no_sideways_scrolling(visit: Visit) -> None:
+    page = visit("?model=words", viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    before = pixels(page)
+    direction(page).tap(position={"x": 20, "y": 10})
+    expect_another_picture(page, before)
+
+
+def test_a_click_in_the_picture_seeks(visit: Visit) -> None:
+    page = visit("?model=piano")
+    picture(page).click(position={"x": 300, "y": 100})
+    position = float(page.get_by_role("slider", name="Position").input_value())
+    seconds = page.evaluate("explorer.shown().seconds")
+    assert 0.2 < position / seconds < 0.6
+
+
+def test_the_same_png_comes_from_the_library(visit: Visit, folder: Path, tmp_path: Path) -> None:
+    from explorer import formats
+
+    page = visit("?model=toy&seed=6")
+    engine = Engine(folder)
+    recipe = engine.complete(Recipe("toy", seed=6))
+    expected = io.BytesIO(formats.encode(engine.render(recipe), recipe, "png")).getvalue()
+    assert download(page, "PNG", tmp_path).read_bytes() == expected
