@@ -7,6 +7,7 @@ it cannot learn the few real ones by heart (DiffAugment: Zhao et al., 2020, arXi
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from explorer.checkpoint import config_from_dict
 from explorer.generators.base import Generator
 from explorer.generators.spectogan import SpectoGAN
 from training.audio_data import prepare
+from training.initialize import he_normal
 from training.task import Batch, Prepared, Task, TrainingRecipe
 
 
@@ -128,10 +130,12 @@ class DownBlock(nn.Module):
 class Trunk(nn.Module):
     """(batch, 1, bands, frames) -> (batch, width): without any norm, so that items are treated apart."""
 
-    def __init__(self, shape: tuple[int, ...], channels: tuple[int, ...] = (64, 128, 192, 256), width: int = 256) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], channels: tuple[int, ...] = (64, 128, 192, 256), width: int = 256
+    ) -> None:
         super().__init__()
         self.first = nn.Conv2d(shape[0], channels[0], 4, stride=2, padding=1)
-        self.blocks = nn.Sequential(*(DownBlock(a, b) for a, b in zip(channels[:-1], channels[1:], strict=True)))
+        self.blocks = nn.Sequential(*(DownBlock(a, b) for a, b in pairwise(channels)))
         coarse = [side // 2 ** len(channels) for side in shape[1:]]
         self.last = nn.Linear(channels[-1] * coarse[0] * coarse[1], width)
 
@@ -149,6 +153,7 @@ class Critic(nn.Module):
         self.score = nn.Linear(256, 1)
         self.projection = nn.Linear(classes, 256, bias=False) if classes else None
         self.classify = nn.Linear(256, classes) if classes else None
+        he_normal(self)
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """(batch, 1, bands, frames), (batch, classes) -> scores (batch,), logits (batch, classes) or None."""
@@ -166,6 +171,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.trunk = Trunk(shape)
         self.head = nn.Linear(256, 2 * latent)
+        he_normal(self)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.trunk(x))

@@ -6,6 +6,7 @@ DCGAN (Radford et al., 2016, arXiv:1511.06434) with 5x5 filters, upsampling by 2
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -71,10 +72,10 @@ class SpectoGAN(Generator):
             sizes = (*channels, 1)
             self.blocks = nn.ModuleList(
                 nn.ConvTranspose2d(a, b, 5, stride=2, padding=2, output_padding=1)
-                for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+                for a, b in pairwise(sizes))
         else:
             self.blocks = nn.ModuleList(UpBlock(a, b, config.style)
-                                        for a, b in zip(channels[:-1], channels[1:], strict=True))
+                                        for a, b in pairwise(channels))
             self.last = ConditionalNorm(channels[-1], config.style)
             self.to_mel = nn.Conv2d(channels[-1], 1, 3, padding=1)
 
