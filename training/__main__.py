@@ -18,6 +18,7 @@ examples:
   python -m training pianogan --data maestro-v3.0.0 --out runs/piano --dry-run
   python -m training spectogan --out runs/digits --resume --steps 40000
   python -m training export runs/digits --name my-digits
+  python -m training judge --data speech_commands --out judge.safetensors
   python -m training evaluate my-digits --data speech_commands --json figures.json
   python -m training vocoder --data free-spoken-digits speech_commands --out runs/vocoder --name vocoder-8k
 
@@ -68,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands.add_parser("evaluate", help="measure a checkpoint against real data", description=(
         "Measure a checkpoint: figures of the model between those of real data and of simple baselines. Takes some "
         "minutes on one thread; the same checkpoint and data give the same figures.")))
+    _add_judge(commands.add_parser("judge", help="train the judge of spoken words that `evaluate` listens with",
+                                   description="Train the judge of spoken words that `evaluate` listens with."))
     return parser
 
 
@@ -126,6 +129,16 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too, for programs")
     parser.add_argument("--markdown", action="store_true", help="print for a model card")
     parser.set_defaults(run=_evaluate)
+
+
+def _add_judge(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of recordings, as for training")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="where to write it (.safetensors)")
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), metavar="DIR",
+                        help="where prepared data is kept (default: runs/cache)")
+    parser.add_argument("--labels", metavar="A,B", help="only these, in this order (default: all there are)")
+    parser.add_argument("--sample-rate", type=int, choices=(8000, 16000), help="(default: what the files have)")
+    parser.set_defaults(run=_judge)
 
 
 def _pairs(texts: Sequence[str]) -> dict[str, str]:
@@ -293,10 +306,13 @@ def _export(args: argparse.Namespace, argv: Sequence[str]) -> int:
 
 
 def _evaluate(args: argparse.Namespace, argv: Sequence[str]) -> int:
+    import torch
+
     from explorer.checkpoint import DEFAULT_FOLDER
     from training.evaluate import evaluate
     from training.loop import TrainingError
 
+    torch.set_num_threads(1)  # or the last digits would depend on the machine's cores
     named = DEFAULT_FOLDER / f"{args.checkpoint}.safetensors"
     if args.json is not None and not args.json.absolute().parent.is_dir():  # now, not after minutes
         raise TrainingError(f"there is no folder {args.json.parent} to write to")
@@ -305,6 +321,25 @@ def _evaluate(args: argparse.Namespace, argv: Sequence[str]) -> int:
     print(report.markdown() if args.markdown else report.text())
     if args.json is not None:
         args.json.write_text(json.dumps(report.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return 0
+
+
+def _judge(args: argparse.Namespace, argv: Sequence[str]) -> int:
+    import torch
+
+    from training.audio_data import load_waveforms
+    from training.judge import accuracy, save_judge, train_judge
+    from training.task import DataError
+
+    torch.set_num_threads(1)
+    options = {"labels": args.labels, "sample_rate": args.sample_rate}
+    clips = load_waveforms(args.data, args.cache, {k: str(v) for k, v in options.items() if v is not None})
+    if len(clips.meta["labels"]) < 2:
+        raise DataError(f"{args.data}: a judge needs recordings of at least two labels")
+    judge = train_judge(clips)
+    save_judge(args.out, judge)
+    print(f"{args.out}: {100 * accuracy(judge, clips):.1f} % of {len(clips.valid):,} validation recordings right, "
+          f"trained on {len(clips.train):,}")
     return 0
 
 
