@@ -70,7 +70,12 @@ class Direction:
 
 def describe(direction: Direction) -> str:
     """One line: "Notes per second, +2.1 notes/s per step, R² 0.84, also Note length −0.62 sd"."""
-    parts, measures = [direction.title or direction.name], direction.measures
+    return ", ".join(filter(None, (direction.title or direction.name, details(direction))))
+
+
+def details(direction: Direction) -> str:
+    """`describe` without the title, for where that stands already; empty if nothing was measured."""
+    parts, measures = [], direction.measures
     if "per_step" in measures:
         parts.append(f"{_signed(measures['per_step'])} {direction.unit} per step")
     if "explained" in measures:
@@ -141,7 +146,8 @@ def measured(
     with the other measures held.
 
     Renders `samples` latents, evenly over the conditions, whose mean effect on each measure is taken out first. A
-    quarter of them serves only to say how well the directions hold. A measure that no direction tells is left out.
+    quarter of them serves only to say how well the directions hold. What does not hold is left out: a measure that no
+    direction tells, a principal coordinate that no direction leads along.
 
     To hold the others, a direction gives up its share in the span of the others' gradients: to first order a step
     then changes none of them. Where almost nothing is left there is no such variant.
@@ -178,7 +184,8 @@ def measured(
             held.append(_named(r, alone, r.name + HELD, f"{MEASURES[r.name].title} only", responses))
     shape = generator.latent.shape
     beside = [replace(d, measures={**d.measures, **_leaks(d.vector.flatten().double(), responses)})
-              for d in principal(generator, samples=more, progress=lambda done, _: tell(samples + done))]
+              for d in principal(generator, samples=more, progress=lambda done, _: tell(samples + done))
+              if d.measures["r2"] >= WORTH_SHIPPING]
     return tuple(replace(d, vector=d.vector.reshape(shape)) for d in (*named, *beside, *held))
 
 
