@@ -143,7 +143,7 @@ def _describe(path: Path, inside: Path, lists: Mapping[str, Split]) -> Clip:
     parts = inside.parts[:-1]
     if match := re.fullmatch(r"([A-Za-z]+)_([0-9a-f]{8})_nohash_\d+", path.stem):  # SC09
         split = next((s for s in ("train", "valid", "test") if s in parts), None) or _by_name(match[2])
-        return Clip(path, _digit(match[1]), split)  # type: ignore[arg-type]
+        return Clip(path, _digit(match[1]), split)
     label = _digit(parts[-1]) if parts else None
     if match := re.fullmatch(r"([0-9a-f]{8})_nohash_\d+", path.stem):  # Speech Commands
         return Clip(path, label, lists.get(inside.as_posix(), "train") if lists else _by_name(match[1]))
