@@ -69,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands.add_parser("evaluate", help="measure a checkpoint against real data", description=(
         "Measure a checkpoint: figures of the model between those of real data and of simple baselines. Takes some "
         "minutes on one thread; the same checkpoint and data give the same figures.")))
+    _add_inversion(commands.add_parser("inversion", help="measure how spectrograms are turned into sound", description=(
+        "Measure the learned inversion beside Griffin-Lim: intelligibility, likeness, words understood, cost.")))
     _add_judge(commands.add_parser("judge", help="train the judge of spoken words that `evaluate` listens with",
                                    description="Train the judge of spoken words that `evaluate` listens with."))
     return parser
@@ -129,6 +131,19 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too, for programs")
     parser.add_argument("--markdown", action="store_true", help="print for a model card")
     parser.set_defaults(run=_evaluate)
+
+
+def _add_inversion(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", metavar="CHECKPOINT",
+                        help="a learned inversion, or a checkpoint that carries one: a file, or one of the explorer's")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of recordings, as for training")
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), metavar="DIR",
+                        help="where prepared data and the judge are kept (default: runs/cache)")
+    parser.add_argument("--clips", type=int, default=200, metavar="N", help="sounds to measure (default: 200)")
+    parser.add_argument("--judge", type=Path, metavar="FILE", help="a judge of speech (default: one is trained, once)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too, for programs")
+    parser.add_argument("--markdown", action="store_true", help="print for a model card")
+    parser.set_defaults(run=_inversion)
 
 
 def _add_judge(parser: argparse.ArgumentParser) -> None:
@@ -321,6 +336,28 @@ def _evaluate(args: argparse.Namespace, argv: Sequence[str]) -> int:
     print(report.markdown() if args.markdown else report.text())
     if args.json is not None:
         args.json.write_text(json.dumps(report.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return 0
+
+
+def _inversion(args: argparse.Namespace, argv: Sequence[str]) -> int:
+    import torch
+
+    from explorer.checkpoint import DEFAULT_FOLDER
+    from training.inversion import inversion_tables
+    from training.loop import TrainingError
+
+    torch.set_num_threads(1)
+    if args.clips < 1:
+        raise TrainingError("--clips must be at least 1")
+    if args.json is not None and not args.json.absolute().parent.is_dir():
+        raise TrainingError(f"there is no folder {args.json.parent} to write to")
+    named = DEFAULT_FOLDER / f"{args.checkpoint}.safetensors"
+    tables = inversion_tables(named if named.is_file() else Path(args.checkpoint), args.data, args.cache, args.judge,
+                              args.clips)
+    print("\n\n".join(table.markdown() if args.markdown else table.text() for table in tables))
+    if args.json is not None:
+        plain = [table.to_dict() for table in tables]
+        args.json.write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return 0
 
 
