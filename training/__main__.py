@@ -215,7 +215,8 @@ def _train(args: argparse.Namespace, argv: Sequence[str]) -> int:
     about = {
         "family": args.command, "recipe": asdict(recipe), "config": asdict(run.generator.config), "overrides": config,
         "prepare": options, "data": {"folder": str(folder.resolve()), **data.meta},
-        "command": shlex.join(["python", "-m", "training", *argv]) if before is None else before["command"],
+        "command": "; ".join([*([before["command"]] if before else []),
+                              shlex.join(["python", "-m", "training", *argv])]),
         "hardware": hardware(device),
     }
     if args.dry_run:
@@ -259,7 +260,8 @@ def _vocoder(args: argparse.Namespace, argv: Sequence[str]) -> int:
         "kind": "vocoder", "recipe": asdict(recipe), "config": asdict(config), "step": recipe.steps,
         "data": [str(folder.absolute()) for folder in folders], "hardware": hardware(device),
         "minutes": {part: [round(len(s) / config.sample_rate / 60, 1) for s in streams[part]] for part in streams},
-        "command": shlex.join(["python", "-m", "training", *argv]) if before is None else before["command"],
+        "command": "; ".join([*([before["command"]] if before else []),
+                              shlex.join(["python", "-m", "training", *argv])]),
     }
     if args.dry_run:
         print("\n".join(f"{name:<12}{value}" for name, value in about.items()))

@@ -196,11 +196,12 @@ def adversarial_step(run: Run, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         if logits is not None and batch.condition is not None:
             figures["fake_class_loss"] = F.cross_entropy(logits.float(), batch.condition)
             loss = loss + recipe.auxiliary_weight * figures["fake_class_loss"]
-        if recipe.reconstruction_weight > 0 and run.encoder is not None:
+        remembering = recipe.reconstruction_weight > 0 and run.step % recipe.reconstruction_every == 0
+        if remembering and run.encoder is not None:
             batch = _batch(run, tensors)
             reconstruction, _ = run.task.warm_loss(run.generator, run.encoder, batch, recipe, run.rng)
             figures["reconstruction_loss"] = reconstruction
-            loss = loss + recipe.reconstruction_weight * reconstruction
+            loss = loss + recipe.reconstruction_weight * recipe.reconstruction_every * reconstruction
     _update(run, "generator", loss)
     run.critic.requires_grad_(True)
     _average(run, recipe.ema_decay)

@@ -31,6 +31,7 @@ class TrainingRecipe:
         penalty_every: lazy penalty: on every k-th critic step, weighted k-fold (StyleGAN2, appendix B).
         auxiliary_weight: of the critic's classifier head, where it has one.
         reconstruction_weight: of the warm start's loss during the adversarial phase.
+        reconstruction_every: lazy as the penalty: on every k-th step, weighted k-fold.
         ema_decay: of the generator's weights that are exported, per generator step.
         snapshot_every, state_every: steps (of either phase) between snapshots and between saved states.
         extra: a family's own numbers, by name.
@@ -48,6 +49,7 @@ class TrainingRecipe:
     penalty_every: int = 1
     auxiliary_weight: float = 0.0
     reconstruction_weight: float = 0.0
+    reconstruction_every: int = 1
     ema_decay: float = 0.999
     seed: int = 0
     snapshot_every: int = 1000
