@@ -184,8 +184,10 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
             return {shown["model"]: current.model, player: {"error": str(error)}}
 
     def move(text: str, *moved: Any) -> dict[Component, Any]:
-        recipe = handlers.move(engine, handlers.read(text), dict(zip(CONTROLS, moved, strict=True)))
-        return {player: handlers.show(engine, handlers.settle(engine, recipe))}
+        current = handlers.read(text)
+        recipe = handlers.settle(engine, handlers.move(engine, current, dict(zip(CONTROLS, moved, strict=True))))
+        # A slider is "released" wherever a pointer comes up over it, and that is no reason to draw.
+        return {player: handlers.show(engine, recipe) if recipe != current else {"error": ""}}
 
     def turn(text: str, first: float) -> dict[Component, Any]:
         current = handlers.read(text)
@@ -205,7 +207,7 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
         return arrive(handlers.opened(Path(path)))
 
     def on(trigger: Callable, handler: Callable[..., dict[Component, Any]], inputs: list[Component],
-           to: list[Component], js: str | None = WITH_PLACE) -> None:
+           to: list[Component], js: str | None = WITH_PLACE, files: bool = False) -> None:
         @functools.wraps(handler)
         def guarded(*args: Any) -> dict[Component, Any]:
             try:
@@ -213,9 +215,10 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
             except (RecipeError, CheckpointError) as error:
                 return {player: {"error": str(error)}}
 
-        # always_last: while an event is on its way, of those behind it only the newest is kept.
+        # always_last: while an event is on its way, of those behind it only the newest is kept. The handlers check
+        # every value, so gradio's own checks, which answer with a traceback, are needed for uploaded files alone.
         trigger(guarded, inputs, to, js=js, queue=False, trigger_mode="always_last", show_progress="hidden",
-                api_visibility="private")
+                preprocess=files, api_visibility="private")
 
     moves = [getattr(controls[name], event) for name in CONTROLS if name != "first"
              for event in ("input", "release") if event in controls[name].EVENTS]
@@ -227,7 +230,7 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
     on(controls["roll"].click, roll(True, False), [place], outputs)
     on(controls["roll_b"].click, roll(False, True), [place], outputs)
     on(player.reset, reset, [place], outputs)
-    on(controls["open"].upload, load, [controls["open"]], outputs, js=None)
+    on(controls["open"].upload, load, [controls["open"]], outputs, js=None, files=True)
     on(player.go, go, [], outputs, js=None)
     on(app.load, start, [place], outputs, js="() => [location.search]")
 

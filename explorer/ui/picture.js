@@ -23,7 +23,9 @@ class Picture {
     this.magma = colours(MAGMA);
     this.viridis = colours(VIRIDIS).map((rgb) => `rgb(${rgb.map(Math.round)})`);
     this.shown = null;
-    new ResizeObserver(() => this.draw()).observe(canvas);
+    this.area = { x: 0, y: 0, width: 1, height: 1 };
+    new ResizeObserver(() => { this.measure(); this.draw(); }).observe(canvas);
+    this.measure();
   }
 
   show(shown) {
@@ -33,9 +35,9 @@ class Picture {
   }
 
   /** Where the drawing area lies in the canvas, in CSS pixels. */
-  get area() {
+  measure() {
     const { clientWidth, clientHeight } = this.canvas;
-    return {
+    this.area = {
       x: MARGIN.left, y: MARGIN.top,
       width: Math.max(1, clientWidth - MARGIN.left - MARGIN.right),
       height: Math.max(1, clientHeight - MARGIN.top - MARGIN.bottom),

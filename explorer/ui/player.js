@@ -37,6 +37,7 @@ async function show(sent) {
   if (!sent?.recipe) return;
   const first = shown === null;
   shown = unpack(sent);
+  performance.mark("explorer:answer");
   picture.show(shown);
   find("title").textContent = shown.title;
   performance.mark("explorer:picture");
@@ -70,22 +71,29 @@ function settle() {
 function say(text) { find("status").textContent = text; }
 function warn(text = "") { find("alert").textContent = text; }
 
+/** Shows where the ear is: the line at every frame, the rest when it would read differently. */
+function follow() {
+  const { position, sound } = speaker, seconds = sound?.seconds || 1, { area } = picture;
+  playhead.style.transform = `translateX(${area.x + area.width * position / seconds}px)`;
+  const clock = `${position.toFixed(1)} / ${seconds.toFixed(1)} s`;
+  if (clock === find("clock").textContent) return;
+  find("clock").textContent = clock;
+  positionBar.value = position;
+  positionBar.setAttribute("aria-valuetext", `${position.toFixed(1)} of ${seconds.toFixed(1)} seconds`);
+}
+
 function refresh() {
-  const { playing, position, sound } = speaker, seconds = sound?.seconds || 1, { area } = picture;
-  play.textContent = playing ? "Stop" : "Play";
+  play.textContent = speaker.playing ? "Stop" : "Play";
   find("undo").disabled = !history.back;
   find("redo").disabled = !history.forth;
-  positionBar.max = seconds;
-  if (document.activeElement !== positionBar || playing) positionBar.value = position;
-  positionBar.setAttribute("aria-valuetext", `${position.toFixed(1)} of ${seconds.toFixed(1)} seconds`);
-  find("clock").textContent = `${position.toFixed(1)} / ${seconds.toFixed(1)} s`;
-  playhead.hidden = !sound;
-  playhead.style.transform = `translateX(${area.x + area.width * position / seconds}px)`;
+  positionBar.max = speaker.sound?.seconds || 1;
+  playhead.hidden = !speaker.sound;
+  follow();
 }
 
 function animate() {
   if (!element.isConnected) return;
-  if (speaker.playing) { speaker.look(); refresh(); }
+  if (speaker.playing) { speaker.look(); follow(); }
   requestAnimationFrame(animate);
 }
 
