@@ -94,7 +94,7 @@ def stuck(spectrograms: Tensor, folder: Path, cache: Path, judge_file: Path) -> 
 
 def test_a_model_that_says_what_it_is_told_is_always_right(good: list[Table]) -> None:
     assert good[0].rows["model"]["accuracy"] == 1
-    assert good[0].rows["model"]["is"] > 1.8  # of two words
+    assert good[0].rows["model"]["is"] > 1.5  # of two words
 
 
 def test_training_recordings_are_at_no_distance_from_themselves(good: list[Table]) -> None:
