@@ -225,7 +225,8 @@ def picture(log_mel: LogMel) -> dict[str, Any]:
 
 
 def pcm16(sound: Sound) -> np.ndarray:
-    return (np.clip(sound.waveform, -1, 1) * 32767).round().astype("<i2")
+    """(samples,) int16, rounded as libsndfile does: what is heard is the WAV file, bit for bit."""
+    return np.floor(sound.waveform * 32768.0).clip(-32768, 32767).astype("<i2")
 
 
 def packed(array: np.ndarray) -> str:

@@ -28,7 +28,10 @@ function unpack(sent) {
   const sound = { ...sent };
   if (sent.notes) sound.notes = new Float32Array(decode(sent.notes));
   if (sent.picture) sound.picture = { ...sent.picture, levels: new Uint8Array(decode(sent.picture.levels)) };
-  if (sent.pcm) sound.pcm = { rate: sent.pcm.rate, samples: Float32Array.from(new Int16Array(decode(sent.pcm.data)), (x) => x / 32767) };
+  if (sent.pcm) {
+    const samples = Float32Array.from(new Int16Array(decode(sent.pcm.data)), (x) => x / 32768);
+    sound.pcm = { rate: sent.pcm.rate, samples };
+  }
   return sound;
 }
 

@@ -1,0 +1,206 @@
+"""What the app does, without a browser."""
+
+import base64
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from toy import make, write
+
+from explorer import checkpoint, formats
+from explorer.engine import Engine
+from explorer.recipe import Recipe, RecipeError
+from explorer.ui import handlers
+from explorer.ui.handlers import CONTROLS
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    write(tmp_path)
+    write(tmp_path, "plain", labels=(), latent=20)
+    return Engine(tmp_path)
+
+
+def values(engine: Engine, place: Recipe, **changes: Any) -> dict[str, Any]:
+    """What the page's controls hold at a place, with some of them moved."""
+    looks = handlers.look(engine, place)
+    return {name: looks[name].get("value") for name in CONTROLS} | changes
+
+
+def arrive(engine: Engine, recipe: Recipe) -> Recipe:
+    return handlers.settle(engine, recipe)
+
+
+def test_controls_that_were_not_moved_lead_to_the_same_place(engine: Engine) -> None:
+    recipe = Recipe("toy", seed=3, seed_b=9, t=0.3, path="line", truncation=0.7, label="high", label_b="low", blend=0.2,
+                    offsets=(("pc2", 1.25), ("z5", -7.0)), settings=(("timbre", "square"),))
+    place = arrive(engine, recipe)
+    assert arrive(engine, handlers.move(engine, place, values(engine, place))) == place
+
+
+@pytest.mark.parametrize("recipe", [
+    Recipe("toy", seed=3), Recipe("plain", seed_b=4), Recipe("toy", seed_b=4, t=0.5, label="high"),
+])
+def test_a_settled_place_is_the_same_sound(engine: Engine, recipe: Recipe) -> None:
+    assert engine.complete(arrive(engine, recipe)) == engine.complete(recipe)
+
+
+def test_settling_twice_is_settling_once(engine: Engine) -> None:
+    place = arrive(engine, Recipe("toy", seed=3))
+    assert arrive(engine, place) == place
+
+
+def test_each_control_moves_its_part_of_the_recipe(engine: Engine) -> None:
+    place = arrive(engine, Recipe("toy"))
+    moved = handlers.move(engine, place, values(engine, place, seed=5, seed_b=6, t=0.25, path="line", truncation=0.5,
+                                                label="high", label_b="low", blend=0.75, setting0="square",
+                                                direction1=1.5, raw3=-2))
+    assert moved == replace(place, seed=5, seed_b=6, t=0.25, path="line", truncation=0.5, label="high", label_b="low",
+                            blend=0.75, settings=(("timbre", "square"),), offsets=(("pc2", 1.5), ("z3", -2.0)))
+
+
+def test_offsets_that_are_on_no_slider_stay(engine: Engine) -> None:
+    place = arrive(engine, Recipe("plain", offsets=(("z17", 2.0),)))
+    assert dict(handlers.move(engine, place, values(engine, place, direction0=1.0)).offsets) == {"pc1": 1, "z17": 2}
+
+
+def test_raw_sliders_move_the_dimensions_they_name(engine: Engine) -> None:
+    place = arrive(engine, Recipe("plain"))
+    names = {name: look.get("label") for name, look in handlers.raw_look(engine.model("plain"), place, 16).items()}
+    assert (names["raw0"], names["raw3"]) == ("z16", "z19")
+    moved = handlers.move(engine, place, values(engine, place, first=16, raw1=3.0))
+    assert dict(moved.offsets) == {"z17": 3.0}
+
+
+def test_sliders_beyond_the_latent_are_hidden(engine: Engine) -> None:
+    looks = handlers.raw_look(engine.model("plain"), arrive(engine, Recipe("plain")), 16)
+    assert [looks[f"raw{i}"]["visible"] for i in range(8)] == [True] * 4 + [False] * 4
+
+
+@pytest.mark.parametrize("name", ["seed", "t", "truncation", "blend", "first", "direction0", "raw0"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, True, "7", [1], 1e300])
+def test_a_value_that_no_control_can_have_is_refused(engine: Engine, name: str, value: Any) -> None:
+    place = arrive(engine, Recipe("toy"))
+    with pytest.raises(RecipeError):
+        handlers.move(engine, place, values(engine, place, **{name: value}))
+
+
+@pytest.mark.parametrize("changes", [{"label": "loud"}, {"path": "detour"}, {"setting0": "saw"}, {"seed": -1}])
+def test_a_choice_that_is_none_is_refused(engine: Engine, changes: dict[str, Any]) -> None:
+    place = arrive(engine, Recipe("toy"))
+    with pytest.raises(RecipeError):
+        arrive(engine, handlers.move(engine, place, values(engine, place, **changes)))
+
+
+@pytest.mark.parametrize("text", [None, 3, "", "nonsense", "{}", "{" * 2_000_000])
+def test_a_text_that_is_no_recipe_is_refused(text: Any) -> None:
+    with pytest.raises(RecipeError):
+        handlers.read(text)
+
+
+def test_a_link_and_its_json_are_the_same_place(engine: Engine) -> None:
+    place = arrive(engine, Recipe("toy", seed=3, offsets=(("pc1", 0.1),)))
+    assert handlers.read(place.to_url("http://here/")) == handlers.read(place.to_json()) == place
+
+
+def test_another_model_keeps_the_seeds_and_drops_what_it_does_not_know(engine: Engine) -> None:
+    place = arrive(engine, Recipe("toy", seed=3, seed_b=9, t=0.5, label="high", offsets=(("pc1", 1.0),)))
+    chosen = arrive(engine, handlers.choose(engine, place, "plain"))
+    assert (chosen.model, chosen.seed, chosen.seed_b, chosen.t) == ("plain", 3, 9, 0.5)
+    assert (chosen.label, chosen.offsets, chosen.settings) == (None, (), (("timbre", "sine"),))
+
+
+def test_reset_goes_back_to_seed_a(engine: Engine) -> None:
+    place = arrive(engine, Recipe("toy", seed=3, label="high"))
+    moved = arrive(engine, Recipe("toy", seed=3, seed_b=4, t=0.5, label="high", truncation=0.5, offsets=(("z1", 1.0),)))
+    assert arrive(engine, handlers.reset(moved)) == place
+
+
+def test_rolling_changes_the_seeds_that_it_may(engine: Engine) -> None:
+    place = Recipe("toy", seed=2**32 - 1, seed_b=2**32 - 1)
+    rolled = handlers.roll(place, a=True, b=False)
+    assert rolled.seed < 10_000
+    assert rolled.seed_b == place.seed_b
+
+
+def test_a_model_without_labels_shows_no_choice_of_them(engine: Engine) -> None:
+    looks = handlers.look(engine, arrive(engine, Recipe("plain")))
+    assert [looks[name]["visible"] for name in ("label", "label_b", "blend")] == [False] * 3
+
+
+def test_a_slider_reaches_as_far_as_the_recipe(engine: Engine) -> None:
+    looks = handlers.look(engine, arrive(engine, Recipe("toy", offsets=(("pc1", -6.5),))))
+    assert (looks["direction0"]["value"], looks["direction0"]["minimum"]) == (-6.5, -7)
+
+
+def test_only_settings_that_leave_a_choice_are_shown(engine: Engine) -> None:
+    looks = handlers.look(engine, arrive(engine, Recipe("toy")))
+    assert (looks["setting0"]["label"], looks["setting0"]["choices"]) == ("Timbre", ["sine", "square"])
+    assert not looks["setting1"]["visible"]
+
+
+def test_the_notes_sent_are_the_notes_of_the_sound(engine: Engine) -> None:
+    place = arrive(engine, Recipe("toy", seed=3))
+    sent = np.frombuffer(base64.b64decode(handlers.show(engine, place)["notes"]), "<f4").reshape(-1, 4)
+    notes = engine.render(place).notes or ()
+    np.testing.assert_array_equal(sent, np.float32([(n.pitch, n.onset, n.duration, n.velocity) for n in notes]))
+
+
+def test_what_is_sent_of_a_waveform_is_what_a_wav_file_holds(engine: Engine, tmp_path: Path) -> None:
+    import soundfile as sf
+
+    sound = engine.render(Recipe("toy", seed=3))
+    formats.write_wav(tmp_path / "sound.wav", sound)
+    stored, _ = sf.read(tmp_path / "sound.wav", dtype="int16")
+    np.testing.assert_array_equal(handlers.pcm16(sound), stored)
+
+
+def test_a_pictures_levels_span_sixty_decibels(engine: Engine) -> None:
+    log_mel = engine.render(Recipe("toy", seed=3)).log_mel
+    assert log_mel is not None
+    sent = handlers.picture(replace(log_mel, values=np.log([[1.0, 10**-1.5, 1e-3, 1e-9]])))
+    assert list(base64.b64decode(sent["levels"])) == [255, 128, 0, 0]
+
+
+def test_a_saved_file_is_the_librarys(engine: Engine) -> None:
+    name, data = handlers.save(engine, arrive(engine, Recipe("toy", seed=3, label="high")), "wav")
+    recipe = engine.complete(Recipe("toy", seed=3, label="high"))
+    assert name == "toy-high-seed3.wav"
+    assert data == formats.encode(engine.render(recipe), recipe, "wav")
+
+
+def test_an_unknown_format_is_refused(engine: Engine) -> None:
+    with pytest.raises(ValueError, match="no format 'exe'"):
+        handlers.save(engine, Recipe("toy"), "exe")
+
+
+def test_a_file_that_holds_no_recipe_is_named_without_its_folder(tmp_path: Path) -> None:
+    path = tmp_path / "song.json"
+    path.write_text("[]")
+    with pytest.raises(RecipeError, match=r"^song\.json: "):
+        handlers.opened(path)
+
+
+def test_an_empty_folder_is_said_to_be_empty(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no checkpoint"):
+        handlers.opening(Engine(tmp_path))
+
+
+def test_measures_of_a_direction_are_told_in_words() -> None:
+    assert handlers.told({"explained": 0.123, "r2": 0.5, "notes_per_second": 2.1}) == (
+        "explains 12% · R² 0.50 · notes per second +2.1")
+
+
+def test_shipped_directions_name_the_sliders(tmp_path: Path) -> None:
+    from explorer.directions import Direction
+
+    toy = make()
+    shipped = Direction("pc1", toy.latent.from_seed(0), "Brightness")
+    checkpoint.save(tmp_path / "toy.safetensors", toy, directions=(shipped,))
+    engine = Engine(tmp_path)
+    looks = handlers.look(engine, arrive(engine, Recipe("toy")))
+    assert looks["direction0"]["label"] == "Brightness"
+    assert not looks["direction1"]["visible"]
