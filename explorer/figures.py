@@ -1,13 +1,14 @@
 """Pictures of sounds and of training, for the screen and for print: matplotlib figures to save as PNG, SVG or PDF.
 
 Nothing here touches pyplot, whose global state threads would share. Colours are told apart by colour-blind eyes and
-in grey: viridis and cividis, and lines of Okabe and Ito's palette (2008).
+in grey: viridis and magma, and lines of Okabe and Ito's palette (2008).
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PolyCollection
@@ -69,24 +70,41 @@ def morph(sounds: Sequence[Sound], ts: Sequence[float]) -> Figure:
     return sheet(sounds, [f"t = {t:.2f}" for t in ts])
 
 
-def sheet(sounds: Sequence[Sound], titles: Sequence[str], columns: int = 3) -> Figure:
-    """Several sounds of one kind side by side, in panels that share axes and colours."""
-    columns = min(columns, len(sounds))
+def sheet(sounds: Sequence[Sound], titles: Sequence[str]) -> Figure:
+    """Several sounds of one kind side by side, in panels that share axes and colours.
+
+    Raises:
+        ValueError: if there are not as many titles as sounds.
+    """
+    columns = math.ceil(math.sqrt(len(sounds)))
     rows = math.ceil(len(sounds) / columns)
     fig = Figure(figsize=(3.4 * columns + 0.8, 2.3 * rows), dpi=150, layout="constrained")
     grid = fig.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     panels = list(grid.flat)
     top, octaves = _highest(sounds), _octaves(sounds)
     colours = None
-    for axes, sound, title in zip(panels, sounds, titles, strict=False):
+    for axes, sound, title in zip(panels[:len(sounds)], sounds, titles, strict=True):
         colours = _draw(axes, sound, top, octaves)
         axes.set_title(title, fontsize=9)
         axes.label_outer()
-    panels[0].set_xlim(0, max(sound.seconds for sound in sounds))
+    panels[0].set_xlim(0, max(axes.get_xlim()[1] for axes in panels[:len(sounds)]))
     for axes in panels[len(sounds):]:
         axes.set_axis_off()
     _colour_bar(fig, panels, colours)
     return fig
+
+
+def frames(sounds: Sequence[Sound], titles: Sequence[str]) -> Iterator[Figure]:
+    """A picture of each sound, which share axes and colours: for an animation."""
+    top, octaves = _highest(sounds), _octaves(sounds)
+    seconds = max(sound.seconds for sound in sounds)
+    for sound, title in zip(sounds, titles, strict=True):
+        fig = Figure(figsize=(8, 4), dpi=150, layout="constrained")
+        axes = fig.add_subplot()
+        colours = _draw(axes, sound, top, octaves)
+        axes.set(title=title, xlim=(0, seconds))
+        _colour_bar(fig, [axes], colours)
+        yield fig
 
 
 def training_curves(metrics: Sequence[Mapping[str, float]]) -> Figure:
@@ -131,7 +149,8 @@ def _draw_notes(axes: Axes, notes: Sequence[Note], seconds: float, octaves: tupl
         axes.axhline(c - 0.5, color=GRID, linewidth=0.8, zorder=1)
     corners = [[(n.onset, n.pitch - 0.45), (n.onset + n.duration, n.pitch - 0.45),
                 (n.onset + n.duration, n.pitch + 0.45), (n.onset, n.pitch + 0.45)] for n in notes]
-    bars = PolyCollection(corners, cmap=_velocity_colours(), norm=Normalize(1, 127), linewidths=0, zorder=2)
+    bars = PolyCollection(corners, cmap=_velocity_colours(), norm=Normalize(1, 127), linewidths=0.5,
+                          edgecolors="face", zorder=2)
     bars.set_array(np.array([n.velocity for n in notes], dtype=float))
     axes.add_collection(bars)
     ticks = range(low, high + 1, 12)
@@ -143,8 +162,6 @@ def _draw_notes(axes: Axes, notes: Sequence[Note], seconds: float, octaves: tupl
 
 def _velocity_colours() -> LinearSegmentedColormap:
     """Viridis from loud and dark to soft and light, without the yellow that is lost on white."""
-    from matplotlib import colormaps
-
     return LinearSegmentedColormap.from_list("velocity", colormaps["viridis"](np.linspace(0.88, 0, 256)))
 
 
@@ -152,10 +169,10 @@ def _draw_log_mel(axes: Axes, log_mel: LogMel, top: float) -> ScalarMappable:
     decibels = 20 / math.log(10) * log_mel.values
     bands, frames = decibels.shape
     frame = log_mel.hop_length / log_mel.sample_rate
-    image = axes.imshow(decibels - top, origin="lower", aspect="auto", interpolation="nearest", cmap="cividis",
+    image = axes.imshow(decibels - top, origin="lower", aspect="auto", interpolation="nearest", cmap="magma",
                         vmin=-RANGE_DB, vmax=0, extent=(-frame / 2, (frames - 0.5) * frame, -0.5, bands - 0.5))
     first, last = log_mel.frequencies[[0, -1]]
-    ticks = [f for f in (100, 200, 500, 1000, 2000, 4000, 8000, 16000) if first <= f <= last]
+    ticks = [f for f in (250, 500, 1000, 2000, 4000, 8000, 16000) if first <= f <= last]
     axes.set_yticks(np.interp(ticks, log_mel.frequencies, np.arange(bands)), [f"{f:,}" for f in ticks])
     axes.set(xlim=(0, (frames - 0.5) * frame), xlabel="time (s)", ylabel="frequency (Hz)")
     return image
@@ -180,8 +197,9 @@ def _colour_bar(fig: Figure, panels: Sequence[Axes], colours: ScalarMappable | N
 
 
 def _smooth(values: np.ndarray, share: float = 0.02) -> np.ndarray:
-    """A centred moving average over a share of the curve, of fewer points near its ends."""
-    width = max(1, int(share * len(values)))
-    window = np.ones(2 * width + 1)
-    return np.convolve(values, window, "same")[:len(values)] / np.convolve(np.ones_like(values), window, "same")[
-        :len(values)] if len(values) > len(window) else values
+    """A centred moving average over a share of the curve to either side, of fewer points near its ends."""
+    reach = max(1, int(share * len(values)))
+    index = np.arange(len(values))
+    first, last = np.maximum(index - reach, 0), np.minimum(index + reach + 1, len(values))
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    return (total[last] - total[first]) / (last - first)
