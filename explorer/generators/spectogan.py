@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.generators.base import Condition, Generator, RowwiseLinear
+from explorer.generators.base import Condition, Generator
 from explorer.latent import LatentSpace, Prior
 from explorer.sound.mel import MelConfig, MelRepresentation
 
@@ -64,10 +64,10 @@ class SpectoGAN(Generator):
             raise ValueError(f"a spectrogram of {sides} cannot be halved {len(channels)} times")
         self.coarse = (channels[0], *(side // shrink for side in sides))  # (channels, bands, frames)
         pixels = self.coarse[1] * self.coarse[2]
-        self.embedding = RowwiseLinear(len(config.labels), config.style, bias=False) if config.labels else None
+        self.embedding = nn.Linear(len(config.labels), config.style, bias=False) if config.labels else None
         inputs = config.latent + (config.style if config.labels else 0)
-        self.start = RowwiseLinear(inputs, channels[0] * pixels)
-        self.mapping = None if original else RowwiseLinear(inputs, config.style)
+        self.start = nn.Linear(inputs, channels[0] * pixels)
+        self.mapping = None if original else nn.Linear(inputs, config.style)
         if original:
             sizes = (*channels, 1)
             self.blocks = nn.ModuleList(
@@ -83,6 +83,11 @@ class SpectoGAN(Generator):
         if (condition is None) != (self.condition is None):
             raise ValueError("this generator needs a condition" if condition is None else
                              "this generator takes no condition")
+        if not self.training and len(z) > 1:
+            # Matrix products and small convolutions sum in another order for another batch size, so each item goes
+            # alone: its last bits must not depend on its neighbours.
+            parts = condition.split(1) if condition is not None else [None] * len(z)
+            return torch.cat([self(*item) for item in zip(z.split(1), parts, strict=True)])
         if self.embedding is not None and condition is not None:
             z = torch.cat([z, self.embedding(condition)], dim=1)
         x = self.start(z).unflatten(1, self.coarse).contiguous(memory_format=torch.channels_last)
@@ -104,7 +109,7 @@ class ConditionalNorm(nn.Module):
 
     def __init__(self, channels: int, style: int) -> None:
         super().__init__()
-        self.affine = RowwiseLinear(style, 2 * channels)
+        self.affine = nn.Linear(style, 2 * channels)
         nn.init.normal_(self.affine.weight, std=0.5 / style**0.5)
         nn.init.zeros_(self.affine.bias)
 
