@@ -8,9 +8,9 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from explorer.recipe import Recipe
@@ -49,6 +49,19 @@ examples:
       the very place a saved file, or a link from the app, was made at
 
 Files are called NAME-LABEL-seed0007.wav and hold their recipe. The same recipe gives the same bits as in the app.
+"""
+PATH_EXAMPLES = """\
+examples:
+  python -m explorer path NAME --from 7 --to 8
+      nine steps from seed 7 to seed 8, one after another in one WAV
+  python -m explorer path NAME --from 7 --to 8 --steps 16 --spacing equal --formats mid,zip
+      sixteen steps that change the sound equally much, in one MIDI file, and each in a file of its own
+  python -m explorer path NAME --from 7 --to 8 --label 3 --there-and-back --formats wav,gif
+      to hear and to see, again and again
+  python -m explorer path NAME --from 7 --to 8 --path line --formats png
+      the steps of the straight way side by side, for print
+
+Files are called NAME-LABEL-seed0007-to0008.wav. Opened in the app, they lead to the start of the way.
 """
 DIRECTIONS_EXAMPLES = """\
 examples:
@@ -121,17 +134,34 @@ def _parser() -> argparse.ArgumentParser:
                        help="second seed; go there from each of --seeds")
     place.add_argument("--t", type=float, metavar="X", help="how far, from 0 to 1 (default: 0.5)")
     place.add_argument("--path", choices=("arc", "line"), help="which way (default: the model's own)")
-    place.add_argument("--truncation", type=float, metavar="X", help="below 1 nearer to the typical (default: 1)")
-    place.add_argument("--offset", type=_offset, action="append", dest="offsets", metavar="NAME=X",
-                       help="move along a direction: pc1, or z7 for raw dimension 7; repeatable")
-    place.add_argument("--set", type=_pair, action="append", dest="settings", metavar="NAME=OPTION",
-                       help="how to decode, e.g. inversion=griffin-lim; repeatable")
+    _add_manner(place)
     render.add_argument("--recipe", metavar="FILE-OR-LINK", help="a saved file, or a link, instead of name and place")
     files = render.add_argument_group("files")
     files.add_argument("--formats", type=_names, default="wav", metavar="F,G",
                        help="such as wav,mid,png,npz (default: wav)")
     files.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder to write to (default: here)")
     render.set_defaults(run=_render)
+
+    path = commands.add_parser("path", help="write the way between two seeds", formatter_class=raw,
+                               description="Write the steps from one seed to another, as one file per format.",
+                               epilog=PATH_EXAMPLES)
+    path.add_argument("model", metavar="NAME", help="checkpoint, as `list` names it")
+    way = path.add_argument_group("way through latent space", argument_default=argparse.SUPPRESS)
+    way.add_argument("--from", type=int, dest="seed", required=True, metavar="SEED", help="where the way begins")
+    way.add_argument("--to", type=int, dest="seed_b", required=True, metavar="SEED", help="where it ends")
+    way.add_argument("--steps", type=int, default=9, metavar="N", help="how many, both ends included (default: 9)")
+    way.add_argument("--spacing", choices=("t", "equal"), default="t",
+                     help="equal steps of t, or of what comes out (default: t)")
+    way.add_argument("--there-and-back", action="store_true", default=False,
+                     help="and back again, up to the step before the first: ready to be looped")
+    way.add_argument("--path", choices=("arc", "line"), help="which way (default: the model's own)")
+    way.add_argument("--label", help="condition, e.g. the digit (default: the model's first)")
+    _add_manner(way)
+    files = path.add_argument_group("files")
+    files.add_argument("--formats", type=_names, default="wav", metavar="F,G",
+                       help="of wav,mid (all steps in one), zip (each in one), gif,png (default: wav)")
+    files.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder to write to (default: here)")
+    path.set_defaults(run=_path)
 
     directions = commands.add_parser("directions", help="measure a checkpoint's directions and name them",
                                      formatter_class=raw, epilog=DIRECTIONS_EXAMPLES, description=(
@@ -143,10 +173,19 @@ def _parser() -> argparse.ArgumentParser:
     directions.set_defaults(run=_directions)
 
     # SUPPRESS: or the command's default would undo the option given before it
-    for command in (listing, render, directions):
+    for command in (listing, render, path, directions):
         command.add_argument("--checkpoints", type=Path, metavar="DIR", default=argparse.SUPPRESS,
                              help="folder with NAME.safetensors (default: the shipped ones)")
     return parser
+
+
+def _add_manner(group: "argparse._ArgumentGroup") -> None:
+    """What `render` and `path` alike can change about every sound."""
+    group.add_argument("--truncation", type=float, metavar="X", help="below 1 nearer to the typical (default: 1)")
+    group.add_argument("--offset", type=_offset, action="append", dest="offsets", metavar="NAME=X",
+                       help="move along a direction: pc1, or z7 for raw dimension 7; repeatable")
+    group.add_argument("--set", type=_pair, action="append", dest="settings", metavar="NAME=OPTION",
+                       help="how to decode, e.g. inversion=griffin-lim; repeatable")
 
 
 def _port(text: str) -> int:
@@ -260,6 +299,41 @@ def _render(args: argparse.Namespace) -> int:
     return 0
 
 
+def _path(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from explorer import paths
+    from explorer.engine import Engine
+    from explorer.recipe import Recipe
+
+    if unknown := [name for name in args.formats if name not in paths.WRITERS]:
+        raise UsageError(f"no format {unknown[0]!r}; there are {', '.join(paths.WRITERS)}")
+    recipe = Recipe(seed=args.seed, **{name: getattr(args, name) for name in PLACE if hasattr(args, name)})
+    engine = Engine(_folder(args))
+    with tqdm(desc="way", unit="sound", dynamic_ncols=True, disable=args.spacing == "t") as bar:
+        way = paths.steps(engine, recipe, args.steps, args.spacing, _moves(bar))
+    if args.there_and_back:
+        way = paths.there_and_back(way)
+    _check_writable(args.out)
+    possible = paths.available(engine.render(way[0]))
+    if missing := [name for name in args.formats if name not in possible]:
+        raise UsageError(f"{recipe.model!r} has no {missing[0]}; it has {', '.join(possible)}")
+    stem = _stem(engine.complete(way[0])) + f"-to{recipe.seed_b:04d}"
+    for name in args.formats:
+        with tqdm(desc=name, unit="step", dynamic_ncols=True) as bar:
+            paths.write(engine, way, args.out / f"{stem}.{name}", _moves(bar))
+    print(f"{len(way)} steps, {len(args.formats)} files in {args.out}")
+    return 0
+
+
+def _moves(bar: Any) -> Callable[[int, int], None]:
+    """What moves a bar of tqdm."""
+    def advance(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+    return advance
+
+
 def _directions(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
@@ -273,11 +347,7 @@ def _directions(args: argparse.Namespace) -> int:
     _check_writable(path.parent)
     generator, _ = checkpoint.load(path)
     with tqdm(unit="sound", dynamic_ncols=True) as bar:
-        def advance(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        directions = measured(generator, args.samples, progress=advance)
+        directions = measured(generator, args.samples, progress=_moves(bar))
     checkpoint.save_directions(path, directions)
     for direction in directions:
         print(f"{direction.name:<16} {describe(direction)}")

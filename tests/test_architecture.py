@@ -26,6 +26,7 @@ ARROWS: dict[str, set[str]] = {
                         "explorer.recipe", "explorer.sound"},
     "explorer.figures": {"explorer.sound"},
     "explorer.formats": {"explorer.figures", "explorer.recipe", "explorer.sound"},
+    "explorer.paths": {"explorer.engine", "explorer.figures", "explorer.formats", "explorer.recipe", "explorer.sound"},
     "explorer.ui": {"explorer"},
     "explorer.__main__": {"explorer"},
     "explorer": {"explorer.checkpoint", "explorer.engine", "explorer.latent", "explorer.recipe", "explorer.sound"},

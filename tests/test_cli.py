@@ -238,6 +238,43 @@ def test_an_interrupt_is_quiet_and_leaves_whole_files_only(
     assert names(tmp_path / "out") == ["toy-low-seed0000.wav"]
 
 
+@pytest.fixture
+def path(models: Path, tmp_path: Path) -> Callable[..., int]:
+    """Runs `path` with the toys, from seed 7 to seed 8, into `tmp_path/out`."""
+    def run(name: str, *argv: str) -> int:
+        return main(["path", name, "--from", "7", "--to", "8", *argv, "--checkpoints", str(models),
+                     "--out", str(tmp_path / "out")])
+    return run
+
+
+def test_a_path_is_one_file_for_each_format(path: Callable[..., int], tmp_path: Path) -> None:
+    assert path("toy", "--label", "high", "--steps", "3", "--formats", "wav,mid,zip,gif,png") == 0
+    assert names(tmp_path / "out") == [f"toy-high-seed0007-to0008.{ending}"
+                                       for ending in ("gif", "mid", "png", "wav", "zip")]
+
+
+def test_a_path_there_and_back_ends_a_step_before_its_start(path: Callable[..., int], tmp_path: Path) -> None:
+    path("plain", "--steps", "4", "--there-and-back", "--spacing", "equal", "--formats", "gif")
+    assert getattr(Image.open(tmp_path / "out" / "plain-seed0007-to0008.gif"), "n_frames", 1) == 6
+
+
+@pytest.mark.parametrize(("argv", "reason"), [
+    (("toy", "--steps", "1"), "from 2 to 100 steps, not 1"),
+    (("toy", "--steps", "many"), "invalid int value"),
+    (("toy", "--spacing", "odd"), "invalid choice"),
+    (("toy", "--formats", "mp4"), "no format 'mp4'; there are wav, mid, zip, gif, png"),
+    (("toy", "--label", "loud"), "knows low, high"),
+    (("toy", "--truncation", "3"), "truncation must be between 0 and 2"),
+    (("none",), "no checkpoint 'none'"),
+    (("toy", "--to", "-1"), "seed_b must be a whole number"),
+])
+def test_a_path_that_cannot_be_gone_gets_one_line_and_no_file(
+    path: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], reason: str
+) -> None:
+    assert reason in complaint(capsys, path, *argv)
+    assert not (tmp_path / "out").exists()
+
+
 def listed(capsys: pytest.CaptureFixture[str], folder: Path) -> list[dict[str, Any]]:
     main(["list", "--json", "--checkpoints", str(folder)])
     found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
@@ -292,7 +329,7 @@ def test_arguments_that_cannot_be_read_get_one_line(capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize(("golden", "argv"), [("explorer", []), ("explorer-list", ["list"]),
-                                              ("explorer-render", ["render"]),
+                                              ("explorer-render", ["render"]), ("explorer-path", ["path"]),
                                               ("explorer-directions", ["directions"])])
 def test_the_help_is_the_one_that_was_reviewed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, golden: str, argv: list[str]
