@@ -12,7 +12,7 @@ A file says nothing of when it was made: the same sound and recipe give the same
 import io
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ def read_recipe(path: Path) -> Recipe:
         text = FORMATS[name].read(path)
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such file") from None
-    except (OSError, ValueError, SyntaxError, KeyError, EOFError, sf.SoundFileError) as error:
+    except (OSError, ValueError, SyntaxError, KeyError, EOFError) as error:
         raise RecipeError(f"{path}: not a {name} file, or a broken one ({error})") from None
     if not text:
         raise RecipeError(f"{path}: holds no recipe")
@@ -145,8 +145,21 @@ def _json(sound: Sound, recipe: str) -> bytes:
 
 
 def _read_wav(path: Path) -> str | None:
-    with path.open("rb") as stream, sf.SoundFile(stream) as file:
-        return str(file.comment)
+    """The comment; libsndfile itself reads none longer than 2,040 bytes."""
+    data = path.read_bytes()
+    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
+        raise ValueError("no RIFF WAVE header")
+    info = next((body[4:] for name, body in _chunks(data[12:]) if name == b"LIST" and body[:4] == b"INFO"), b"")
+    comment = next((body for name, body in _chunks(info) if name == b"ICMT"), b"")
+    return comment.rstrip(b"\0").decode("utf-8")
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Names and contents of RIFF chunks, each padded to an even length."""
+    while len(data) >= 8:
+        size = int.from_bytes(data[4:8], "little")
+        yield data[:4], data[8:8 + size]
+        data = data[8 + size + size % 2:]
 
 
 def _read_mid(path: Path) -> str | None:

@@ -28,6 +28,13 @@ def test_every_file_brings_its_recipe_back_exactly(tmp_path: Path, sound: Sound)
         assert read_recipe(tmp_path / f"a.{name}") == RECIPE, name
 
 
+def test_a_recipe_that_moves_every_raw_dimension_comes_back_too(tmp_path: Path) -> None:
+    recipe = Recipe("m", weights="a" * 64, offsets=tuple((f"z{k}", k / 7 + 0.1) for k in range(512)))
+    for name in FORMATS:
+        save(NOTES, recipe, tmp_path / f"a.{name}")
+        assert read_recipe(tmp_path / f"a.{name}") == recipe, name
+
+
 @pytest.mark.parametrize("name", list(FORMATS))
 def test_the_same_recipe_gives_the_same_bytes(name: str) -> None:
     assert encode(NOTES, RECIPE, name) == encode(NOTES, RECIPE, name)
