@@ -126,13 +126,14 @@ def speech_tables(
         "frechet_few": Target(high=4 * asked["frechet_few"]),
         "precision": Target(low=0.7), "recall": Target(low=0.5), "nearest": Target(low=0.8),
         "mel_nearest": Target(low=0.8)}
+    ways_back = ", ".join(f"{name}: {options[0]}" for name, options in representation.settings.items())
     notes = (
         f"{samples:,} sounds of the seeds 0 to {samples - 1}, labels given out evenly; everything is measured against "
         f"the {len(train):,} training recordings, {len(valid):,} recordings validate",
         "the judge is our own, trained on these training recordings: the figures compare within this table, not with "
         "published ones",
-        "inverted: the recording's spectrogram, turned back into sound as the model's are; targets are relative to "
-        "validation, inverted",
+        f"inverted: the recording's spectrogram, turned back into sound as the model's are ({ways_back}); targets are "
+        "relative to validation, inverted",
         f"of few: Fréchet distance of no more than {len(valid):,} sounds, as many as validate, since it falls as sets "
         "grow",
         "precision, recall: k-NN with k = 3, equally many of both sets",

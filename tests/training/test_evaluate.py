@@ -15,7 +15,7 @@ from explorer.generators.base import Generator
 from explorer.generators.pianogan import PianoGAN, PianoGANConfig
 from explorer.latent import LatentSpace
 from explorer.sound.notes import NOTES, NotesRepresentation, encode_notes
-from training import evaluate_piano, midi_data
+from training import evaluate_piano, midi_data, music_measures
 from training.__main__ import main
 from training.evaluate import evaluate
 from training.evaluate_piano import piano_tables, played
@@ -27,9 +27,10 @@ SAMPLES = 40
 
 @pytest.fixture(scope="module", autouse=True)
 def _small() -> None:
-    """A small memory of training windows: these tests have few pieces."""
+    """A small memory of training windows, since there are few pieces, and one baseline."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluate_piano, "MEMORY", 50)
+        patch.setattr(evaluate_piano, "BASELINES", {"unigram": music_measures.unigram})
         yield
 
 
