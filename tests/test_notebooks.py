@@ -1,8 +1,6 @@
 """The notebooks run from a fresh kernel, as committed, and define nothing of their own."""
 
 import ast
-import os
-import time
 from pathlib import Path
 
 import nbformat
@@ -11,7 +9,7 @@ from nbclient import NotebookClient
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NAMES = sorted(path.name for path in FOLDER.glob("*.ipynb"))
-SECONDS = 240  # the notebooks promise two minutes; a busy machine may take twice that
+PATIENCE_SECONDS = 900  # for one cell, on a busy machine
 
 
 def code(name: str) -> list[str]:
@@ -33,10 +31,10 @@ def test_a_notebook_defines_nothing(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_a_notebook_runs_from_top_to_bottom(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_notebook_runs_from_top_to_bottom_in_two_minutes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LATENT_DATA", raising=False)
-    monkeypatch.setitem(os.environ, "PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # so that CPU time is what an idle machine would take
     notebook = nbformat.read(FOLDER / name, as_version=4)
-    since = time.monotonic()
-    NotebookClient(notebook, timeout=SECONDS, resources={"metadata": {"path": str(FOLDER)}}).execute()
-    assert time.monotonic() - since < SECONDS
+    notebook.cells.append(nbformat.v4.new_code_cell("import time; print(time.process_time())"))
+    NotebookClient(notebook, timeout=PATIENCE_SECONDS, resources={"metadata": {"path": str(FOLDER)}}).execute()
+    assert float(notebook.cells[-1].outputs[0].text) < 120
