@@ -117,12 +117,14 @@ def _table(title: str, vocoder: LearnedVocoder, log_mel: Tensor, judge: Judge, l
                 figures[name]["lost"] = figures[RECORDED]["accuracy"] - figures[name]["accuracy"]
     columns = [column for column in (*QUALITY, *ANYWHERE) if any(column.key in row for row in figures.values())]
     targets = {"stoi": Target(low=0.9), "lost": Target(high=0.01), "cost": Target(high=15.0)}
+    band = "narrow" if mel.sample_rate == 8000 else "wide"
+    notes = {
+        "stoi": f"STOI and PESQ ({band} band) on {JOINED} sounds joined",
+        "lsd": f"LSD: log-spectral distance over frames within {AUDIBLE_DB:g} dB of the loudest",
+        "mel_error": "mel error: mean distance, in nepers, of the sound's own log-mel from the one that was asked for",
+        "cost": "ms per s: milliseconds of one processor for a second of sound"}
     return Table(title, tuple(columns), figures, {c.key: targets[c.key] for c in columns if c.key in targets}, (
-        f"{len(log_mel)} sounds; STOI and PESQ ({'narrow' if mel.sample_rate == 8000 else 'wide'} band) on "
-        f"{JOINED} joined",
-        f"LSD: log-spectral distance over frames within {AUDIBLE_DB:g} dB of the loudest",
-        "mel error: mean distance, in nepers, of the sound's own log-mel from the one that was asked for",
-        "ms per s: milliseconds of one processor for a second of sound"))
+        f"{len(log_mel)} sounds", *(notes[c.key] for c in columns if c.key in notes)))
 
 
 def quality(real: np.ndarray, output: np.ndarray, sample_rate: int, n_fft: int) -> Mapping[str, float]:

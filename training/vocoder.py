@@ -59,8 +59,8 @@ class VocoderRecipe:
 
     steps: int = 10_000
     batch_size: int = 16
-    lr: float = 1e-3
-    tones: float = 0.07
+    lr: float = 2e-3
+    tones: float = 0.13
     noise: float = 0.15
     band_noise: float = 0.1
     blur: float = 0.2
