@@ -33,19 +33,20 @@ class SpectoTask(Task):
     family = "spectogan"
     defaults = TrainingRecipe(
         batch_size=32,
-        warm_steps=1500,
-        steps=8000,
+        warm_steps=800,
+        steps=6000,
         critic_steps=2,
         warm_lr=5e-4,
         generator_lr=2e-4,
         critic_lr=4e-4,
         penalty_weight=10.0,
         penalty_every=4,
-        auxiliary_weight=0.3,
+        auxiliary_weight=1.0,
         reconstruction_weight=1.0,
+        reconstruction_every=8,
         ema_decay=0.998,
-        snapshot_every=500,
-        state_every=250,
+        snapshot_every=400,
+        state_every=200,
         extra={"kl_weight": 0.01},
     )
 
