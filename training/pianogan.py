@@ -47,9 +47,7 @@ class PianoTask(Task):
 
     def encoder(self, generator: Generator) -> nn.Module | None:
         size = _code_size(generator)
-        if not size:
-            return None
-        return WrittenCode() if size == WrittenCode.SIZE else NoteEncoder(size, generator.config.decoder_width)
+        return NoteEncoder(size, generator.config.decoder_width) if size else None
 
     def batch(self, tensors: Mapping[str, Tensor], index: Tensor, rng: torch.Generator) -> Batch:
         """Windows of 256 notes, each transposed, quickened and strengthened a little, as another pianist might."""
@@ -194,35 +192,3 @@ class CriticBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = F.leaky_relu(self.second(F.leaky_relu(self.wide(x), 0.2)), 0.2)
         return F.avg_pool2d((x + h) * 0.7, (1, 2))
-
-
-class WrittenCode(nn.Module):
-    """Folded notes (batch, 364, 1, 64) -> codes (batch, 92, 1, 64), with nothing to learn.
-
-    A note is written as its pitch class (12), its octave (8), step, duration and velocity, each brought to about mean
-    0 and variance 1 over MAESTRO. That keeps near what sounds alike, octaves among it, and a mover learns it sooner
-    than codes that were trained for reconstruction alone.
-    """
-
-    SIZE = FOLD * (12 + 8 + 3)
-    OCTAVES = (0.01, 0.05, 0.15, 0.25, 0.27, 0.18, 0.08, 0.01)  # share of the notes in each
-    KEY_SPREAD = 0.3
-    TIME_MEAN, TIME_SPREAD = (-0.45, -0.43, 0.01), (0.5, 0.34, 0.29)  # of step, duration and velocity channels
-
-    table: Tensor
-    mean: Tensor
-    spread: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        pitch = torch.arange(KEYS) + LOWEST
-        table = torch.cat([torch.eye(12)[pitch % 12], torch.eye(8)[(pitch // 12 - 1).clamp(0, 7)]], dim=1)
-        mean = torch.tensor([*(1 / 12,) * 12, *self.OCTAVES, *self.TIME_MEAN])[:, None]
-        spread = torch.tensor([*(self.KEY_SPREAD,) * 20, *self.TIME_SPREAD])[:, None]
-        for name, value in (("table", table.T.clone()), ("mean", mean), ("spread", spread)):
-            self.register_buffer(name, value, persistent=False)
-
-    def forward(self, notes: Tensor) -> Tensor:
-        x = unfold(notes)
-        keys = torch.einsum("ck,bkn->bcn", self.table.to(x), (x[:, :KEYS] + 1) / 2)
-        return fold((torch.cat([keys, x[:, KEYS:]], dim=1) - self.mean) / self.spread)

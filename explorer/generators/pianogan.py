@@ -45,8 +45,7 @@ class PianoGANConfig:
     """
     Attributes:
         latent_size: for `flow` a multiple of `code_size`.
-        code_size: numbers a code step, for four notes. 92 write them down (pitch classes, octaves, times and
-            velocities: `training.pianogan.WrittenCode`); any other size is a code that training finds.
+        code_size: numbers a code step, for four notes.
         width, blocks: of the network that moves the noise.
         decoder_width: of the network that reads notes off codes.
         flow_steps: how often the moving network is applied, each time with the same weights.
@@ -55,8 +54,8 @@ class PianoGANConfig:
     """
 
     architecture: Literal["flow", "dcgan"] = "flow"
-    latent_size: int = 276
-    code_size: int = 92
+    latent_size: int = 256
+    code_size: int = 64
     width: int = 192
     blocks: int = 6
     decoder_width: int = 256
@@ -167,7 +166,7 @@ class Mover(nn.Module):
 
     def __init__(self, code_size: int, width: int, blocks: int) -> None:
         super().__init__()
-        self.time = nn.Sequential(nn.Linear(2 * self.FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
+        self.time = nn.Sequential(nn.Linear(2 * self.FREQUENCIES, width), nn.SiLU())
         self.enter = nn.Conv2d(code_size, width, (1, 3), padding=(0, 1))
         self.place = nn.Parameter(torch.randn(1, width, 1, CODE_STEPS) * 0.02)
         self.blocks = nn.ModuleList(
@@ -186,14 +185,13 @@ class Mover(nn.Module):
 
 
 class MoverBlock(nn.Module):
-    """Residual: norm, scale and shift by the flow's time and the whole piece, dilated convolution of length 5; then, in
-    some, attention over the piece."""
+    """Residual: norm, scale and shift by the flow's time, dilated convolution of length 5; then, in some, attention over
+    the piece."""
 
     HEADS = 4
 
     def __init__(self, width: int, dilation: int, attention: bool) -> None:
         super().__init__()
-        self.whole = nn.Linear(width, width)
         self.modulate = nn.Linear(width, 2 * width)
         self.norm = nn.GroupNorm(8, width, affine=False)
         self.wide = nn.Conv2d(width, width, (1, 5), padding=(0, 2 * dilation), dilation=(1, dilation))
@@ -205,10 +203,8 @@ class MoverBlock(nn.Module):
                 nn.init.zeros_(layer.weight)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        level = self.norm(x)
-        setting = F.silu(time + self.whole(level.mean((2, 3))))
-        scale, shift = self.modulate(setting)[:, :, None, None].chunk(2, dim=1)
-        h = F.silu(level * (1 + scale) + shift)
+        scale, shift = self.modulate(time)[:, :, None, None].chunk(2, dim=1)
+        h = F.silu(self.norm(x) * (1 + scale) + shift)
         x = x + self.point(F.silu(self.wide(h)))
         if self.attend is not None and self.merge is not None:
             # (batch, 3 * width, 1, 64) -> three times (batch, heads, 64, width / heads)
