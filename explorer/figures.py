@@ -102,7 +102,9 @@ def frames(sounds: Sequence[Sound], titles: Sequence[str]) -> Iterator[Figure]:
         fig = Figure(figsize=(8, 4), dpi=150, layout="constrained")
         axes = fig.add_subplot()
         colours = _draw(axes, sound, top, octaves)
-        axes.set(title=title, xlim=(0, seconds))
+        axes.set_title(title)
+        if sound.notes is not None:  # spectrograms and waveforms of one generator are equally long
+            axes.set_xlim(0, seconds)
         _colour_bar(fig, [axes], colours)
         yield fig
 

@@ -29,7 +29,7 @@ Progress = Callable[[int, int], None]  # of how many things are done, out of how
 
 MAX_STEPS = 100  # as one WAV of a piano, 40 minutes and half a gigabyte
 CROSSFADE = 0.04  # seconds, as in the app's player
-FINE, LEAST = 8, 64  # points at which a way is measured: so many for each step, and at least so many
+FINE, LEAST = 4, 32  # points at which a way is measured: so many for each step, and at least so many
 FRAME_MS = 400  # that a step of an animation stands
 MEMBERS = ("wav", "mid")  # of a zip, where the sounds have them
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip can tell
@@ -188,7 +188,9 @@ def animate(engine: Engine, way: Sequence[Recipe], path: Path, progress: Progres
     for picture in _counted(pictures, len(way), progress):
         stream = io.BytesIO()
         picture.savefig(stream, format="png", dpi=100)
-        frames.append(Image.open(stream).convert("RGB").quantize(128, dither=Image.Dither.NONE))
+        frame = Image.open(stream).convert("RGB")
+        # 256 colours that cover the range, or the rare ends of the colour map would be lost
+        frames.append(frame.quantize(method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE))
     with _replacing(path) as partial:
         frames[0].save(partial, format="GIF", save_all=True, append_images=frames[1:], duration=FRAME_MS, loop=0,
                        comment=_start(engine, way).to_json().encode())
