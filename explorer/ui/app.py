@@ -51,7 +51,8 @@ def serve(engine: Engine, host: str | None = None, port: int | None = None, shar
     app.launch(
         server_name=host, server_port=port, share=share, prevent_thread_lock=True, theme=_theme(),
         css_paths=[HERE / "style.css"], allowed_paths=[str(synth.SAMPLES)], footer_links=["api", "settings"],
-        ssr_mode=False, run_history=False)  # a history would copy every move of a slider into the browser's storage
+        max_file_size="64mb", ssr_mode=False,
+        run_history=False)  # would copy every move of a slider into the browser's storage
     return app
 
 

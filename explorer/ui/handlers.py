@@ -208,7 +208,7 @@ def title(model: Model, place: Recipe) -> str:
     """A place in a few words."""
     words = [place.model]
     if model.generator.condition is not None:
-        blend = f" → {place.label_b} {place.blend:.0%}" if place.blend else ""
+        blend = f" → {place.label_b} at {place.blend:.0%}" if place.blend else ""
         words.append(f"{model.generator.condition.name} {place.label}{blend}")
     words.append(f"seed {place.seed}" if place.t == 0 else f"seed {place.seed} → {place.seed_b} at {place.t:.2f}")
     if place.offsets:

@@ -46,12 +46,14 @@ async function show(sent) {
   performance.mark("explorer:picture");
   clearTimeout(settling);
   settling = setTimeout(settle, first ? 0 : SETTLED);
-  const loaded = speaker.load(shown);
-  if (!first && !silenced && !speaker.playing && navigator.userActivation?.hasBeenActive) await speaker.play();
-  await loaded;
+  await sounded(speaker.load(shown));
+  if (!first && !silenced && !speaker.playing && navigator.userActivation?.hasBeenActive) await sounded(speaker.play());
   performance.mark("explorer:sound");
   refresh();
 }
+
+/** Waits for the speaker, and tells what went wrong. */
+function sounded(promise) { return promise.catch((error) => warn(`No sound: ${error.message}`)); }
 
 /** What is not done while a slider moves: history, address, downloads, a word to screen readers. */
 function settle() {
@@ -102,7 +104,8 @@ function animate() {
 
 function toggle() {
   silenced = speaker.playing;
-  return speaker.playing ? speaker.stop() : speaker.play();
+  if (speaker.playing) speaker.stop();
+  else sounded(speaker.play());
 }
 
 function travel(by) {

@@ -35,13 +35,19 @@ class Piano {
       .reduce((a, b) => (Math.abs(b.pitch - pitch) < Math.abs(a.pitch - pitch) ? b : a));
   }
 
+  async fetch(context, file) {
+    const response = await fetch(this.folder + file);
+    if (!response.ok) throw new Error(`${file} could not be loaded`);
+    return context.decodeAudioData(await response.arrayBuffer());
+  }
+
   /** Resolves when every sample that these notes need is there. */
   prepare(context, notes) {
     const files = new Set();
     for (let i = 0; i < notes.length; i += 4) files.add(this.sample(notes[i], notes[i + 3]).file);
     return Promise.all([...files].map((file) => {
       if (!this.buffers.has(file)) {
-        const loading = fetch(this.folder + file).then((r) => r.arrayBuffer()).then((b) => context.decodeAudioData(b));
+        const loading = this.fetch(context, file);
         this.buffers.set(file, loading);
         loading.then((buffer) => this.buffers.set(file, buffer), () => this.buffers.delete(file));
       }
@@ -154,11 +160,13 @@ class Speaker {
   }
 
   async play() {
-    const { sound } = this;
-    if (!sound || this.playing) return;
+    if (!this.sound || this.playing) return;
     this.context ??= this.open();
     await this.context.resume();
-    if (sound.notes) await this.piano.prepare(this.context, sound.notes);
+    for (let ready = null; ready !== this.sound;) { // another may come while its samples do
+      ready = this.sound;
+      if (ready.notes) await this.piano.prepare(this.context, ready.notes);
+    }
     if (!this.playing) this.begin(this.resting);
     this.changed();
   }

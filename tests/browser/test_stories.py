@@ -186,6 +186,49 @@ def test_a_link_to_weights_that_are_not_here_says_so(visit: Visit) -> None:
     expect(page.get_by_role("alert")).to_contain_text("made with weights 0123456789ab of 'toy'")
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_a_sound_that_plays_goes_on_from_where_it_is_when_a_slider_moves(visit: Visit, model: str) -> None:
+    page = visit(f"?model={model}")
+    page.get_by_role("button", name="Play").click()
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    # What begins has to begin where, by the clock of the loudspeaker, what ends would have come to.
+    page.evaluate("""() => {
+        const { speaker } = explorer, begin = speaker.begin.bind(speaker);
+        speaker.begin = (...args) => {
+            const before = speaker.origin;
+            begin(...args);
+            window.moved = { shift: speaker.origin - before, seconds: speaker.sound.seconds };
+        };
+    }""")
+    drag(page, direction(page), 0.9)
+    expect_offset(page, "pc1", direction(page))
+    moved = page.wait_for_function("window.moved").json_value()
+    laps = moved["shift"] / moved["seconds"]
+    assert abs(laps - round(laps)) * moved["seconds"] < 1e-6
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+
+
+@pytest.mark.parametrize("model", ["piano", "words"])
+def test_a_loop_has_no_gap(visit: Visit, model: str) -> None:
+    page = visit(f"?model={model}")
+    page.get_by_role("button", name="Play").click()
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    source = page.evaluate("""() => {
+        const { voice, sound } = explorer.speaker;
+        if (!sound.notes) return [voice.source.loop, voice.source.loopStart, voice.source.loopEnd];
+        // Lets the second lap come, and takes down when its first note is struck.
+        let when;
+        voice.strike = (i, time) => { if (i === 0) when = time; };
+        voice.next = sound.notes.length / 4;
+        voice.origin = voice.context.currentTime - sound.seconds + 0.1;
+        voice.schedule();
+        return [true, when - voice.origin, sound.seconds + sound.notes[1]];
+    }""")
+    looping, start, end = source
+    assert looping
+    assert start == pytest.approx(end, abs=1e-6)  # a waveform's loop from 0 to 0 is the whole of it
+
+
 def test_a_seed_that_is_none_is_refused_in_a_sentence(visit: Visit) -> None:
     page = visit("?model=toy&seed=1")
     seed(page).fill("-5")
