@@ -30,8 +30,8 @@ TRANSPOSE, TEMPO, LOUDNESS = 2.5, 0.05, 4.0  # semitones, logarithm, velocity
 class PianoTask(Task):
     family = "pianogan"
     defaults = TrainingRecipe(
-        batch_size=64, warm_steps=8000, steps=6000, critic_steps=2, warm_lr=1e-3, generator_lr=5e-5, critic_lr=2e-4,
-        penalty_weight=10.0, penalty_every=4, reconstruction_weight=1.0, ema_decay=0.998,
+        batch_size=64, warm_steps=2200, steps=2000, critic_steps=2, warm_lr=1e-3, generator_lr=5e-5, critic_lr=2e-4,
+        penalty_weight=10.0, penalty_every=4, reconstruction_weight=1.0, ema_decay=0.99,
         extra={"code_noise": 0.5})
 
     def prepare(self, folder: Path, cache: Path, options: Mapping[str, str]) -> Prepared:
