@@ -53,10 +53,12 @@ class Heard:
     mel: np.ndarray
 
     def some(self, count: int) -> "Heard":
-        """`count` of them, spread evenly, or all if there are no more."""
+        """`count` of them, of every class its share, or all if there are no more."""
         if count >= len(self.mel):
             return self
-        rows = np.linspace(0, len(self.mel) - 1, count).astype(int)
+        # Labels that go round would be hit unevenly by a stride through the sounds as they come.
+        by_class = np.argsort(self.classes, kind="stable")
+        rows = by_class[np.linspace(0, len(self.mel) - 1, count).astype(int)]
         labels = None if self.labels is None else self.labels[rows]
         return Heard(labels, self.probabilities[rows], self.features[rows], self.mel[rows])
 

@@ -16,7 +16,7 @@ from explorer.latent import LatentSpace
 from explorer.sound.mel import MelConfig, MelRepresentation
 from training import evaluate_speech
 from training.audio_data import load_waveforms
-from training.evaluate_speech import blended, gaussian, speech_tables
+from training.evaluate_speech import Heard, blended, gaussian, speech_tables
 from training.judge import save_judge, train_judge
 from training.tables import Table
 from training.task import DataError
@@ -138,6 +138,14 @@ def test_a_folder_without_validation_is_an_error(spectrograms: Tensor, tmp_path:
         soundfile.write(tmp_path / f"{label}_ann_{20 + k}.wav", waveform.numpy(), 8000)
     with pytest.raises(DataError, match="validation"):
         speech_tables(Speaker(spectrograms), (), tmp_path, tmp_path / "cache", None, SAMPLES)
+
+
+def test_a_part_of_some_sounds_holds_as_many_of_each_label() -> None:
+    labels = np.arange(400) % 10
+    sounds = Heard(labels, np.eye(10)[labels], np.arange(400.0)[:, None], np.zeros((400, 1)))
+    part = sounds.some(300)
+    assert np.bincount(part.classes).tolist() == [30] * 10
+    assert len(np.unique(part.features)) == 300
 
 
 def test_gaussian_draws_have_the_mean_and_covariance_of_their_label() -> None:
