@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,8 @@ def export(folder: Path, name: str, target: Path, *, encoder: bool = False,
                                for k, v in generator.state_dict().items()})
     generator.eval().requires_grad_(False)
     extra = {f"encoder.{k}": v for k, v in state["modules"].get("encoder", {}).items()} if encoder else {}
+    about["data"]["folder"] = Path(about["data"]["folder"]).name
+    about["command"] = portable(about["command"])
     provenance = {**{k: about[k] for k in ("data", "recipe", "command", "hardware")}, "step": state["step"]}
     path = target / f"{name}.safetensors"
     with tqdm(desc="directions", unit="sound", dynamic_ncols=True) as bar:
@@ -90,6 +93,11 @@ def export(folder: Path, name: str, target: Path, *, encoder: bool = False,
                            hardware=about["hardware"])
         card.write_text(text, encoding="utf-8")
     return path
+
+
+def portable(command: str) -> str:
+    """A command with every path outside its folder cut to its last part: where data lay is nobody's business."""
+    return re.sub(r"(?<=\s)(?:\.\.)?/[^\s;]*?([^\s;/]+)(?=[\s;]|$)", r"\1", command)
 
 
 def _vocoder(representation: Representation, target: Path) -> LearnedVocoder | None:
