@@ -28,6 +28,7 @@ Controls = dict[str, Any]  # by name; gradio gives components their events as th
 HERE = Path(__file__).resolve().parent
 SCRIPTS = ("picture.js", "sound.js", "player.js")
 SAVES_AT_ONCE = 2  # the WAV of a long piece takes a core for a second
+PATIENCE_SECONDS = 10  # that a visitor waits for others' files
 KEPT_SECONDS = 3600  # of the files that the API answers with
 # In place of the hidden first input an event sends the recipe that the page holds.
 WITH_PLACE = "(_, ...values) => [explorer.place(), ...values]"
@@ -98,8 +99,12 @@ def _player(engine: Engine) -> gr.HTML:
         try:
             text, name = request
             recipe = handlers.read(text)
-            with saving:
+            if not saving.acquire(timeout=PATIENCE_SECONDS):
+                return {"error": "Too many files are being made just now; try again in a moment."}
+            try:
                 file, data = handlers.save(engine, recipe, name)
+            finally:
+                saving.release()
         except (RecipeError, CheckpointError, ValueError, TypeError) as error:
             return {"error": str(error)}
         return {"name": file, "data": base64.b64encode(data).decode("ascii")}

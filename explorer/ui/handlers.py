@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from explorer import formats
+from explorer.checkpoint import CheckpointError
 from explorer.engine import Engine, Model
 from explorer.latent import MAX_SEED
 from explorer.recipe import Recipe, RecipeError
@@ -36,11 +37,18 @@ Look = dict[str, dict[str, Any]]  # for each control, the properties it should t
 
 
 def opening(engine: Engine) -> Recipe:
-    """Where a newcomer starts. Raises RecipeError if there is nothing to play."""
-    names = engine.names()
-    if not names:
-        raise RecipeError(f"no checkpoint (*.safetensors) in {engine.folder}")
-    return Recipe(names[0])
+    """Where a newcomer starts: on the first checkpoint that is whole.
+
+    Raises:
+        RecipeError: if there is none; it says why.
+    """
+    reason = f"no checkpoint (*.safetensors) in {engine.folder}"
+    for name in engine.names():
+        try:
+            return Recipe(engine.model(name).card.name)
+        except CheckpointError as error:
+            reason = str(error)
+    raise RecipeError(reason)
 
 
 def read(text: Any) -> Recipe:

@@ -37,6 +37,7 @@ function unpack(sent) {
 
 async function show(sent) {
   warn(sent?.error);
+  if (sent?.error && !shown) find("title").textContent = "";
   if (!sent?.recipe) return;
   const first = shown === null;
   shown = unpack(sent);

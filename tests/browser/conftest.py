@@ -53,6 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         directions = principal(generator, count=8, samples=64)
         checkpoint.save(folder / f"{name}.safetensors", generator, directions=directions)
     write(folder, "toy")
+    (folder / "broken.safetensors").write_bytes(b"cut short")
     return folder
 
 
@@ -77,11 +78,12 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(browser: Browser, url: str) -> Iterator[Visit]:
-    """Opens the app as a new visitor, at a recipe's query; options are those of a browser context."""
+    """Opens the app as a new visitor, at a recipe's query, and waits until it shows a sound; options are those
+    of a browser context."""
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
 
-    def open_page(query: str = "?model=toy", **options: object) -> Page:
+    def open_page(query: str, **options: object) -> Page:
         expect.set_options(timeout=PATIENCE_MS)
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
         contexts.append(context)

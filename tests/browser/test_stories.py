@@ -181,6 +181,21 @@ def test_reset_takes_every_move_back(visit: Visit) -> None:
     assert place(page).truncation == 1
 
 
+def test_a_broken_checkpoint_is_named_and_the_sound_stays(visit: Visit) -> None:
+    page = visit("?model=toy&seed=5")
+    page.get_by_label("Checkpoint").click()
+    page.get_by_role("option", name="broken").click()
+    expect(page.get_by_role("alert")).to_contain_text("broken.safetensors: not a safetensors file")
+    expect(page.get_by_label("Checkpoint")).to_have_value("toy")
+    assert place(page).seed == 5
+
+
+def test_a_link_to_a_broken_checkpoint_opens_another(visit: Visit) -> None:
+    page = visit("?model=broken")
+    expect(page.get_by_role("alert")).to_contain_text("This link cannot be played: ")
+    assert place(page).model == "piano"
+
+
 def test_a_link_to_weights_that_are_not_here_says_so(visit: Visit) -> None:
     page = visit("?model=toy&weights=0123456789ab")
     expect(page.get_by_role("alert")).to_contain_text("made with weights 0123456789ab of 'toy'")

@@ -184,6 +184,11 @@ def test_a_file_that_holds_no_recipe_is_named_without_its_folder(tmp_path: Path)
         handlers.opened(path)
 
 
+def test_a_newcomer_starts_on_the_first_checkpoint_that_is_whole(engine: Engine) -> None:
+    (engine.folder / "a.safetensors").write_bytes(b"cut short")
+    assert handlers.opening(engine).model == "plain"
+
+
 def test_an_empty_folder_is_said_to_be_empty(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="no checkpoint"):
         handlers.opening(Engine(tmp_path))
