@@ -185,8 +185,7 @@ class Mover(nn.Module):
 
 
 class MoverBlock(nn.Module):
-    """Residual: norm, scale and shift by the flow's time, dilated convolution of length 5; then, in some, attention over
-    the piece."""
+    """Residual: norm, scale and shift by the flow's time, dilated convolution of length 5; in some, then attention."""
 
     HEADS = 4
 
