@@ -67,7 +67,8 @@ class RowwiseLinear(nn.Linear):
     """A linear layer that in eval mode takes one row at a time.
 
     Matrix libraries choose another order of summation for another number of rows, so the last bits of a
-    row would depend on the batch it came in. Convolutions do not have this flaw.
+    row would depend on the batch it came in. Narrow convolutions do not have this flaw; a generator with wide ones
+    takes the whole network one item at a time.
     """
 
     def forward(self, x: Tensor) -> Tensor:
