@@ -34,7 +34,8 @@ def main() -> None:
         for number, model in enumerate(engine.names()):
             for screen, viewport in SCREENS.items():
                 for scheme in ("light", "dark"):
-                    page = browser.new_page(viewport=viewport, color_scheme=scheme, device_scale_factor=1.5)
+                    page = browser.new_page(viewport=viewport, color_scheme=scheme, device_scale_factor=1.5,
+                                            reduced_motion="reduce")
                     page.goto(f"{app.local_url}?model={model}&seed={args.seed}")
                     expect(status(page)).to_contain_text(model, timeout=60_000)
                     page.screenshot(path=args.out / f"{model}-{screen}-{scheme}.png", full_page=screen == "phone")

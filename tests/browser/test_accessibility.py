@@ -12,7 +12,7 @@ pytestmark = pytest.mark.browser
 @pytest.mark.parametrize("tab", ["Directions", "Raw", "More"])
 @pytest.mark.parametrize("model", ["piano", "words"])
 def test_axe_finds_nothing_serious(visit: Visit, scheme: str, tab: str, model: str) -> None:
-    page = visit(f"?model={model}", color_scheme=scheme)
+    page = visit(f"?model={model}", color_scheme=scheme, reduced_motion="reduce")
     page.get_by_role("tab", name=tab).click()
     expect(page.get_by_role("tab", name=tab)).to_have_attribute("aria-selected", "true")
     found = Axe().run(page).response["violations"]
