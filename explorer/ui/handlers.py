@@ -16,6 +16,7 @@ import numpy as np
 
 from explorer import formats
 from explorer.checkpoint import CheckpointError
+from explorer.directions import details
 from explorer.engine import Engine, Model
 from explorer.latent import MAX_SEED
 from explorer.recipe import Recipe, RecipeError
@@ -155,7 +156,7 @@ def look(engine: Engine, place: Recipe, first: Any = 0) -> Look:
         if i < len(model.directions):
             direction = model.directions[i]
             controls[f"direction{i}"] = {**slider(offsets.get(direction.name, 0.0)), "visible": True,
-                                         "label": direction.title or direction.name, "info": told(direction.measures)}
+                                         "label": direction.title or direction.name, "info": details(direction)}
         else:
             controls[f"direction{i}"] = {"value": 0.0, "visible": False}
     return controls | raw_look(model, place, first)
@@ -175,13 +176,6 @@ def slider(amount: float) -> dict[str, float]:
     """Value and ends of an offset's slider, wide enough for what a recipe says."""
     reach = max(REACH, math.ceil(abs(amount)))
     return {"value": amount, "minimum": -reach, "maximum": reach}
-
-
-def told(measures: Mapping[str, float]) -> str:
-    """What was measured of a direction, in words: its share of the variance, how well it holds, and the rest."""
-    words = {"explained": lambda x: f"explains {x:.0%}", "r2": lambda x: f"R² {x:.2f}"}
-    return " · ".join(words[name](x) if name in words else f"{name.replace('_', ' ')} {x:+.3g}"
-                      for name, x in measures.items())
 
 
 def show(engine: Engine, place: Recipe) -> dict[str, Any]:

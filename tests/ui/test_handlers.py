@@ -194,10 +194,6 @@ def test_an_empty_folder_is_said_to_be_empty(tmp_path: Path) -> None:
         handlers.opening(Engine(tmp_path))
 
 
-def test_measures_of_a_direction_are_told_in_words() -> None:
-    assert handlers.told({"explained": 0.123, "r2": 0.5, "notes_per_second": 2.1}) == (
-        "explains 12% · R² 0.50 · notes per second +2.1")
-
 
 def test_shipped_directions_name_the_sliders(tmp_path: Path) -> None:
     from explorer.directions import Direction
