@@ -23,6 +23,7 @@ STEP, DURATION, VELOCITY = KEYS, KEYS + 1, KEYS + 2  # channels behind the pitch
 CHANNELS = KEYS + 3
 
 CHORD_SECONDS = 0.03  # in MAESTRO the gaps within chords and those between notes part here
+RESTRIKE_SECONDS = 0.04  # wider than a chord, so that both strokes are told apart when they are read again
 STEP_SECONDS = (CHORD_SECONDS, 4.0)
 DURATION_SECONDS = (0.02, 8.0)
 # Steps of chord notes are -1 and all others at least -0.5: the gap between lets a network say clearly which it means.
@@ -162,17 +163,19 @@ class NotesRepresentation:
 def playable(columns: Sequence[Sequence[float]]) -> tuple[Note, ...]:
     """Rows of pitch, step, duration and velocity -> as many notes, in order, that one can strike on 88 keys.
 
-    A key that a chord names twice is struck again one shortest step later, and a key that is struck while it is held
+    A key that a chord names twice is struck again `RESTRIKE_SECONDS` later, and a key that is struck while it is held
     is released first: otherwise neither a piano nor a MIDI file could tell the two notes apart.
     """
     notes: list[Note] = []
-    onset, chord, last = 0.0, set[int](), dict[int, int]()
+    onset, start, chord, last = 0.0, -math.inf, set[int](), dict[int, int]()
     for pitch, step, duration, velocity in columns:
         key = int(pitch)
-        if step == 0 and key in chord:
-            step = CHORD_SECONDS
-        if step > 0:
-            onset, chord = onset + step, set()
+        onset += step
+        if onset - start > CHORD_SECONDS:  # as `canonical` parts chords
+            start, chord = onset, set()
+        elif key in chord:
+            onset = start = start + RESTRIKE_SECONDS
+            chord = set()
         chord.add(key)
         if key in last:
             before = notes[last[key]]
