@@ -5,11 +5,11 @@ import torch
 from explorer.sound import synth
 from explorer.sound.base import Note, Sound
 from explorer.sound.notes import (
-    CHORD_SECONDS,
     DURATION,
     KEYS,
     LOWEST,
     NOTES,
+    RESTRIKE_SECONDS,
     SAMPLE_RATE,
     STEP,
     VELOCITY,
@@ -141,8 +141,8 @@ def test_no_key_is_struck_while_it_is_held():
 
 def test_a_key_named_twice_in_a_chord_is_struck_again():
     notes = playable([(60, 0.0, 1.0, 64), (60, 0.0, 1.0, 64)])
-    assert [n.onset for n in notes] == [0.0, CHORD_SECONDS]
-    assert notes[0].duration == CHORD_SECONDS
+    assert [n.onset for n in notes] == [0.0, RESTRIKE_SECONDS]
+    assert notes[0].duration == RESTRIKE_SECONDS
 
 
 def test_even_rhythm_leaves_only_the_pitches(piece):
