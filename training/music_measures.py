@@ -16,9 +16,6 @@ GRID = 400  # points at which a density of distances is looked at
 Features = dict[str, np.ndarray]
 
 
-# --- Yang & Lerch's features, and how two sets of them overlap -------------------------------------------------------
-
-
 def features(windows: np.ndarray) -> Features:
     """Thirteen features, each (n, k): plain numbers (k = 1), histograms that sum to 1, and transition matrices."""
     pitch, step, duration, velocity = np.moveaxis(windows, -1, 0)
@@ -67,9 +64,6 @@ def mean_overlap(real: Features, other: Features) -> float:
     return float(np.mean([area for area, _ in overlap(real, other).values()]))
 
 
-# --- what a listener would notice ------------------------------------------------------------------------------------
-
-
 def in_key_ratio(windows: np.ndarray) -> np.ndarray:
     """(n,): share of a window's notes in the major scale (or its relative minor) that holds most of them."""
     histogram = _histogram(windows[..., PITCH].astype(int) % 12, 12)
@@ -100,9 +94,6 @@ def interval_pairs_divergence(real: np.ndarray, other: np.ndarray) -> float:
     p, q = pairs(real), pairs(other)
     mean = (p + q) / 2
     return float(sum(np.sum(x[x > 0] * np.log2(x[x > 0] / mean[x > 0])) for x in (p, q)) / 2)
-
-
-# --- told from real by a classifier ----------------------------------------------------------------------------------
 
 
 def statistics(windows: np.ndarray) -> np.ndarray:
@@ -161,16 +152,6 @@ def two_sample_accuracy(real: np.ndarray, other: np.ndarray, folds: int = 5) -> 
     return float(cross_val_score(model, x, y, cv=split).mean())
 
 
-def nearest_distance(windows: np.ndarray, training: np.ndarray) -> np.ndarray:
-    """(n,): distance of each window to the nearest training window, in `statistics` of unit training variance."""
-    reference = statistics(training)
-    centre, scale = reference.mean(0), reference.std(0) + 1e-9
-    return _distances((statistics(windows) - centre) / scale, (reference - centre) / scale).min(1)
-
-
-# --- baselines -------------------------------------------------------------------------------------------------------
-
-
 def attributes_shuffled(windows: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     """Pitches of one window with the rhythm of another and the velocities of a third: three independent models."""
     pitch, rhythm, velocity = (windows[rng.permutation(len(windows))] for _ in range(3))
@@ -221,9 +202,6 @@ def table_row(real: np.ndarray, other: np.ndarray) -> dict[str, float]:
         "chord_rate": float(chord_rate(other).mean()),
         "interval_pairs_divergence": interval_pairs_divergence(real, other),
     }
-
-
-# --- arithmetic ------------------------------------------------------------------------------------------------------
 
 
 def _bins(values: np.ndarray, low: float, high: float, count: int) -> np.ndarray:

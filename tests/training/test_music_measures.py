@@ -97,11 +97,6 @@ def test_statistics_of_monotonous_windows_are_finite():
     assert np.isfinite(measures.statistics(np.stack([window(60, step=0.0), window(60)]))).all()
 
 
-def test_the_nearest_training_window_of_a_training_window_is_itself():
-    training = walks(20, 0)
-    assert measures.nearest_distance(training[:5], training).max() < 1e-4
-
-
 @pytest.mark.parametrize("name", measures.BASELINES)
 def test_baselines_keep_shape_and_use_only_real_notes(name):
     real = walks(10, 0)
