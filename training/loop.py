@@ -175,6 +175,7 @@ def warm_step(run: Run, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def adversarial_step(run: Run, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """`critic_steps` updates of the critic, then one of the generator."""
     recipe = run.recipe
+    _cool_down(run)
     figures: dict[str, Tensor] = {}
     for k in range(recipe.critic_steps):
         batch = _batch(run, tensors)
@@ -206,6 +207,14 @@ def adversarial_step(run: Run, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     run.critic.requires_grad_(True)
     _average(run, recipe.ema_decay)
     return figures
+
+
+def _cool_down(run: Run) -> None:
+    # From the step alone, so that a resumed run needs no scheduler's state and --steps may move the end.
+    share = min(1.0, (run.total_steps - run.step) / max(1, run.recipe.cooldown))
+    for name, rate in (("critic", run.recipe.critic_lr), ("generator", run.recipe.generator_lr)):
+        for group in run.optimizers[name].param_groups:
+            group["lr"] = rate * share
 
 
 def _critic_objective(

@@ -27,6 +27,7 @@ class TrainingRecipe:
         steps: adversarial generator steps.
         critic_steps: critic updates per generator step (n_critic).
         generator_lr, critic_lr, warm_lr: Adam; two time scales.
+        cooldown: the last so many adversarial steps, in which generator_lr and critic_lr fall linearly to zero.
         penalty_weight: lambda of the gradient penalty.
         penalty_every: lazy penalty: on every k-th critic step, weighted k-fold (StyleGAN2, appendix B).
         auxiliary_weight: of the critic's classifier head, where it has one.
@@ -45,6 +46,7 @@ class TrainingRecipe:
     warm_lr: float = 1e-3
     generator_lr: float = 1e-4
     critic_lr: float = 1e-4
+    cooldown: int = 0
     penalty_weight: float = 10.0
     penalty_every: int = 1
     auxiliary_weight: float = 0.0

@@ -136,6 +136,37 @@ def test_resuming_gives_the_weights_of_an_unbroken_run_bit_for_bit(tmp_path: Pat
     assert_equal_runs(whole, resumed)
 
 
+def test_both_rates_fall_linearly_to_zero_over_the_last_steps(tmp_path: Path) -> None:
+    run, data = fresh(replace(RECIPE, steps=6, cooldown=4, critic_steps=1, generator_lr=0.5, critic_lr=2.0))
+    used: dict[str, list[float]] = {"generator": [], "critic": [], "warm": []}
+    for name, rates in used.items():
+        run.optimizers[name].register_step_pre_hook(lambda o, *_, rates=rates: rates.append(o.param_groups[0]["lr"]))
+    train(run, data, tmp_path, silent)
+    assert used["critic"] == [2.0, 2.0, 2.0, 1.5, 1.0, 0.5]
+    assert used["generator"] == [0.5, 0.5, 0.5, 0.375, 0.25, 0.125]
+    assert used["warm"] == [RECIPE.warm_lr] * 3
+
+
+def test_a_run_resumed_while_it_cools_down_gives_the_same_bits(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, cooldown=4, state_every=7, snapshot_every=7)
+    whole, data = fresh(recipe)
+    (tmp_path / "whole").mkdir()
+    train(whole, data, tmp_path / "whole", silent)
+
+    def killer(run: Run, folder: Path) -> None:
+        if run.step == 7:
+            raise KeyboardInterrupt
+
+    broken, data = fresh(recipe)
+    with pytest.raises(KeyboardInterrupt):
+        train(broken, data, tmp_path, killer)
+    resumed, data = fresh(recipe)
+    load_state(resumed, tmp_path)
+    assert resumed.step == 7
+    train(resumed, data, tmp_path, silent)
+    assert_equal_runs(whole, resumed)
+
+
 def test_a_killed_process_loses_only_the_steps_since_its_last_state(tmp_path: Path) -> None:
     program = textwrap.dedent(f"""
         import os, signal, sys, torch
