@@ -7,7 +7,6 @@ its sound, for the player, which is one component of canvas and Web Audio. The s
 import base64
 import functools
 import secrets
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,12 @@ from explorer.recipe import Recipe, RecipeError
 from explorer.sound import synth
 from explorer.ui import handlers
 from explorer.ui.handlers import CONTROLS, REACH, SETTINGS, SLIDERS
+from explorer.ui.panels import HERE, answering, panel
 
 Controls = dict[str, Any]  # by name; gradio gives components their events as they are made, unseen by mypy
 
-HERE = Path(__file__).resolve().parent
 SCRIPTS = ("picture.js", "sound.js", "player.js")
 SAVES_AT_ONCE = 2  # the WAV of a long piece takes a core for a second
-PATIENCE_SECONDS = 10  # that a visitor waits for others' files
 KEPT_SECONDS = 3600  # of the files that the API answers with
 # In place of the hidden first input an event sends the recipe that the page holds.
 WITH_PLACE = "(_, ...values) => [explorer.place(), ...values]"
@@ -85,33 +83,22 @@ def build(engine: Engine) -> gr.Blocks:
                 player = _player(engine)
                 controls = _way()
             with gr.Column(scale=2, min_width=300):
-                controls |= _sliders()
+                controls |= _sliders(engine)
         _listen(app, engine, place, player, {"model": model, **controls})
         _offer(engine)
     return app
 
 
 def _player(engine: Engine) -> gr.HTML:
-    saving = threading.BoundedSemaphore(SAVES_AT_ONCE)
-
     def save(request: Any) -> dict[str, str]:
-        """Called by the page, past gradio's checks. Takes [recipe, format]."""
-        try:
-            text, name = request
-            recipe = handlers.read(text)
-            if not saving.acquire(timeout=PATIENCE_SECONDS):
-                return {"error": "Too many files are being made just now; try again in a moment."}
-            try:
-                file, data = handlers.save(engine, recipe, name)
-            finally:
-                saving.release()
-        except (RecipeError, CheckpointError, ValueError, TypeError) as error:
-            return {"error": str(error)}
+        """Takes [recipe, format]."""
+        text, name = request
+        file, data = handlers.save(engine, handlers.read(text), name)
         return {"name": file, "data": base64.b64encode(data).decode("ascii")}
 
     return gr.HTML({}, html_template=(HERE / "player.html").read_text(encoding="utf-8"),
                    js_on_load="\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS),
-                   apply_default_css=False, server_functions=[save], elem_id="player",
+                   apply_default_css=False, server_functions=[answering(save, SAVES_AT_ONCE)], elem_id="player",
                    piano=synth.manifest(), samples=synth.SAMPLES.as_posix())
 
 
@@ -133,8 +120,8 @@ def _way() -> Controls:
     return made
 
 
-def _sliders() -> Controls:
-    """What changes a sound from where it is."""
+def _sliders(engine: Engine) -> Controls:
+    """What changes a sound from where it is, and the panels that lead elsewhere."""
     def offset() -> gr.Slider:
         return gr.Slider(-REACH, REACH, 0, step=0.05, visible=False, elem_classes=["dial", "offset"])
 
@@ -151,6 +138,12 @@ def _sliders() -> Controls:
             made["label_b"] = gr.Radio([], visible=False, elem_classes="keys")
             made["blend"] = gr.Slider(0, 1, 0, step=0.01, visible=False, elem_classes="dial")
             made |= {f"setting{i}": gr.Radio([], visible=False, elem_classes="keys") for i in range(SETTINGS)}
+        with gr.Tab("Between"):
+            panel("between", engine)
+        with gr.Tab("Places"):
+            panel("places", engine)
+        with gr.Tab("Learn"):
+            panel("learn", engine)
     made["open"] = gr.UploadButton("Open a saved file", size="sm", elem_id="open",
                                    file_types=[f".{name}" for name in formats.FORMATS])
     return made

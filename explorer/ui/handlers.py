@@ -178,8 +178,10 @@ def slider(amount: float) -> dict[str, float]:
     return {"value": amount, "minimum": -reach, "maximum": reach}
 
 
-def show(engine: Engine, place: Recipe) -> dict[str, Any]:
+def show(engine: Engine, place: Recipe, heard: bool = True) -> dict[str, Any]:
     """What the player needs of a settled place: its recipe, its picture and its sound, as JSON-able values.
+
+    Without being `heard` a sound that has a picture does not send its waveform, nor compute it.
 
     Numbers travel as base64 of little-endian arrays. A sound with notes sends them, (notes, 4) float32 of pitch,
     onset, duration and velocity, and the browser plays them; any other sends its waveform in 16 bit, as a WAV has it.
@@ -197,7 +199,8 @@ def show(engine: Engine, place: Recipe) -> dict[str, Any]:
         shown["notes"] = packed(np.array(rows, "<f4"))
         shown["about"] = f"Piano roll: {len(rows)} notes in {sound.seconds:.1f} seconds"
     else:
-        shown["pcm"] = {"rate": sound.sample_rate, "data": packed(pcm16(sound))}
+        if heard or sound.log_mel is None:
+            shown["pcm"] = {"rate": sound.sample_rate, "data": packed(pcm16(sound))}
         shown["about"] = f"Waveform: {sound.seconds:.2f} seconds"
         if sound.log_mel is not None:
             shown["picture"] = picture(sound.log_mel)

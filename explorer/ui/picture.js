@@ -3,7 +3,7 @@
 // Perceptually even and told apart by colour-blind eyes: 17 steps of matplotlib's magma and viridis.
 const MAGMA = "0000040a08221d114736106b51127c6a1c818326819c2e7fb73779d0416fe75263f56b5cfc8961fea772fec488fde2a3fcfdbf";
 const VIRIDIS = "44015448186a472d7b4240863b528b33638d2c728e26828e21918c1fa08828ae803fbc735ec96284d44baddc30d8e219fde725";
-const MARGIN = { left: 46, right: 10, top: 34, bottom: 24 };
+const MARGIN = { left: 46, right: 10, top: 34, bottom: 24 }, NO_MARGIN = { left: 0, right: 0, top: 0, bottom: 0 };
 const NOTE_NAMES = ["C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B"];
 const LOWEST_KEY = 21, KEYS = 88;
 
@@ -17,8 +17,9 @@ function colours(steps) {
 }
 
 class Picture {
-  constructor(canvas) {
-    this.canvas = canvas;
+  /** A plain one has neither axes nor room for them: to be shown small. */
+  constructor(canvas, plain = false) {
+    Object.assign(this, { canvas, plain, margin: plain ? NO_MARGIN : MARGIN });
     this.context = canvas.getContext("2d");
     this.magma = colours(MAGMA);
     this.viridis = colours(VIRIDIS).map((rgb) => `rgb(${rgb.map(Math.round)})`);
@@ -38,9 +39,9 @@ class Picture {
   measure() {
     const { clientWidth, clientHeight } = this.canvas;
     this.area = {
-      x: MARGIN.left, y: MARGIN.top,
-      width: Math.max(1, clientWidth - MARGIN.left - MARGIN.right),
-      height: Math.max(1, clientHeight - MARGIN.top - MARGIN.bottom),
+      x: this.margin.left, y: this.margin.top,
+      width: Math.max(1, clientWidth - this.margin.left - this.margin.right),
+      height: Math.max(1, clientHeight - this.margin.top - this.margin.bottom),
     };
   }
 
@@ -54,7 +55,7 @@ class Picture {
     if (shown.notes) this.roll(area);
     else if (shown.picture) this.spectrogram(area);
     else this.waveform(area);
-    this.seconds(area);
+    if (!this.plain) this.seconds(area);
   }
 
   spectrogram(area) {
@@ -70,6 +71,7 @@ class Picture {
     small.getContext("2d").putImageData(image, 0, 0);
     context.imageSmoothingQuality = "high";
     context.drawImage(small, area.x, area.y, area.width, area.height);
+    if (this.plain) return;
     for (const hertz of [100, 200, 500, 1000, 2000, 4000, 8000, 16000]) {
       const above = frequencies.findIndex((f) => f >= hertz);
       if (above < 1) continue;
@@ -83,7 +85,7 @@ class Picture {
     const { notes, seconds } = this.shown, { context } = this;
     const key = area.height / KEYS, second = area.width / seconds;
     const top = (pitch) => area.y + area.height - (pitch - LOWEST_KEY + 1) * key;
-    for (let pitch = LOWEST_KEY; pitch < LOWEST_KEY + KEYS; pitch++) {
+    for (let pitch = LOWEST_KEY; pitch < LOWEST_KEY + KEYS && !this.plain; pitch++) {
       if (NOTE_NAMES[pitch % 12].length === 2) {
         context.fillStyle = "rgba(255, 255, 255, 0.03)";
         context.fillRect(area.x, top(pitch), area.width, key);

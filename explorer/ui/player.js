@@ -72,6 +72,7 @@ function settle() {
   }));
   say(`${shown.title}. ${shown.about}`);
   refresh();
+  document.dispatchEvent(new CustomEvent("explorer:settled", { detail: shown }));
 }
 
 function say(text) { find("status").textContent = text; }
@@ -111,7 +112,7 @@ function toggle() {
 
 function travel(by) {
   settle();
-  if (by < 0 ? history.back : history.forth) trigger("go", { recipe: history.step(by) });
+  if (by < 0 ? history.back : history.forth) go(history.step(by));
 }
 
 async function save(format, button) {
@@ -183,8 +184,13 @@ document.addEventListener("dragover", (event) => event.preventDefault());
 document.addEventListener("drop", drop);
 new ResizeObserver(refresh).observe(canvas);
 
-// What gradio's own listeners need of the page, and whoever wants to look into it.
-window.explorer = { place: () => (shown ? shown.recipe : location.search), shown: () => shown, speaker };
+/** Leads to a place: a recipe as JSON or as a link's query. */
+function go(recipe) { trigger("go", { recipe }); }
+
+// What gradio's own listeners and the panels beside need of the page. A panel may be on the page before the player.
+window.explorer = { place: () => (shown ? shown.recipe : location.search), shown: () => shown, speaker, history,
+                    Picture, unpack, decode, go, say, warn, play: () => sounded(speaker.play()) };
+document.dispatchEvent(new CustomEvent("explorer:ready"));
 watch("value", () => show(props.value));
 show(props.value);
 animate();

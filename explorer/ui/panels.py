@@ -1,0 +1,75 @@
+"""What the panels beside the player share: functions that the page calls on the server, and small pictures.
+
+A panel is one gr.HTML of a template and a script of its own, which finds the player as `window.explorer`. Its server
+functions bypass gradio's queue and all of its checks, so `answering` stands before each of them.
+"""
+
+import functools
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from explorer.checkpoint import CheckpointError
+from explorer.engine import Engine
+from explorer.recipe import RecipeError
+from explorer.ui import handlers
+
+HERE = Path(__file__).resolve().parent
+PATIENCE_SECONDS = 10  # that a visitor waits for what others asked for
+PICTURES_AT_ONCE = 24  # in one question
+
+Answer = dict[str, Any]
+
+
+def answering(function: Callable[[Any], Answer], at_once: int) -> Callable[[Any], Answer]:
+    """The function as the page may call it: bounded, and with an {"error": …} in place of what it raises.
+
+    Args:
+        function: takes what the browser sent, unchecked, and raises RecipeError, CheckpointError, ValueError or
+            TypeError for what it cannot use.
+        at_once: calls that run at one time; others wait, for PATIENCE_SECONDS at most.
+    """
+    slots = threading.BoundedSemaphore(at_once)
+
+    @functools.wraps(function)
+    def answer(request: Any) -> Answer:
+        if not slots.acquire(timeout=PATIENCE_SECONDS):
+            return {"error": "Too much is being made just now; try again in a moment."}
+        try:
+            return function(request)
+        except (RecipeError, CheckpointError, ValueError, TypeError) as error:
+            return {"error": str(error)}
+        finally:
+            slots.release()
+
+    return answer
+
+
+def panel(name: str, engine: Engine, functions: tuple[Callable[[Any], Answer], ...] = (), **props: Any) -> gr.HTML:
+    """The panel of `name`.html and `name`.js. Beside `functions` the page can call `pictures`, see `small_pictures`."""
+    def pictures(request: Any) -> Answer:
+        return small_pictures(engine, request)
+
+    return gr.HTML({}, html_template=(HERE / f"{name}.html").read_text(encoding="utf-8"),
+                   js_on_load="\n".join((HERE / f).read_text(encoding="utf-8") for f in ("panel.js", f"{name}.js")),
+                   apply_default_css=False, server_functions=[answering(pictures, at_once=1), *functions],
+                   elem_id=name, **props)
+
+
+def small_pictures(engine: Engine, request: Any) -> Answer:
+    """{"pictures": […]} of a list of recipes (as JSON or links): each as `handlers.show` has it, without the waveform,
+    or {"error": …} where a recipe cannot be played here."""
+    if not isinstance(request, list) or len(request) > PICTURES_AT_ONCE:
+        raise ValueError(f"a list of at most {PICTURES_AT_ONCE} recipes is needed")
+    return {"pictures": [_small_picture(engine, text) for text in request]}
+
+
+def _small_picture(engine: Engine, text: Any) -> Answer:
+    try:
+        place = handlers.settle(engine, handlers.read(text))
+        return handlers.show(engine, place, heard=False)
+    except (RecipeError, CheckpointError) as error:
+        return {"error": str(error)}
