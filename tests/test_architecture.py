@@ -22,8 +22,9 @@ ARROWS: dict[str, set[str]] = {
     "explorer.measures": {"explorer.sound"},
     "explorer.directions": {"explorer.generators", "explorer.latent", "explorer.measures"},
     "explorer.checkpoint": {"explorer.directions", "explorer.generators", "explorer.sound"},
-    "explorer.engine": {"explorer.checkpoint", "explorer.directions", "explorer.generators", "explorer.latent",
-                        "explorer.recipe", "explorer.sound"},
+    "explorer.judge": {"explorer.checkpoint", "explorer.sound"},
+    "explorer.engine": {"explorer.checkpoint", "explorer.directions", "explorer.generators", "explorer.judge",
+                        "explorer.latent", "explorer.recipe", "explorer.sound"},
     "explorer.figures": {"explorer.sound"},
     "explorer.formats": {"explorer.figures", "explorer.recipe", "explorer.sound"},
     "explorer.paths": {"explorer.engine", "explorer.figures", "explorer.formats", "explorer.recipe", "explorer.sound"},
@@ -31,7 +32,7 @@ ARROWS: dict[str, set[str]] = {
     "explorer.__main__": {"explorer"},
     "explorer": {"explorer.checkpoint", "explorer.engine", "explorer.latent", "explorer.recipe", "explorer.sound"},
     "training": {"training", "explorer.checkpoint", "explorer.directions", "explorer.figures", "explorer.formats",
-                 "explorer.generators", "explorer.latent", "explorer.measures", "explorer.sound"},
+                 "explorer.generators", "explorer.judge", "explorer.latent", "explorer.measures", "explorer.sound"},
     "app": {"explorer"},
 }
 MAY_OPEN_THE_UI = {"app", "explorer.__main__"}

@@ -366,8 +366,9 @@ def _inversion(args: argparse.Namespace, argv: Sequence[str]) -> int:
 def _judge(args: argparse.Namespace, argv: Sequence[str]) -> int:
     import torch
 
+    from explorer.judge import save_judge
     from training.audio_data import load_waveforms
-    from training.judge import accuracy, save_judge, train_judge
+    from training.judge import accuracy, train_judge
     from training.task import DataError
 
     torch.set_num_threads(1)

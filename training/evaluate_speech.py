@@ -16,10 +16,11 @@ from tqdm import tqdm
 
 from explorer.directions import Direction
 from explorer.generators.base import Generator
+from explorer.judge import Judge
 from explorer.sound.base import Sound
 from training import statistics
 from training.audio_data import load_waveforms
-from training.judge import Judge, accuracy, find_judge
+from training.judge import accuracy, find_judge
 from training.latent_measures import PAIRS, Progress, draw, outputs, path_table, separability_table
 from training.tables import Column, Table, Target
 from training.task import DataError

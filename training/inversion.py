@@ -13,10 +13,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from explorer import checkpoint
+from explorer.judge import Judge
 from explorer.sound.learned_vocoder import LearnedVocoder
 from explorer.sound.mel import MelRepresentation
 from training.audio_data import load_waveforms
-from training.judge import Judge, find_judge
+from training.judge import find_judge
 from training.latent_measures import draw, outputs
 from training.tables import Column, Table, Target
 from training.vocoder import VocoderRecipe, representation, roughen

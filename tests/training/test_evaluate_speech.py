@@ -12,12 +12,13 @@ from torch import Tensor
 
 from explorer.directions import Direction
 from explorer.generators.base import Condition, Generator
+from explorer.judge import save_judge
 from explorer.latent import LatentSpace
 from explorer.sound.mel import MelConfig, MelRepresentation
 from training import evaluate_speech
 from training.audio_data import load_waveforms
 from training.evaluate_speech import Heard, blended, gaussian, speech_tables
-from training.judge import save_judge, train_judge
+from training.judge import train_judge
 from training.tables import Table
 from training.task import DataError
 

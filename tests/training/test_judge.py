@@ -8,8 +8,9 @@ import torch
 from tones import tones
 
 from explorer.checkpoint import CheckpointError
+from explorer.judge import Judge, load_judge, save_judge
 from training.audio_data import Waveforms
-from training.judge import Judge, accuracy, find_judge, hide, load_judge, save_judge, train_judge
+from training.judge import accuracy, find_judge, hide, train_judge
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,102 @@
+"""A judge of spoken words: a small network that says which word it hears. `training/judge.py` trains it, on real
+recordings only, so what it says of a generator's sounds is no part of what the generator learned.
+
+A judge is a file of its own beside the checkpoints, and hears those that speak its words at its sample rate.
+"""
+
+import json
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from explorer.checkpoint import CheckpointError, config_from_dict
+from explorer.sound.mel import MelConfig, MelRepresentation
+
+FORMAT = "word-judge/1"
+FEATURES = 64  # few enough that some hundred recordings have a covariance of full rank
+
+
+class Judge(nn.Module):
+    """Four strided convolutions on a log-mel, a mean over time, two linear layers."""
+
+    def __init__(self, mel: MelConfig, labels: tuple[str, ...]) -> None:
+        super().__init__()
+        self.mel, self.labels = MelRepresentation(mel), labels
+        channels = (1, 32, 64, 96, 128)
+        layers: list[nn.Module] = []
+        for before, after in pairwise(channels):
+            layers += [nn.Conv2d(before, after, 5 if before == 1 else 3, stride=2, padding=2 if before == 1 else 1),
+                       nn.BatchNorm2d(after), nn.ReLU()]
+        self.body = nn.Sequential(*layers)
+        self.hidden = nn.Linear(channels[-1] * mel.n_mels // 16, FEATURES)
+        self.decide = nn.Linear(FEATURES, len(labels))
+
+    def features(self, x: Tensor) -> Tensor:
+        """(batch, 1, n_mels, frames) in [-1, 1] -> (batch, 64), what Fréchet distances and neighbours are taken of."""
+        bands = self.body(x).mean(3).flatten(1)
+        return F.relu(self.hidden(F.dropout(bands, 0.3, self.training)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """-> logits (batch, labels)."""
+        logits: Tensor = self.decide(self.features(x))
+        return logits
+
+    @torch.inference_mode()
+    def hear(self, waveforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Sounds (n, samples), at the rate it was trained at -> probabilities (n, labels) and features (n, 64)."""
+        features = torch.cat([self.features(see(self.mel, part)) for part in torch.from_numpy(waveforms).split(64)])
+        return self.decide(features).softmax(1).numpy(), features.numpy()
+
+
+def see(mel: MelRepresentation, waveforms: Tensor) -> Tensor:
+    """(n, samples) -> (n, 1, n_mels, frames) in [-1, 1]."""
+    return mel.normalize(mel.log_mel(waveforms))
+
+
+def save_judge(path: Path, judge: Judge) -> None:
+    """Writes a judge in one piece."""
+    metadata = {"format": FORMAT, "mel": json.dumps(asdict(judge.mel.config)), "labels": json.dumps(judge.labels)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    save_file(judge.state_dict(), partial, metadata)
+    partial.replace(path)
+
+
+def load_judge(path: Path) -> Judge:
+    """Reads what `save_judge` wrote.
+
+    Raises:
+        CheckpointError: if the file is missing, broken, or no judge.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise CheckpointError(f"{path} is no judge: format {metadata.get('format')!r}, not {FORMAT!r}")
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        mel = config_from_dict(MelConfig, json.loads(metadata["mel"]))
+        with torch.random.fork_rng(devices=[]):
+            judge = Judge(mel, tuple(json.loads(metadata["labels"])))
+        judge.load_state_dict(weights)
+    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path} cannot be read as a judge: {error}") from None
+    return judge.eval().requires_grad_(False)
+
+
+def judge_of(folder: Path, labels: tuple[str, ...], sample_rate: int) -> Judge | None:
+    """The first whole judge of these words at this rate in a folder, by file name; None if there is none."""
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            judge = load_judge(path)
+        except CheckpointError:
+            continue  # most files are something else; and what is played can do without a judge
+        if (judge.labels, judge.mel.sample_rate) == (labels, sample_rate):
+            return judge
+    return None
