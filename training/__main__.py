@@ -17,6 +17,7 @@ examples:
   python -m training pianogan --data maestro-v3.0.0 --out runs/piano --batch-size 32 --threads 1
   python -m training pianogan --data maestro-v3.0.0 --out runs/piano --dry-run
   python -m training spectogan --out runs/digits --resume --steps 40000
+  python -m training spectogan --data my-voice --out runs/mine --init-from spoken-digits
   python -m training export runs/digits --name my-digits
   python -m training judge --data speech_commands --out judge.safetensors
   python -m training evaluate my-digits --data speech_commands --json figures.json
@@ -83,6 +84,8 @@ def _add_family(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder to train on (with --resume: as before)")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="where prepared data is kept (default: RUN/../cache)")
     parser.add_argument("--resume", action="store_true", help="go on from the last saved state")
+    parser.add_argument("--init-from", metavar="CHECKPOINT",
+                        help="fine-tune: start from the weights of a file, or of one of the explorer's by name")
     parser.add_argument("--dry-run", action="store_true", help="say what would happen, write no run")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … (default: auto)")
     parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
@@ -156,6 +159,13 @@ def _add_judge(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_judge)
 
 
+def _checkpoint(text: str) -> Path:
+    from explorer.checkpoint import DEFAULT_FOLDER
+
+    named = DEFAULT_FOLDER / f"{text}.safetensors"
+    return named if named.is_file() else Path(text)
+
+
 def _pairs(texts: Sequence[str]) -> dict[str, str]:
     from training.loop import TrainingError
 
@@ -178,14 +188,20 @@ def _values(texts: Sequence[str]) -> dict[str, Any]:
 def _train(args: argparse.Namespace, argv: Sequence[str]) -> int:
     import torch
 
-    from training.export import RUN, hardware, read_run
+    from explorer.checkpoint import config_from_dict
+    from explorer.generators import FAMILIES
+    from training.export import hardware, read_run, write_run
     from training.families import TASKS
     from training.loop import STATE, TrainingError, load_state, start, train
     from training.snapshot import snapshot
     from training.task import TrainingRecipe
+    from training.transfer import adopt, read_origin
 
     if args.threads:
         torch.set_num_threads(args.threads)
+    if args.init_from and (args.resume or args.config):
+        raise TrainingError("--init-from starts a run with a checkpoint's weights and configuration: it goes neither "
+                            "with --resume nor with --config")
     device = _device(args.device)
     task = TASKS[args.command]()
     before = read_run(args.out) if args.resume else None
@@ -196,7 +212,8 @@ def _train(args: argparse.Namespace, argv: Sequence[str]) -> int:
     folder = args.data or (Path(before["data"]["folder"]) if before else None)
     if folder is None:
         raise TrainingError("--data is needed to start a run")
-    recipe = TrainingRecipe(**before["recipe"]) if before else task.defaults
+    origin = read_origin(_checkpoint(args.init_from), args.command) if args.init_from else None
+    recipe = TrainingRecipe(**before["recipe"]) if before else task.fine_tuning if origin else task.defaults
     given = {f.name: getattr(args, f.name) for f in dataclasses.fields(TrainingRecipe)
              if f.name != "extra" and getattr(args, f.name) is not None}
     extra = {name: float(value) for name, value in _pairs(args.extra).items()}
@@ -204,10 +221,15 @@ def _train(args: argparse.Namespace, argv: Sequence[str]) -> int:
         raise TrainingError(f"no number {', '.join(unknown)}; {args.command} has {', '.join(task.defaults.extra)}")
     recipe = replace(recipe, **given, extra={**recipe.extra, **extra})
     options = _pairs(args.prepare) or (before["prepare"] if before else {})
-    data = task.prepare(folder, args.cache or args.out.parent / "cache", options)
+    like = None
+    if origin is not None:
+        like = origin.generator.config
+    elif before is not None and "init_from" in before:
+        like = config_from_dict(FAMILIES[args.command].Config, before["config"])
+    data = task.prepare(folder, args.cache or args.out.parent / "cache", options, like)
     for line in data.meta.get("skipped", []):
         logging.warning("skipped %s", line)
-    config = {**(before["overrides"] if before else {}), **_values(args.config)}
+    config = asdict(like) if like else {**(before["overrides"] if before else {}), **_values(args.config)}
     try:
         run = start(task, recipe, data, config, device, args.precision == "bfloat16")
     except (TypeError, ValueError) as error:
@@ -219,15 +241,18 @@ def _train(args: argparse.Namespace, argv: Sequence[str]) -> int:
                               shlex.join(["python", "-m", "training", *argv])]),
         "hardware": hardware(device),
     }
+    if origin is not None:
+        adopt(run, origin)
+        about["init_from"] = {"name": origin.card.name, "sha256": origin.card.sha256}
+    elif before is not None and "init_from" in before:
+        about["init_from"] = before["init_from"]
     if args.dry_run:
         print(_plan(run, data, about))
         return 0
     args.out.mkdir(parents=True, exist_ok=True)
     if before is not None:
         load_state(run, args.out)
-    partial = args.out / (RUN + ".partial")
-    partial.write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
-    partial.replace(args.out / RUN)
+    write_run(args.out, about)
     train(run, data, args.out, snapshot)
     return 0
 
@@ -238,7 +263,7 @@ def _vocoder(args: argparse.Namespace, argv: Sequence[str]) -> int:
     from explorer.checkpoint import DEFAULT_FOLDER, config_from_dict
     from explorer.sound.learned_vocoder import VocoderConfig
     from training import vocoder
-    from training.export import RUN, hardware, read_run
+    from training.export import hardware, read_run, write_run
     from training.loop import STATE, TrainingError, load_state
 
     if args.threads:
@@ -269,9 +294,7 @@ def _vocoder(args: argparse.Namespace, argv: Sequence[str]) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     if before is not None:
         load_state(run, args.out)
-    partial = args.out / (RUN + ".partial")
-    partial.write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
-    partial.replace(args.out / RUN)
+    write_run(args.out, about)
     vocoder.train(run, streams["train"], args.out)
     if args.name:
         path = vocoder.export(args.out, args.name, args.checkpoints or DEFAULT_FOLDER)
@@ -325,16 +348,13 @@ def _export(args: argparse.Namespace, argv: Sequence[str]) -> int:
 def _evaluate(args: argparse.Namespace, argv: Sequence[str]) -> int:
     import torch
 
-    from explorer.checkpoint import DEFAULT_FOLDER
     from training.evaluate import evaluate
     from training.loop import TrainingError
 
     torch.set_num_threads(1)  # or the last digits would depend on the machine's cores
-    named = DEFAULT_FOLDER / f"{args.checkpoint}.safetensors"
     if args.json is not None and not args.json.absolute().parent.is_dir():  # now, not after minutes
         raise TrainingError(f"there is no folder {args.json.parent} to write to")
-    report = evaluate(named if named.is_file() else Path(args.checkpoint), args.data, args.cache, args.samples,
-                      args.judge)
+    report = evaluate(_checkpoint(args.checkpoint), args.data, args.cache, args.samples, args.judge)
     print(report.markdown() if args.markdown else report.text())
     if args.json is not None:
         args.json.write_text(json.dumps(report.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -344,7 +364,6 @@ def _evaluate(args: argparse.Namespace, argv: Sequence[str]) -> int:
 def _inversion(args: argparse.Namespace, argv: Sequence[str]) -> int:
     import torch
 
-    from explorer.checkpoint import DEFAULT_FOLDER
     from training.inversion import inversion_tables
     from training.loop import TrainingError
 
@@ -353,9 +372,7 @@ def _inversion(args: argparse.Namespace, argv: Sequence[str]) -> int:
         raise TrainingError("--clips must be at least 1")
     if args.json is not None and not args.json.absolute().parent.is_dir():
         raise TrainingError(f"there is no folder {args.json.parent} to write to")
-    named = DEFAULT_FOLDER / f"{args.checkpoint}.safetensors"
-    tables = inversion_tables(named if named.is_file() else Path(args.checkpoint), args.data, args.cache, args.judge,
-                              args.clips)
+    tables = inversion_tables(_checkpoint(args.checkpoint), args.data, args.cache, args.judge, args.clips)
     print("\n\n".join(table.markdown() if args.markdown else table.text() for table in tables))
     if args.json is not None:
         plain = [table.to_dict() for table in tables]

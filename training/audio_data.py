@@ -19,7 +19,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -36,7 +35,7 @@ FRAMES, HOP_SECONDS = 64, 0.016  # 1.024 s
 SHORTEST_SECONDS = 0.05
 SILENCE = 1e-3  # peak below which a recording has nothing to say
 LOUDNESS = 0.1  # root mean square of the loudest 30 ms, to which every clip is brought
-VERSION = 1  # of what is cached: raise it when the same files would give other waveforms
+VERSION = 2  # of what is cached: raise it when the same files would give other waveforms
 
 
 @dataclass(frozen=True)
@@ -59,35 +58,62 @@ class Waveforms:
     meta: Mapping[str, Any]
 
 
-def prepare(folder: Path, cache: Path, options: Mapping[str, str]) -> Prepared:
+def prepare(folder: Path, cache: Path, options: Mapping[str, str], mel: MelConfig | None = None,
+            labels: tuple[str, ...] = ()) -> Prepared:
     """Spectrograms of a folder of recordings.
 
     Args:
         options: `labels`, e.g. "0,1,5,8": only these, in this order; `sample_rate`, 8000 or 16000 (by default what
             the files have); `n_mels`.
+        mel, labels: of a checkpoint that is to go on learning from the folder. The folder may hold some of its labels,
+            or none: then nobody knows what the clips say, and each of them stands for every label.
     Returns:
         Tensors "x" (n, 1, n_mels, 64) and, if there are labels, "condition" (n, labels), one-hot. `meta["mel"]` is the
-        MelConfig, its range taken from the training clips.
+        MelConfig, its range taken from the training clips; `meta["labels"]` are those of the folder.
     Raises:
-        DataError: if no file is usable, an option is unknown, or a label has no clip.
+        DataError: if no file is usable, an option is unknown, a label has no clip, or the checkpoint another format or
+            other labels.
     """
+    if mel is not None:
+        options = {**options, **_agreed(options, mel)}
     n_mels = int(options.get("n_mels", "64"))
     clips = load_waveforms(folder, cache, {k: v for k, v in options.items() if k != "n_mels"})
-    rate = clips.meta["sample_rate"]
-    hop = round(rate * HOP_SECONDS)
-    blank = MelConfig(rate, 4 * hop, hop, n_mels, FRAMES, mean=(0.0,) * n_mels, scale=(1.0,) * n_mels)
-    config = measure(blank, clips.train)
-    representation = MelRepresentation(config)
+    spoken = clips.meta["labels"]
+    if mel is None:
+        labels = tuple(spoken)
+        rate = clips.meta["sample_rate"]
+        hop = round(rate * HOP_SECONDS)
+        blank = MelConfig(rate, 4 * hop, hop, n_mels, FRAMES, mean=(0.0,) * n_mels, scale=(1.0,) * n_mels)
+        mel = measure(blank, clips.train)
+    elif labels and (unknown := [label for label in spoken if label not in labels]):
+        raise DataError(f"{folder}: the checkpoint knows {', '.join(labels)}, not {', '.join(unknown)}; leave them out "
+                        "with --prepare labels=…, or put clips whose word does not matter into no sub-folder")
+    representation = MelRepresentation(mel)
 
     def tensors(waveform: Tensor, label: Tensor) -> dict[str, Tensor]:
         if not len(waveform):
             return {}
         x = torch.cat([representation.normalize(representation.log_mel(part)) for part in waveform.split(256)])
-        classes = len(clips.meta["labels"])
-        return {"x": x, "condition": F.one_hot(label, classes).float()} if classes else {"x": x}
+        if not labels:
+            return {"x": x}
+        every = torch.eye(len(labels))
+        if not spoken:
+            return {"x": x.repeat(len(labels), 1, 1, 1), "condition": every.repeat_interleave(len(x), dim=0)}
+        return {"x": x, "condition": every[[labels.index(name) for name in spoken]][label]}
 
     return Prepared(tensors(clips.train, clips.train_labels), tensors(clips.valid, clips.valid_labels),
-                    {**clips.meta, "mel": asdict(config)})
+                    {**clips.meta, "mel": asdict(mel)})
+
+
+def _agreed(options: Mapping[str, str], mel: MelConfig) -> dict[str, str]:
+    """The options that a checkpoint decides. Raises DataError if it cannot, or the user's say otherwise."""
+    if mel.samples != FRAMES * round(mel.sample_rate * HOP_SECONDS) or mel.frames != FRAMES:
+        raise DataError(f"the checkpoint's sounds are {mel.samples} samples in {mel.frames} frames; only 1.024 s in "
+                        f"{FRAMES} can be prepared")
+    decided = {"sample_rate": str(mel.sample_rate), "n_mels": str(mel.n_mels)}
+    if other := [f"{k}={v}" for k, v in decided.items() if options.get(k, v) != v]:
+        raise DataError(f"the checkpoint has {', '.join(other)}: leave that out of --prepare")
+    return decided
 
 
 def measure(config: MelConfig, waveform: Tensor) -> MelConfig:
@@ -171,8 +197,11 @@ def _decode(folder: Path, found: list[Clip], wanted: tuple[str, ...] | None, opt
     samples = FRAMES * round(rate * HOP_SECONDS)
     kept: list[tuple[Clip, np.ndarray]] = []
     skipped = []
+    labelled = any(clip.label for clip in found)
     for clip in tqdm(found, desc=f"reading {folder.name}", unit="file", leave=False):
         try:
+            if labelled and clip.label is None:
+                raise DataError("in no sub-folder that says what it is, unlike others")
             kept.append((clip, read_clip(clip.path, rate, samples)))
         except (DataError, soundfile.LibsndfileError, OSError, ValueError) as error:
             reason = str(error).replace(f"{clip.path}", "").strip(": ")
@@ -185,7 +214,7 @@ def _decode(folder: Path, found: list[Clip], wanted: tuple[str, ...] | None, opt
         part = [(clip, waveform) for clip, waveform in kept if clip.split == split]
         stacked = np.stack([w for _, w in part]) if part else np.zeros((0, samples), np.float32)
         tensors[split] = torch.from_numpy(stacked).half()
-        index = [labels.index(clip.label) if clip.label in labels else 0 for clip, _ in part]
+        index = [labels.index(clip.label) if clip.label else 0 for clip, _ in part]
         tensors[f"{split}_labels"] = torch.tensor(index, dtype=torch.long)
     count = Counter(f"{clip.split} {clip.label or ''}".strip() for clip, _ in kept)
     meta = {"sample_rate": rate, "labels": list(labels), "clips": dict(sorted(count.items())), "skipped": skipped}

@@ -3,6 +3,7 @@
 import json
 import platform
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from explorer.generators import FAMILIES
 from explorer.sound.base import Representation
 from explorer.sound.learned_vocoder import LearnedVocoder
 from explorer.sound.mel import MelRepresentation
-from training.loop import PREVIOUS_STATE, STATE, TrainingError
+from training.loop import TrainingError, last_state
 
 RUN = "run.json"
 CARD = """# {name}
@@ -27,6 +28,7 @@ Family `{family}`, {parameters:,} parameters, exported at step {step:,} of {tota
 |---|---|
 | data | {data} |
 | licence of the weights | say it here: what the data's licence permits |
+| started from | {origin} |
 | command | `{command}` |
 | hardware | {hardware} |
 """
@@ -45,13 +47,11 @@ def read_run(folder: Path) -> dict[str, Any]:
     return run
 
 
-def last_state(folder: Path) -> dict[str, Any]:
-    """What a run saved last. Raises TrainingError if it has saved nothing yet."""
-    for path in (folder / STATE, folder / PREVIOUS_STATE):
-        if path.exists():
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            return state
-    raise TrainingError(f"{folder} has no saved state yet")
+def write_run(folder: Path, about: Mapping[str, Any]) -> None:
+    """Writes `run.json`, in one piece."""
+    partial = folder / (RUN + ".partial")
+    partial.write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
+    partial.replace(folder / RUN)
 
 
 def export(folder: Path, name: str, target: Path, *, encoder: bool = False,
@@ -74,7 +74,8 @@ def export(folder: Path, name: str, target: Path, *, encoder: bool = False,
     extra = {f"encoder.{k}": v for k, v in state["modules"].get("encoder", {}).items()} if encoder else {}
     about["data"]["folder"] = Path(about["data"]["folder"]).name
     about["command"] = portable(about["command"])
-    provenance = {**{k: about[k] for k in ("data", "recipe", "command", "hardware")}, "step": state["step"]}
+    told = ("data", "recipe", "command", "hardware", "init_from")
+    provenance = {"step": state["step"], **{k: about[k] for k in told if k in about}}
     path = target / f"{name}.safetensors"
     with tqdm(desc="directions", unit="sound", dynamic_ncols=True) as bar:
         def advance(done: int, total: int) -> None:
@@ -88,8 +89,10 @@ def export(folder: Path, name: str, target: Path, *, encoder: bool = False,
     card = target / f"{name}.md"
     if not card.exists():
         total = about["recipe"]["warm_steps"] + about["recipe"]["steps"]
+        origin = about.get("init_from")
+        started = f"`{origin['name']}`, SHA-256 {origin['sha256']}" if origin else "noise"
         text = CARD.format(name=name, family=written.family, parameters=written.parameters, step=state["step"],
-                           total=total, data=about["data"]["folder"], command=about["command"],
+                           total=total, data=about["data"]["folder"], origin=started, command=about["command"],
                            hardware=about["hardware"])
         card.write_text(text, encoding="utf-8")
     return path

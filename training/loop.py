@@ -164,9 +164,11 @@ def warm_step(run: Run, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """One reconstruction step of generator and encoder."""
     assert run.encoder is not None
     batch = _batch(run, tensors)
+    run.generator.requires_grad_(run.step >= run.recipe.head_start)
     with _autocast(run):
         loss, figures = run.task.warm_loss(run.generator, run.encoder, batch, run.recipe, run.rng)
     _update(run, "warm", loss)
+    run.generator.requires_grad_(True)
     # A warm start is short: the average is over no more than its last tenth, so that it forgets the first noise.
     _average(run, min(run.recipe.ema_decay, (1 + run.step) / (10 + run.step)))
     return {"reconstruction_loss": loss, **figures}
@@ -186,6 +188,8 @@ def adversarial_step(run: Run, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
             loss, found = _critic_objective(run, real, fake, batch, step=run.step * recipe.critic_steps + k)
         _update(run, "critic", loss)
         figures |= found
+    if run.step - recipe.warm_steps < recipe.head_start:
+        return figures
     batch = _batch(run, tensors)
     run.critic.requires_grad_(False)
     with _autocast(run):
@@ -340,6 +344,22 @@ def save_state(run: Resumable, folder: Path) -> None:
     partial.replace(folder / STATE)
 
 
+def last_state(folder: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """What a run saved last, or before that if the last file is damaged.
+
+    Raises:
+        TrainingError: if neither can be read.
+    """
+    problems = []
+    for path in (folder / STATE, folder / PREVIOUS_STATE):
+        try:
+            state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+            return state
+        except Exception as error:  # torch.load raises many types for a damaged pickle
+            problems.append(f"{path}: {type(error).__name__}: {error}")
+    raise TrainingError(f"no state to be read in {folder}: " + "; ".join(problems))
+
+
 def load_state(run: Resumable, folder: Path) -> None:
     """Puts a run back to its last saved step, and `metrics.jsonl` with it.
 
@@ -349,17 +369,7 @@ def load_state(run: Resumable, folder: Path) -> None:
     Raises:
         TrainingError: if no state can be read, or it does not fit the networks.
     """
-    problems = []
-    for path in (folder / STATE, folder / PREVIOUS_STATE):
-        try:
-            state = torch.load(path, map_location=run.device, weights_only=True)
-            break
-        except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-            problems.append(f"{path}: {error}")
-        except Exception as error:  # torch.load wraps what a damaged pickle raises in many types
-            problems.append(f"{path}: {type(error).__name__}: {error}")
-    else:
-        raise TrainingError("no state to resume from: " + "; ".join(problems))
+    state = last_state(folder, run.device)
     try:
         for name, module in run.modules().items():
             module.load_state_dict(state["modules"][name])
@@ -369,7 +379,7 @@ def load_state(run: Resumable, folder: Path) -> None:
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate  # the recipe's, which --resume may have changed
     except (KeyError, RuntimeError, ValueError) as error:
-        raise TrainingError(f"{path} does not fit this run's networks: {error}") from None
+        raise TrainingError(f"the state in {folder} does not fit this run's networks: {error}") from None
     run.step = state["step"]
     if state["device"] == run.device.type:
         run.rng.set_state(state["rng"].cpu())

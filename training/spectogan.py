@@ -6,7 +6,7 @@ it cannot learn the few real ones by heart (DiffAugment: Zhao et al., 2020, arXi
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from explorer.checkpoint import config_from_dict
 from explorer.generators.base import Generator
-from explorer.generators.spectogan import SpectoGAN
+from explorer.generators.spectogan import SpectoGAN, SpectoGANConfig
 from training.audio_data import prepare
 from training.initialize import he_normal
 from training.task import Batch, Prepared, Task, TrainingRecipe
@@ -49,9 +49,13 @@ class SpectoTask(Task):
         state_every=200,
         extra={"kl_weight": 0.01},
     )
+    fine_tuning = replace(defaults, warm_steps=0, steps=400, head_start=100, cooldown=200, reconstruction_weight=0.0,
+                          generator_lr=1e-4, critic_lr=4e-4, ema_decay=0.98, snapshot_every=100, state_every=100)
 
-    def prepare(self, folder: Path, cache: Path, options: Mapping[str, str]) -> Prepared:
-        return prepare(folder, cache, options)
+    def prepare(
+        self, folder: Path, cache: Path, options: Mapping[str, str], like: SpectoGANConfig | None = None
+    ) -> Prepared:
+        return prepare(folder, cache, options, *((like.mel, like.labels) if like else ()))
 
     def generator(self, data: Prepared, overrides: Mapping[str, Any]) -> Generator:
         known = {"mel": data.meta["mel"], "labels": data.meta["labels"]}

@@ -25,6 +25,8 @@ class TrainingRecipe:
         objective: "wgan-gp", or "non-saturating" for the original GAN loss without a penalty, to see the difference.
         warm_steps: steps of the warm start (generator and encoder reconstruct), before the adversarial ones.
         steps: adversarial generator steps.
+        head_start: the first so many steps of either phase, in which the generator stays as it is and what learns
+            with it catches up: the encoder, then the critic. For runs from a checkpoint's weights.
         critic_steps: critic updates per generator step (n_critic).
         generator_lr, critic_lr, warm_lr: Adam; two time scales.
         cooldown: the last so many adversarial steps, in which generator_lr and critic_lr fall linearly to zero.
@@ -42,6 +44,7 @@ class TrainingRecipe:
     batch_size: int = 64
     warm_steps: int = 0
     steps: int = 10_000
+    head_start: int = 0
     critic_steps: int = 5
     warm_lr: float = 1e-3
     generator_lr: float = 1e-4
@@ -85,15 +88,18 @@ class Task(ABC):
 
     family: ClassVar[str]
     defaults: ClassVar[TrainingRecipe]
+    fine_tuning: ClassVar[TrainingRecipe]  # the defaults of a run from a checkpoint's weights
 
     @abstractmethod
-    def prepare(self, folder: Path, cache: Path, options: Mapping[str, str]) -> Prepared:
+    def prepare(self, folder: Path, cache: Path, options: Mapping[str, str], like: Any = None) -> Prepared:
         """Reads a folder of recordings or MIDI, or its cache if nothing changed.
 
         Corrupt files are skipped, counted and named in `meta`.
 
+        Args:
+            like: the Config of a checkpoint's generator that the data has to fit.
         Raises:
-            DataError: if the folder holds no usable file.
+            DataError: if the folder holds no usable file, or does not fit.
         """
 
     @abstractmethod

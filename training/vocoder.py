@@ -22,8 +22,8 @@ from explorer.checkpoint import config_from_dict
 from explorer.sound.learned_vocoder import LearnedVocoder, VocoderConfig
 from explorer.sound.mel import MelConfig, MelRepresentation
 from training.audio_data import FRAMES, HOP_SECONDS, load_waveforms
-from training.export import last_state, read_run
-from training.loop import LOG_EVERY, METRICS, STATE, TrainingError, save_state, stop_requests
+from training.export import read_run
+from training.loop import LOG_EVERY, METRICS, STATE, TrainingError, last_state, save_state, stop_requests
 
 GAP_SECONDS = 0.05  # of silence between two recordings
 WINDOWS = (1 / 8, 1 / 4, 1 / 2, 1, 2)  # of the loss, as multiples of n_fft

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,22 @@ def test_a_run_resumed_while_it_cools_down_gives_the_same_bits(tmp_path: Path) -
     assert_equal_runs(whole, resumed)
 
 
+def test_a_head_start_lets_the_encoder_and_then_the_critic_learn_before_the_generator(tmp_path: Path) -> None:
+    moved = []
+    run, data = fresh(replace(RECIPE, warm_steps=3, steps=3, head_start=2, snapshot_every=1))
+    seen = {name: module.state_dict() for name, module in deepcopy(run.modules()).items()}
+
+    def look(run: Run, folder: Path) -> None:
+        now = deepcopy({name: module.state_dict() for name, module in run.modules().items()})
+        moved.append({name for name in now if any(not torch.equal(now[name][k], seen[name][k]) for k in now[name]
+                                                  if k.endswith("weight"))} - {"ema"})
+        seen.update(now)
+
+    train(run, data, tmp_path, look)
+    assert moved == [set(), {"encoder"}, {"encoder"}, {"encoder", "generator"},
+                     {"critic"}, {"critic"}, {"critic", "generator", "encoder"}]
+
+
 def test_a_killed_process_loses_only_the_steps_since_its_last_state(tmp_path: Path) -> None:
     program = textwrap.dedent(f"""
         import os, signal, sys, torch
@@ -206,7 +223,7 @@ def test_a_damaged_state_falls_back_to_the_one_before(tmp_path: Path) -> None:
     load_state(run, tmp_path)
     assert run.step == 4
     (tmp_path / PREVIOUS_STATE).unlink()
-    with pytest.raises(TrainingError, match="no state to resume from"):
+    with pytest.raises(TrainingError, match="no state to be read"):
         load_state(run, tmp_path)
 
 
