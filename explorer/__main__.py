@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -291,11 +292,15 @@ def _render(args: argparse.Namespace) -> int:
     if missing := [name for name in args.formats if name not in possible]:
         raise UsageError(f"{first.model!r} has no {missing[0]}; it has {', '.join(possible)}")
     args.out.mkdir(parents=True, exist_ok=True)
+    heard: Counter[str] = Counter()
     for recipe in map(engine.complete, tqdm(recipes, unit="sound", dynamic_ncols=True)):
         sound = engine.render(recipe)
         for name in args.formats:
             formats.save(sound, recipe, args.out / f"{_stem(recipe)}.{name}")
-    print(f"{len(recipes) * len(args.formats):,} files in {args.out}")
+        chances = engine.hear(recipe)
+        heard.update(sorted(chances, key=chances.__getitem__)[-1:])
+    words = "; heard: " + ", ".join(f"{n:,} as {label}" for label, n in heard.most_common()) if heard else ""
+    print(f"{len(recipes) * len(args.formats):,} files in {args.out}{words}")
     return 0
 
 

@@ -4,6 +4,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from os.path import isfile  # unlike Path.is_file it takes a name of any length
@@ -17,20 +18,14 @@ from explorer import checkpoint
 from explorer.checkpoint import Card, CheckpointError
 from explorer.directions import Direction, principal
 from explorer.generators.base import Generator
+from explorer.judge import Judge, judge_of
 from explorer.recipe import Recipe, RecipeError
 from explorer.sound.base import Sound
+from explorer.sound.mel import fit
 
+SEARCHED = 512  # latents that the directions of a checkpoint without any are found from
 CACHED_SOUNDS = 64
 CACHED_MODELS = 8
-
-
-@dataclass(frozen=True)
-class Model:
-    """A loaded checkpoint: the card, the generator in eval mode, and the directions its sliders follow."""
-
-    card: Card
-    generator: Generator
-    directions: tuple[Direction, ...]
 
 
 @contextmanager
@@ -44,6 +39,56 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+class _Search:
+    """The principal directions of a generator, found in a thread of their own once somebody asks for them."""
+
+    def __init__(self, generator: Generator, worker: ThreadPoolExecutor) -> None:
+        self._generator, self._worker = generator, worker
+        self._lock = threading.Lock()
+        self._found: Future[tuple[Direction, ...]] | None = None
+        self.progress = 0.0
+
+    def begin(self) -> Future[tuple[Direction, ...]]:
+        with self._lock:
+            if self._found is None:
+                self._found = self._worker.submit(self._find)
+            return self._found
+
+    def _find(self) -> tuple[Direction, ...]:
+        # Beside the engine's lock, so that sounds are rendered meanwhile: a generator in eval mode has no state.
+        with _one_thread():
+            return principal(self._generator, samples=SEARCHED, progress=self._tell)
+
+    def _tell(self, done: int, total: int) -> None:
+        self.progress = done / total
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded checkpoint: the card, the generator in eval mode, and who judges its words, if anybody does."""
+
+    card: Card
+    generator: Generator
+    judge: Judge | None
+    _shipped: tuple[Direction, ...]
+    _search: _Search
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """What its sliders follow: what was shipped with it, or else its principal directions, waited for."""
+        return self._shipped or self._search.begin().result()
+
+    @property
+    def directions_so_far(self) -> tuple[Direction, ...]:
+        """The same without waiting: none while they are being found, which this begins."""
+        return self.directions if self._shipped or self._search.begin().done() else ()
+
+    @property
+    def progress(self) -> float:
+        """How much of the search for directions is done: from 0 to 1, where there is nothing (more) to wait for."""
+        return 1.0 if self._shipped or self._search.begin().done() else min(self._search.progress, 0.99)
+
+
 class Engine:
     """Renders recipes on the checkpoints of a folder. Safe to share between threads.
 
@@ -55,6 +100,7 @@ class Engine:
         self._lock = threading.RLock()
         self._models: OrderedDict[str, Model] = OrderedDict()
         self._sounds: OrderedDict[Recipe, Sound] = OrderedDict()
+        self._worker = ThreadPoolExecutor(1, "directions")
 
     def names(self) -> list[str]:
         """The checkpoints there are, sorted."""
@@ -78,12 +124,19 @@ class Engine:
             model = self._models.get(name)
             if model is None or model.card.sha256 != card.sha256:
                 generator, directions = checkpoint.load(path)
-                model = Model(card, generator, directions or principal(generator, samples=512))
+                model = Model(card, generator, self._judge(card), directions, _Search(generator, self._worker))
                 self._models[name] = model
             self._models.move_to_end(name)
             while len(self._models) > CACHED_MODELS:
                 self._models.popitem(last=False)
             return model
+
+    def _judge(self, card: Card) -> Judge | None:
+        """From the checkpoint's folder, or else the explorer's own."""
+        if card.labels is None:
+            return None
+        found = (judge_of(folder, card.labels, card.sample_rate) for folder in (self.folder, checkpoint.DEFAULT_FOLDER))
+        return next((judge for judge in found if judge is not None), None)
 
     def complete(self, recipe: Recipe) -> Recipe:
         """The recipe with what it left open filled in (weights, label, path, settings) and what has no effect taken
@@ -103,8 +156,9 @@ class Engine:
     def output(self, recipe: Recipe) -> Tensor:
         """The generator's output (*representation.shape) in [-1, 1], not yet decoded. Raises as `complete` does."""
         model = self.model(recipe.model)
+        recipe = _complete(model, recipe)
         with self._lock, _one_thread(), torch.inference_mode():
-            return _output(model, _complete(model, recipe))
+            return _output(model, recipe)
 
     def render(self, recipe: Recipe) -> Sound:
         """The sound of a recipe. Raises as `complete` does."""
@@ -120,6 +174,17 @@ class Engine:
             while len(self._sounds) > CACHED_SOUNDS:
                 self._sounds.popitem(last=False)
             return self._sounds[recipe]
+
+    def hear(self, recipe: Recipe) -> dict[str, float]:
+        """How surely the judge hears each label in the sound of a recipe, as probabilities; {} where there is no judge
+        of such sounds. Raises as `complete` does."""
+        judge = self.model(recipe.model).judge
+        if judge is None:
+            return {}
+        waveform = fit(self.render(recipe).waveform, judge.mel.config.samples)
+        with self._lock, _one_thread():
+            probabilities, _ = judge.hear(waveform[None])
+        return dict(zip(judge.labels, probabilities[0].tolist(), strict=True))
 
     def _guarded(self, sound: Sound) -> Sound:
         """The sound, whose waveform is computed on one thread too, whenever it is asked for."""
@@ -160,11 +225,21 @@ def _complete(model: Model, recipe: Recipe) -> Recipe:
         chosen[name] = option
     for name, _ in recipe.offsets:
         _vector(model, name)
-    moving = recipe.seed_b is not None and recipe.t > 0
+    seed, mix = recipe.seed, recipe.mix
+    if mix:
+        try:
+            generator.latent.shares([weight for _, weight in mix])
+        except ValueError as error:
+            raise RecipeError(str(error)) from None
+        only, weight = mix[0]
+        seed, mix = (only, ()) if len(mix) == 1 and weight > 0 else (0, mix)
+    moving = not recipe.mix and recipe.seed_b is not None and recipe.t > 0
     path = recipe.path or generator.latent.default_path
     return replace(
         recipe,
         weights=model.card.sha256,
+        seed=seed,
+        mix=mix,
         seed_b=recipe.seed_b if moving else None,
         t=recipe.t if moving else 0.0,
         path=path if moving else None,
@@ -178,7 +253,9 @@ def _complete(model: Model, recipe: Recipe) -> Recipe:
 def _latent(model: Model, recipe: Recipe) -> Tensor:
     space = model.generator.latent
     z = space.from_seed(recipe.seed)
-    if recipe.seed_b is not None:
+    if recipe.mix:
+        z = space.mix([space.from_seed(seed) for seed, _ in recipe.mix], [weight for _, weight in recipe.mix])
+    elif recipe.seed_b is not None:
         z = space.interpolate(z, space.from_seed(recipe.seed_b), torch.tensor([recipe.t]), recipe.path)[0]
     z = z * recipe.truncation
     for name, amount in recipe.offsets:
@@ -199,14 +276,14 @@ def _output(model: Model, recipe: Recipe) -> Tensor:
 
 
 def _vector(model: Model, name: str) -> Tensor:
-    """The unit vector of a direction, or of a raw dimension such as "z7"."""
-    for direction in model.directions:
-        if direction.name == name:
-            return direction.vector
+    """The unit vector of a raw dimension such as "z7", or of a direction, for which alone a search is waited for."""
     size = model.generator.latent.size
     if re.fullmatch("z[0-9]{1,9}", name) and int(name[1:]) < size:
         vector = torch.zeros(size)
         vector[int(name[1:])] = 1
         return vector.reshape(model.generator.latent.shape)
+    for direction in model.directions:
+        if direction.name == name:
+            return direction.vector
     known = ", ".join(d.name for d in model.directions)
     raise RecipeError(f"{model.card.name!r} has no direction {name!r}; it has {known}, and z0 to z{size - 1}")

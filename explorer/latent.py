@@ -3,6 +3,8 @@
 The prior belongs to the generator: PianoGAN's is a standard normal, WaveGAN's is uniform on [-1, 1].
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -51,6 +53,51 @@ class LatentSpace:
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
             raise ValueError(f"a seed is a whole number from 0 to {MAX_SEED}, not {seed!r}")
         return self.sample(1, np.random.RandomState(seed))[0]
+
+    def remoteness(self, z: Tensor) -> float:
+        """How far out a latent lies: the share of the prior, 0 to 1, that is nearer to the middle than z (*shape) is.
+
+        The squared norm of a normal latent is chi-squared with `size` degrees of freedom. That of a uniform one is
+        the sum of `size` independent numbers of mean 1/3 and variance 4/45, here taken as normal (the central limit
+        theorem); what lies outside of the cube is beyond all of the prior.
+        """
+        squared = z.double().square().sum()
+        if self.prior == "normal":
+            return float(torch.special.gammainc(torch.tensor(self.size / 2, dtype=torch.float64), squared / 2))
+        if z.abs().max() > 1:
+            return 1.0
+        return float(torch.special.ndtr((squared - self.size / 3) / math.sqrt(self.size * 4 / 45)))
+
+    def shares(self, weights: Sequence[float]) -> list[float]:
+        """What each of several latents has of their `mix`, from weights of any scale.
+
+        Raises:
+            ValueError: if the weights cancel.
+        """
+        whole = math.hypot(*weights) if self.prior == "normal" else math.fsum(weights)
+        if abs(whole) <= 1e-6 * max(map(abs, weights)):
+            raise ValueError("the weights of this mix cancel each other: nothing is left of it")
+        return [weight / whole for weight in weights]
+
+    def mix(self, latents: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+        """A weighted sum of independent latents, such as their average or a - b + c, as the prior has it.
+
+        Under a normal prior sum(w z) / sqrt(sum(w^2)), which has the prior's distribution again: this is what White
+        (2016, arXiv:1609.04468) has an arc for. Under a uniform one the mean sum(w z) / sum(w), held inside the cube.
+
+        Args:
+            latents: n of (*shape).
+            weights: n, not all 0.
+        Returns:
+            (*shape); of one latent with a positive weight, that latent bit for bit.
+        Raises:
+            ValueError: as `shares`.
+        """
+        shares = self.shares(weights)
+        z = shares[0] * latents[0]
+        for latent, share in zip(latents[1:], shares[1:], strict=True):
+            z = z + share * latent
+        return z.clamp(-1, 1) if self.prior == "uniform" else z
 
     def interpolate(self, start: Tensor, end: Tensor, t: Tensor, path: Path | None = None) -> Tensor:
         """Points on the way from start to end; both ends are exact.

@@ -1,9 +1,12 @@
 """The engine: the same recipe is the same sound, whatever else happens; and a clear word where there is none."""
 
 import random
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +15,11 @@ from toy import make, write
 
 from explorer import checkpoint
 from explorer.checkpoint import CheckpointError
-from explorer.directions import Direction
-from explorer.engine import CACHED_MODELS, CACHED_SOUNDS, Engine
+from explorer.directions import Direction, principal
+from explorer.engine import CACHED_MODELS, CACHED_SOUNDS, SEARCHED, Engine
+from explorer.judge import Judge, save_judge
 from explorer.recipe import Recipe, RecipeError
+from explorer.sound.mel import MelConfig
 
 PLACES = [
     Recipe("toy", seed=7),
@@ -119,6 +124,72 @@ def test_the_directions_shipped_with_a_checkpoint_are_the_ones_followed(tmp_path
     assert engine.model("toy").directions == (up,)
     moved = Recipe("toy", seed=7, offsets=(("register", 1.5),))
     assert bits(engine, moved) == bits(engine, Recipe("toy", seed=7, offsets=(("z2", 1.5),)))
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """The search for directions does not end before this is set."""
+    gate = threading.Event()
+
+    def patient(*args: Any, **options: Any) -> tuple[Direction, ...]:
+        gate.wait()
+        return principal(*args, **options)
+
+    monkeypatch.setattr("explorer.engine.principal", patient)
+    yield gate
+    gate.set()
+
+
+def test_a_model_is_played_while_its_directions_are_sought(engine: Engine, gate: threading.Event) -> None:
+    model = engine.model("toy")
+    assert model.directions_so_far == ()
+    assert model.progress < 1
+    bits(engine, Recipe("toy", seed=7, offsets=(("z3", -2.0),)))
+    gate.set()
+    assert [d.name for d in model.directions] == ["pc1", "pc2", "pc3", "pc4", "pc5", "pc6"]
+    assert model.directions_so_far == model.directions
+    assert model.progress == 1
+
+
+def test_a_recipe_along_a_direction_waits_until_it_is_found(engine: Engine, gate: threading.Event) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        sound = pool.submit(engine.render, Recipe("toy", offsets=(("pc1", 1.5),)))
+        bits(engine, Recipe("toy"))
+        assert not sound.done()
+        gate.set()
+        assert np.isfinite(sound.result().waveform).all()
+
+
+def test_directions_found_beside_rendering_are_those_found_alone(engine: Engine, gate: threading.Event) -> None:
+    model = engine.model("toy")
+    assert model.directions_so_far == ()
+    gate.set()
+    for seed in range(20):
+        bits(engine, Recipe("toy", seed=seed))
+    alone = principal(make(), samples=SEARCHED)
+    assert all(torch.equal(a.vector, b.vector) for a, b in zip(model.directions, alone, strict=True))
+
+
+def test_a_judge_of_the_same_words_at_the_same_rate_is_asked(folder: Path) -> None:
+    save_judge(folder / "other.safetensors", prejudiced("yes", "no"))
+    assert Engine(folder).hear(Recipe("toy")) == {}
+    save_judge(folder / "judge.safetensors", prejudiced("low", "high"))
+    assert Engine(folder).hear(Recipe("toy")) == pytest.approx({"low": 0.25, "high": 0.75})
+
+
+def prejudiced(*labels: str) -> Judge:
+    """A judge that hears the second word with probability 3/4, whatever is played to it."""
+    judge = Judge(MelConfig(), labels).eval().requires_grad_(False)
+    judge.decide.weight.zero_()
+    judge.decide.bias.copy_(torch.tensor([1.0, 3.0]).log())
+    return judge
+
+
+def test_a_broken_judge_is_no_reason_not_to_play(folder: Path) -> None:
+    save_judge(folder / "judge.safetensors", prejudiced("low", "high"))
+    whole = (folder / "judge.safetensors").read_bytes()
+    (folder / "judge.safetensors").write_bytes(whole[:-4])
+    assert Engine(folder).hear(Recipe("toy")) == {}
 
 
 def test_a_blend_lies_between_its_two_labels(engine: Engine) -> None:

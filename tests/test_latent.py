@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from explorer.latent import MAX_SEED, LatentSpace
 
@@ -127,3 +128,21 @@ def test_the_global_random_state_has_no_part_in_a_latent() -> None:
     np.random.seed(1)
     SPACE.from_seed(9)
     assert (np.random.get_state()[1] == before).all()
+
+
+@pytest.mark.parametrize("norm", [0.0, 9.0, 11.3, 13.0, 100.0])
+def test_remoteness_of_a_normal_latent_is_the_quantile_of_its_norm(norm: float) -> None:
+    z = SPACE.from_seed(7)
+    assert SPACE.remoteness(z * norm / z.norm()) == pytest.approx(stats.chi(128).cdf(norm), abs=1e-5)
+
+
+def test_remoteness_of_a_uniform_latent_is_the_share_of_the_prior_within() -> None:
+    space = LatentSpace((4, 10), "uniform")
+    z = space.sample(20_000, np.random.RandomState(0))
+    ranks = z.flatten(1).norm(dim=1).argsort().argsort() / len(z)
+    for row, share in zip(z[:20], ranks[:20].tolist(), strict=True):
+        assert space.remoteness(row) == pytest.approx(share, abs=0.03)
+
+
+def test_nothing_of_a_uniform_prior_is_beyond_its_cube() -> None:
+    assert LatentSpace((3,), "uniform").remoteness(torch.tensor([0.0, 1.01, 0.0])) == 1

@@ -19,7 +19,7 @@ from explorer.checkpoint import CheckpointError
 from explorer.engine import Engine
 from explorer.recipe import Recipe, RecipeError
 from explorer.sound import synth
-from explorer.ui import handlers
+from explorer.ui import handlers, places
 from explorer.ui.handlers import CONTROLS, REACH, SETTINGS, SLIDERS
 from explorer.ui.panels import HERE, answering, panel
 
@@ -27,6 +27,7 @@ Controls = dict[str, Any]  # by name; gradio gives components their events as th
 
 SCRIPTS = ("picture.js", "sound.js", "player.js")
 SAVES_AT_ONCE = 2  # the WAV of a long piece takes a core for a second
+APPRAISALS_AT_ONCE = 1  # some milliseconds each, unless the sound is no longer at hand
 KEPT_SECONDS = 3600  # of the files that the API answers with
 # In place of the hidden first input an event sends the recipe that the page holds.
 WITH_PLACE = "(_, ...values) => [explorer.place(), ...values]"
@@ -96,9 +97,13 @@ def _player(engine: Engine) -> gr.HTML:
         file, data = handlers.save(engine, handlers.read(text), name)
         return {"name": file, "data": base64.b64encode(data).decode("ascii")}
 
+    def appraise(recipe: Any) -> dict[str, Any]:
+        return handlers.appraise(engine, handlers.read(recipe))
+
     return gr.HTML({}, html_template=(HERE / "player.html").read_text(encoding="utf-8"),
                    js_on_load="\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS),
-                   apply_default_css=False, server_functions=[answering(save, SAVES_AT_ONCE)], elem_id="player",
+                   apply_default_css=False, elem_id="player",
+                   server_functions=[answering(save, SAVES_AT_ONCE), answering(appraise, APPRAISALS_AT_ONCE)],
                    piano=synth.manifest(), samples=synth.SAMPLES.as_posix())
 
 
@@ -122,6 +127,9 @@ def _way() -> Controls:
 
 def _sliders(engine: Engine) -> Controls:
     """What changes a sound from where it is, and the panels that lead elsewhere."""
+    def greeting(model: Any) -> dict[str, Any]:
+        return places.greeting(engine, model)
+
     def offset() -> gr.Slider:
         return gr.Slider(-REACH, REACH, 0, step=0.05, visible=False, elem_classes=["dial", "offset"])
 
@@ -140,8 +148,8 @@ def _sliders(engine: Engine) -> Controls:
             made |= {f"setting{i}": gr.Radio([], visible=False, elem_classes="keys") for i in range(SETTINGS)}
         with gr.Tab("Between"):
             panel("between", engine)
-        with gr.Tab("Places"):
-            panel("places", engine)
+        with gr.Tab("Places", render_children=True):  # it remembers the places visited, looked at or not
+            panel("places", engine, (answering(greeting, 1),))
         with gr.Tab("Learn"):
             panel("learn", engine)
     made["open"] = gr.UploadButton("Open a saved file", size="sm", elem_id="open",
@@ -158,9 +166,9 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
     def arrive(recipe: Recipe) -> dict[Component, Any]:
         """Everything, as it should look at a place."""
         settled = handlers.settle(engine, recipe)
+        sight = handlers.show(engine, settled)  # before the sliders: it must not say too early that they are here
         looks = handlers.look(engine, settled)
-        return {shown[name]: gr.update(**look) for name, look in looks.items()} | {
-            player: handlers.show(engine, settled)}
+        return {shown[name]: gr.update(**look) for name, look in looks.items()} | {player: sight}
 
     def start(text: str) -> dict[Component, Any]:
         if "model=" in text:
@@ -203,6 +211,8 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
         return arrive(handlers.reset(handlers.read(text)))
 
     def load(path: str) -> dict[Component, Any]:
+        if (found := places.opened(engine, Path(path))) is not None:
+            return {player: {"places": found}}
         return arrive(handlers.opened(Path(path)))
 
     def on(trigger: Callable, handler: Callable[..., dict[Component, Any]], inputs: list[Component],

@@ -27,6 +27,7 @@ SETTINGS = 2  # decode settings on show
 REACH = 4.0  # of a slider, in standard deviations of the prior
 MAX_TEXT = 1_000_000  # characters of a recipe that a browser may send
 RANGE_DB = 60.0  # of a spectrogram's colours, below its loudest point
+WORTH_SAYING = 0.1  # probability of a label that is heard
 NAMED_WEIGHTS = 12  # digits of their hash in a link
 
 # The controls whose values make a place, in the order in which gradio passes them.
@@ -95,7 +96,9 @@ def move(engine: Engine, place: Recipe, values: Mapping[str, Any]) -> Recipe:
     model = engine.model(place.model)
     first = raw_start(model, values["first"])
     offsets = dict(place.offsets)
-    offsets |= {d.name: values[f"direction{i}"] for i, d in enumerate(model.directions[:SLIDERS])}
+    moved = any(values[f"direction{i}"] for i in range(SLIDERS))  # a page may know directions that are sought anew here
+    directions = model.directions if moved else model.directions_so_far
+    offsets |= {d.name: values[f"direction{i}"] for i, d in enumerate(directions[:SLIDERS])}
     offsets |= {f"z{first + i}": values[f"raw{i}"] for i in range(min(SLIDERS, model.generator.latent.size - first))}
     labels = {name: values[name] for name in ("label", "label_b", "blend")} if model.card.labels else {}
     return replace(
@@ -152,9 +155,10 @@ def look(engine: Engine, place: Recipe, first: Any = 0) -> Look:
     for i, setting in enumerate(list(settings) + [""] * (SETTINGS - len(settings))):
         controls[f"setting{i}"] = {"choices": list(settings.get(setting, ())), "value": chosen.get(setting),
                                    "label": setting.capitalize(), "visible": bool(setting)}
+    directions = model.directions_so_far
     for i in range(SLIDERS):
-        if i < len(model.directions):
-            direction = model.directions[i]
+        if i < len(directions):
+            direction = directions[i]
             controls[f"direction{i}"] = {**slider(offsets.get(direction.name, 0.0)), "visible": True,
                                          "label": direction.title or direction.name, "info": details(direction)}
         else:
@@ -185,12 +189,14 @@ def show(engine: Engine, place: Recipe, heard: bool = True) -> dict[str, Any]:
 
     Numbers travel as base64 of little-endian arrays. A sound with notes sends them, (notes, 4) float32 of pitch,
     onset, duration and velocity, and the browser plays them; any other sends its waveform in 16 bit, as a WAV has it.
+    "searching" says that the model's directions are still to come.
     """
-    sound = engine.render(place)
+    model, sound = engine.model(place.model), engine.render(place)
     shown: dict[str, Any] = {
         "recipe": place.to_json(),
         "link": place.to_url(),
-        "title": title(engine.model(place.model), place),
+        "title": title(model, place),
+        "searching": model.progress < 1,
         "seconds": sound.seconds,
         "formats": formats.available(sound),
     }
@@ -207,6 +213,25 @@ def show(engine: Engine, place: Recipe, heard: bool = True) -> dict[str, Any]:
             low, high = sound.log_mel.frequencies[[0, -1]]
             shown["about"] = f"Spectrogram: {sound.seconds:.2f} seconds, {low:.0f} to {high:.0f} Hz"
     return shown
+
+
+def appraise(engine: Engine, place: Recipe) -> dict[str, Any]:
+    """What to say of a place once the hand rests: how it is heard and how typical it is, in words, and how much is
+    done of the search for directions, from 0 to 1."""
+    model, heard = engine.model(place.model), engine.hear(place)
+    likely = [label for label in sorted(heard, key=heard.__getitem__, reverse=True)[:2] if heard[label] >= WORTH_SAYING]
+    words = [f"Heard as {' or '.join(f'{label} ({int(100 * heard[label])}%)' for label in likely)}."] if likely else []
+    words.append(distance(model.generator.latent.remoteness(engine.latent(place))))
+    return {"words": " ".join(words), "directions": model.progress}
+
+
+def distance(remoteness: float) -> str:
+    """`LatentSpace.remoteness` in words."""
+    if remoteness > 0.995:
+        return "Beyond all it was trained on."
+    if remoteness < 0.005:
+        return "Nearer to the middle than all it was trained on."
+    return f"Farther out than {remoteness:.0%} of what it was trained on."
 
 
 def title(model: Model, place: Recipe) -> str:

@@ -2,6 +2,7 @@
 // and `watch` in scope; picture.js and sound.js stand before it.
 
 const SETTLED = 350; // ms without a move until a place counts as visited
+const AGAIN = 1000; // ms until the server is asked again how far the search for directions is
 
 const find = (name) => element.querySelector(`.${name}`);
 const decode = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
@@ -21,7 +22,8 @@ class History {
 const canvas = find("picture"), playhead = find("playhead"), play = find("play"), positionBar = find("position");
 const picture = new Picture(canvas), history = new History();
 const speaker = new Speaker(new Piano(props.piano, `${gradio_config.root}/gradio_api/file=${props.samples}/`), refresh);
-let shown = null, settling = 0, silenced = false;
+let shown = null, settling = 0, appraising = 0, silenced = false;
+let searching = false; // whether the sliders still lack the directions they are to follow
 
 /** The arrays of what the server sent, unpacked. */
 function unpack(sent) {
@@ -37,9 +39,12 @@ function unpack(sent) {
 
 async function show(sent) {
   warn(sent?.error);
+  if (sent?.places) document.dispatchEvent(new CustomEvent("explorer:places", { detail: sent.places }));
   if (sent?.error && !shown) find("title").textContent = "";
   if (!sent?.recipe) return;
   const first = shown === null;
+  if (sent.recipe !== shown?.recipe) find("verdict").textContent = "";
+  searching ||= sent.searching;
   shown = unpack(sent);
   performance.mark("explorer:answer");
   picture.show(shown);
@@ -72,7 +77,24 @@ function settle() {
   }));
   say(`${shown.title}. ${shown.about}`);
   refresh();
+  appraise();
   document.dispatchEvent(new CustomEvent("explorer:settled", { detail: shown }));
+}
+
+/** Shows what takes longer to say of a place than a slider may: how it is heard, how typical it is. */
+async function appraise() {
+  clearTimeout(appraising);
+  const { recipe } = shown;
+  const answer = await server.appraise(recipe).catch(() => ({}));
+  if (recipe !== shown.recipe || !answer.words) return;
+  find("verdict").textContent = answer.words;
+  find("search").hidden = answer.directions === 1;
+  find("search").querySelector("progress").value = answer.directions;
+  if (answer.directions < 1) appraising = setTimeout(appraise, AGAIN);
+  else if (searching) {
+    searching = false;
+    go(recipe);
+  }
 }
 
 function say(text) { find("status").textContent = text; }

@@ -53,6 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         directions = principal(generator, count=8, samples=64)
         checkpoint.save(folder / f"{name}.safetensors", generator, directions=directions)
     write(folder, "toy")
+    write(folder, "untold", seed=5)  # nobody visits it before the test that looks for its directions
     (folder / "broken.safetensors").write_bytes(b"cut short")
     return folder
 

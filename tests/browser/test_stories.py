@@ -2,6 +2,8 @@
 
 import io
 import re
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +21,16 @@ from acts import (
     picture,
     pixels,
     place,
+    player,
     seed,
     status,
 )
 from playwright.sync_api import expect
 
+from explorer.directions import Direction, Progress, principal
 from explorer.engine import Engine
 from explorer.formats import read_recipe
+from explorer.generators.base import Generator
 from explorer.recipe import Recipe
 
 pytestmark = pytest.mark.browser
@@ -277,3 +282,42 @@ def test_the_same_png_comes_from_the_library(visit: Visit, folder: Path, tmp_pat
     recipe = engine.complete(Recipe("toy", seed=6))
     expected = io.BytesIO(formats.encode(engine.render(recipe), recipe, "png")).getvalue()
     assert download(page, "PNG", tmp_path).read_bytes() == expected
+
+
+def test_a_place_at_rest_says_how_typical_it_is(visit: Visit) -> None:
+    page = visit("?model=words&truncation=2")
+    expect(player(page).get_by_text("Beyond all it was trained on.")).to_be_visible()
+    page.get_by_role("button", name="Reset", exact=True).click()
+    expect(player(page).get_by_text(re.compile("Farther out than [0-9]+% of what it was trained on."))).to_be_visible()
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """A search for directions stops half way until this is set."""
+    gate = threading.Event()
+
+    def patient(generator: Generator, *, samples: int, progress: Progress) -> tuple[Direction, ...]:
+        progress(samples // 2, samples)
+        gate.wait()
+        return principal(generator, samples=samples)
+
+    monkeypatch.setattr("explorer.engine.principal", patient)
+    yield gate
+    gate.set()
+
+
+def test_a_checkpoint_without_directions_is_played_at_once_and_gets_its_sliders_when_they_are_found(
+    visit: Visit, gate: threading.Event
+) -> None:
+    page = visit("?model=untold")
+    progress = player(page).get_by_role("progressbar", name="Looking for directions")
+    expect(progress).to_have_js_property("value", 0.5)
+    before = pixels(page)
+    page.get_by_role("tab", name="Raw").click()
+    drag(page, page.get_by_role("slider", name="z1", exact=False), 0.9)
+    expect_another_picture(page, before)
+    gate.set()
+    page.get_by_role("tab", name="Directions").click()
+    expect(direction(page)).to_be_visible()
+    expect(progress).to_be_hidden()
+    assert "z1" in dict(place(page).offsets)

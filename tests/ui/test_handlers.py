@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 from toy import make, write
 
 from explorer import checkpoint, formats
@@ -163,6 +164,27 @@ def test_a_pictures_levels_span_sixty_decibels(engine: Engine) -> None:
     assert log_mel is not None
     sent = handlers.picture(replace(log_mel, values=np.log([[1.0, 10**-1.5, 1e-3, 1e-9]])))
     assert list(base64.b64decode(sent["levels"])) == [255, 128, 0, 0]
+
+
+def test_what_is_heard_is_said_with_how_surely(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "hear", lambda place: {"low": 0.31, "middle": 0.01, "high": 0.68})
+    assert handlers.appraise(engine, Recipe("toy"))["words"].startswith("Heard as high (68%) or low (31%). ")
+
+
+def test_nothing_is_said_to_be_heard_where_nobody_judges(engine: Engine) -> None:
+    assert "eard" not in handlers.appraise(engine, Recipe("toy"))["words"]
+
+
+@pytest.mark.parametrize(("truncation", "words"), [
+    (0.0, "Nearer to the middle than all it was trained on."), (2.0, "Beyond all it was trained on.")])
+def test_a_place_that_no_training_came_to_is_said_to_be_one(engine: Engine, truncation: float, words: str) -> None:
+    assert handlers.appraise(engine, Recipe("plain", seed=3, truncation=truncation))["words"] == words
+
+
+def test_a_typical_place_is_said_to_lie_within(engine: Engine) -> None:
+    share = stats.chi(20).cdf(engine.latent(Recipe("plain", seed=3)).norm())
+    expected = f"Farther out than {share:.0%} of what it was trained on."
+    assert handlers.appraise(engine, Recipe("plain", seed=3))["words"] == expected
 
 
 def test_a_saved_file_is_the_librarys(engine: Engine) -> None:
