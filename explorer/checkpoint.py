@@ -5,15 +5,21 @@ checkpoint has one, `encoder.*` and `vocoder.*`. The metadata says how to build 
 `config`, `provenance`, `directions` and `vocoder`, all but the first two as JSON. Nothing in a file names code to run.
 
 A file with a `vocoder` but no `family` holds a learned inversion alone, for checkpoints to be exported with it.
+
+`snapshots/NAME` holds how NAME came to be: `STEP.safetensors`, the weights at that step of its training, without
+directions and vocoder, and `metrics.jsonl`, the figures of the run. A snapshot is called NAME@STEP. To be small its
+matrices and kernels are 8-bit whole numbers, with a factor for each output channel in `scale.*`.
 """
 
 import hashlib
 import json
+import re
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import lru_cache
+from os.path import isfile  # unlike Path.is_file it takes a name of any length
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +36,8 @@ from explorer.sound.mel import MelConfig, MelRepresentation
 
 FORMAT = "latent-explorer/1"
 DEFAULT_FOLDER = Path(__file__).resolve().parent.parent / "checkpoints"
+SNAPSHOTS, METRICS = "snapshots", "metrics.jsonl"
+STEP = re.compile("0|[1-9][0-9]{0,8}")  # in the name of a snapshot
 
 
 class CheckpointError(Exception):
@@ -70,11 +78,15 @@ def save(
         extra: further tensors, e.g. `encoder.*`.
         vocoder: turns the generator's spectrograms into sound; it travels with the weights, so that their hash covers
             all that is heard.
-        dtype: of the stored floating-point weights, e.g. `torch.float16`; as they are if None.
+        dtype: of the stored floating-point weights, e.g. `torch.float16`; as they are if None. `torch.int8` stores
+            what has several dimensions in 8 bit and the rest as bfloat16: near enough to see and hear what a network
+            has learned so far, and half as large.
     """
     tensors = {f"generator.{k}": v for k, v in generator.state_dict().items()}
     tensors |= extra or {}
-    if dtype is not None:
+    if dtype is torch.int8:
+        tensors = _in_8_bit(tensors)
+    elif dtype is not None:
         tensors = {k: v.to(dtype) if v.is_floating_point() else v for k, v in tensors.items()}
     metadata = {
         "format": FORMAT,
@@ -83,6 +95,30 @@ def save(
         "provenance": json.dumps(dict(provenance or {})),
     }
     _store(path, metadata, tensors, directions, vocoder)
+
+
+def _in_8_bit(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Each float tensor of several dimensions as whole numbers from -127 to 127, and as "scale.NAME" the size of 1 in
+    each of its first dimension's parts."""
+    stored = {}
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and tensor.dim() > 1:
+            scale = tensor.abs().flatten(1).amax(1).clamp(min=1e-12) / 127
+            stored[name] = (tensor / _along_first(scale, tensor)).round().to(torch.int8)
+            stored[f"scale.{name}"] = scale
+        else:
+            stored[name] = tensor.bfloat16() if tensor.is_floating_point() else tensor
+    return stored
+
+
+def _from_8_bit(tensors: Mapping[str, Tensor], name: str) -> Tensor:
+    """What `_in_8_bit` stored, or the tensor as it is."""
+    tensor, scale = tensors[name], tensors.get(f"scale.{name}")
+    return tensor if scale is None else tensor * _along_first(scale, tensor)
+
+
+def _along_first(scale: Tensor, tensor: Tensor) -> Tensor:
+    return scale.reshape(-1, *[1] * (tensor.dim() - 1))
 
 
 def save_vocoder(path: Path, vocoder: LearnedVocoder, provenance: Mapping[str, Any]) -> None:
@@ -112,8 +148,8 @@ def load(path: Path) -> tuple[Generator, tuple[Direction, ...]]:
     """
     metadata, tensors = _read(path)
     generator = _build(path, metadata)
-    weights = {k.removeprefix("generator."): v for k, v in tensors.items() if k.startswith("generator.")}
     try:
+        weights = {k.removeprefix("generator."): _from_8_bit(tensors, k) for k in tensors if k.startswith("generator.")}
         generator.load_state_dict(weights, strict=True)
     except RuntimeError as error:
         raise CheckpointError(f"{path}: the weights do not fit family {metadata['family']!r}: {error}") from None
@@ -215,6 +251,27 @@ def find(folder: Path) -> dict[str, Path]:
         if "family" in metadata:
             found[path.stem] = path
     return found
+
+
+def locate(folder: Path, name: str) -> Path | None:
+    """Where the checkpoint NAME of a folder lies, or its snapshot NAME@STEP; None if it has none of this name."""
+    path = folder / f"{name}.safetensors"
+    if path.parent == folder and isfile(path):  # a name from a link must not lead out of the folder
+        return path
+    model, at, step = name.rpartition("@")
+    if not at or not STEP.fullmatch(step) or not (final := locate(folder, model)) or final.parent != folder:
+        return None
+    path = folder / SNAPSHOTS / model / f"{step}.safetensors"
+    return path if isfile(path) else None
+
+
+def snapshots(folder: Path, name: str) -> list[int]:
+    """The steps of training at which the weights of a checkpoint were kept beside it, ascending; the last, which are
+    the checkpoint's own, are not among them."""
+    if locate(folder, name) is None:
+        return []
+    return sorted(int(path.stem) for path in (folder / SNAPSHOTS / name).glob("*.safetensors")
+                  if STEP.fullmatch(path.stem))
 
 
 @lru_cache(maxsize=256)

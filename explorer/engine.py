@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from os.path import isfile  # unlike Path.is_file it takes a name of any length
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from explorer.sound.mel import fit
 
 SEARCHED = 512  # latents that the directions of a checkpoint without any are found from
 CACHED_SOUNDS = 64
-CACHED_MODELS = 8
+CACHED_MODELS = 16  # so that the snapshots of a checkpoint fit in beside it
 
 
 @contextmanager
@@ -113,23 +113,31 @@ class Engine:
     def model(self, name: str) -> Model:
         """Loads a checkpoint, or returns it as loaded before, unless the file has changed since.
 
+        NAME@STEP is a snapshot of its training: the weights are those of that step, all else is the checkpoint's.
+
         Raises:
             CheckpointError: naming the checkpoints there are, if this is none of them, or why it cannot be used.
         """
-        path = self.folder / f"{name}.safetensors"
-        if path.parent != self.folder or not isfile(path):  # a name from a link must not lead out of the folder
+        path = checkpoint.locate(self.folder, name)
+        if path is None:
             raise CheckpointError(f"no checkpoint {name!r} in {self.folder}; there are: {', '.join(self.names())}")
         card = checkpoint.read_card(path)
+        final = None if path.parent == self.folder else self.model(name.rpartition("@")[0])
+        if final is not None:  # the hash covers all that is heard, the final checkpoint's vocoder included
+            both = f"{card.sha256} {final.card.sha256}"
+            card = replace(card, name=name, sha256=sha256(both.encode()).hexdigest())
         with self._lock, _one_thread():
             model = self._models.get(name)
             if model is None or model.card.sha256 != card.sha256:
-                generator, directions = checkpoint.load(path)
-                model = Model(card, generator, self._judge(card), directions, _Search(generator, self._worker))
-                self._models[name] = model
+                model = self._models[name] = self._load(card) if final is None else _snapshot(card, final)
             self._models.move_to_end(name)
             while len(self._models) > CACHED_MODELS:
                 self._models.popitem(last=False)
             return model
+
+    def _load(self, card: Card) -> Model:
+        generator, directions = checkpoint.load(card.path)
+        return Model(card, generator, self._judge(card), directions, _Search(generator, self._worker))
 
     def _judge(self, card: Card) -> Judge | None:
         """From the checkpoint's folder, or else the explorer's own."""
@@ -196,6 +204,14 @@ class Engine:
     def render_all(self, recipes: Iterable[Recipe]) -> Iterator[Sound]:
         """The sounds of many recipes, one after another; bit for bit those of `render`."""
         return map(self.render, recipes)
+
+
+def _snapshot(card: Card, final: Model) -> Model:
+    generator, _ = checkpoint.load(card.path)
+    if generator.config != final.generator.config:
+        raise CheckpointError(f"{card.path}: its configuration is not that of {final.card.name!r}")
+    generator.representation = final.generator.representation  # with the learned inversion, if it has one
+    return replace(final, card=card, generator=generator)
 
 
 def _complete(model: Model, recipe: Recipe) -> Recipe:
