@@ -82,8 +82,8 @@ class LatentSpace:
     def mix(self, latents: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
         """A weighted sum of independent latents, such as their average or a - b + c, as the prior has it.
 
-        Under a normal prior sum(w z) / sqrt(sum(w^2)), which has the prior's distribution again: this is what White
-        (2016, arXiv:1609.04468) has an arc for. Under a uniform one the mean sum(w z) / sum(w), held inside the cube.
+        Under a normal prior it is sum(w z) / sqrt(sum(w^2)), which has the distribution of the prior again; under a
+        uniform one the mean sum(w z) / sum(w), held inside the cube.
 
         Args:
             latents: n of (*shape).

@@ -5,6 +5,7 @@ enters a sound. It travels as a link's query, as JSON, and inside every saved fi
 """
 
 import json
+import re
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -12,6 +13,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from explorer.latent import MAX_SEED, Path
 
 VERSION = 1
+SEED = re.compile("[0-9]{1,10}")  # as a mix names it
+MAX_MIXED, MAX_WEIGHT = 8, 100.0  # seeds of a mix, and the share of each
 MAX_OFFSET = 100.0  # far beyond any place a generator was trained for, and small enough to keep sums finite
 
 
@@ -32,12 +35,29 @@ def _seed(name: str, value: Any) -> None:
         raise RecipeError(f"{name} must be a whole number from 0 to {MAX_SEED}, not {value!r}")
 
 
+def _mix(pairs: tuple[tuple[int, float], ...]) -> tuple[tuple[int, float], ...]:
+    """The pairs with each seed once, in order, and without the weights that do nothing."""
+    weights: dict[int, float] = {}
+    for seed, weight in pairs:
+        _seed("a mixed seed", seed)
+        name = f"weight of seed {seed}"
+        both = weights.get(seed, 0.0) + _number(name, weight, -MAX_WEIGHT, MAX_WEIGHT)
+        weights[seed] = _number(name, both, -MAX_WEIGHT, MAX_WEIGHT)
+    mix = tuple(sorted((seed, weight) for seed, weight in weights.items() if weight != 0))
+    if pairs and not mix:
+        raise RecipeError("the weights of this mix cancel each other: nothing is left of it")
+    if len(mix) > MAX_MIXED:
+        raise RecipeError(f"a mix has at most {MAX_MIXED} seeds, not {len(mix)}")
+    return mix
+
+
 @dataclass(frozen=True)
 class Recipe:
     """One sound.
 
     The latent is the point `t` of the `path` from `seed` to `seed_b`, times `truncation`, plus each offset times
-    the unit vector of its direction ("z7" is the seventh raw dimension, counted from 0).
+    the unit vector of its direction ("z7" is the seventh raw dimension, counted from 0). A `mix` takes the place of
+    the way from `seed` to `seed_b`.
 
     Attributes:
         model: name of the checkpoint.
@@ -45,6 +65,8 @@ class Recipe:
         seed, seed_b: 0 ... 2**32 - 1. Without `seed_b`, `t` has no meaning and stays 0.
         t: in [0, 1].
         path: "arc", "line", or None for the default of the model's prior.
+        mix: pairs (seed, weight), sorted by seed, which `LatentSpace.mix` makes one latent of: an average, a
+            difference, a place between four seeds. Where there is one, `seed`, `seed_b`, `t` and `path` mean nothing.
         truncation: in [0, 2]. 1 leaves the prior as it is; below, nearer to the typical; above, further out.
         offsets: pairs (direction, amount), in standard deviations of the prior, sorted by name.
         label: the condition, or None for the model's first choice.
@@ -60,6 +82,7 @@ class Recipe:
     seed_b: int | None = None
     t: float = 0.0
     path: Path | None = None
+    mix: tuple[tuple[int, float], ...] = ()
     truncation: float = 1.0
     offsets: tuple[tuple[str, float], ...] = ()
     label: str | None = None
@@ -79,6 +102,7 @@ class Recipe:
             raise RecipeError(f"path must be 'arc' or 'line', not {self.path!r}")
         for name, high in (("t", 1.0), ("truncation", 2.0), ("blend", 1.0)):
             object.__setattr__(self, name, _number(name, getattr(self, name), 0.0, high))
+        object.__setattr__(self, "mix", _mix(self.mix))
         offsets = {str(name): _number(f"offset {name}", x, -MAX_OFFSET, MAX_OFFSET) for name, x in self.offsets}
         # One sound, one recipe: sorted, and without the offsets that do nothing.
         object.__setattr__(self, "offsets", tuple(sorted((n, x) for n, x in offsets.items() if x != 0)))
@@ -91,9 +115,9 @@ class Recipe:
         """Plain values for JSON, without the ones that are at their default."""
         default = Recipe(model="")
         changed = {k: v for k, v in asdict(self).items() if k == "model" or v != getattr(default, k)}
-        for name in ("offsets", "settings"):
+        for name in ("mix", "offsets", "settings"):
             if name in changed:
-                changed[name] = dict(changed[name])
+                changed[name] = {str(key): value for key, value in changed[name]}
         return {"version": VERSION, **changed}
 
     @classmethod
@@ -110,11 +134,14 @@ class Recipe:
         values = {k: v for k, v in data.items() if k != "version"}
         if unknown := sorted(set(values) - {f.name for f in fields(cls)}):
             raise RecipeError(f"a recipe has no field {', '.join(unknown)}")
-        for name in ("offsets", "settings"):
+        for name in ("mix", "offsets", "settings"):
             if name in values:
                 if not isinstance(values[name], dict):
                     raise RecipeError(f"{name} must be an object, not {values[name]!r}")
                 values[name] = tuple(values[name].items())
+        if not all(isinstance(seed, str) and SEED.fullmatch(seed) for seed, _ in values.get("mix", ())):
+            raise RecipeError("a mix names its seeds by whole numbers")
+        values["mix"] = tuple((int(seed), weight) for seed, weight in values.get("mix", ()))
         return cls(**values)
 
     def to_json(self) -> str:
@@ -155,8 +182,8 @@ class Recipe:
         for key, value in parse_qsl(query, keep_blank_values=True):
             name, dot, part = key.partition(".")
             try:
-                if name in ("offsets", "settings") and dot:
-                    data.setdefault(name, {})[part] = float(value) if name == "offsets" else value
+                if name in ("mix", "offsets", "settings") and dot:
+                    data.setdefault(name, {})[part] = value if name == "settings" else float(value)
                 elif name in ("version", "seed", "seed_b"):
                     data[name] = int(value)
                 elif name in ("t", "truncation", "blend"):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explorer.latent import MAX_SEED
-from explorer.recipe import MAX_OFFSET, Recipe, RecipeError
+from explorer.recipe import MAX_MIXED, MAX_OFFSET, MAX_WEIGHT, Recipe, RecipeError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)  # no lone surrogates: UTF-8 has none
 SEEDS = st.integers(0, MAX_SEED)
@@ -21,6 +21,7 @@ RECIPES = st.builds(
     seed_b=st.none() | SEEDS,
     t=st.floats(0, 1),
     path=st.sampled_from([None, "arc", "line"]),
+    mix=st.dictionaries(SEEDS, st.floats(0.1, MAX_WEIGHT), max_size=MAX_MIXED).map(lambda d: tuple(d.items())),
     truncation=st.floats(0, 2),
     offsets=st.dictionaries(TEXT, st.floats(-MAX_OFFSET, MAX_OFFSET), max_size=4).map(lambda d: tuple(d.items())),
     label=st.none() | TEXT,
@@ -53,6 +54,16 @@ def test_a_link_reads_as_a_person_would_write_it() -> None:
         "/?version=1&model=spoken-digits&seed=7&offsets.pc2=-1.5&label=3&settings.inversion=learned")
 
 
+def test_a_mix_reads_as_a_sum_of_seeds() -> None:
+    recipe = Recipe("m", mix=((12, 1.0), (3, 1.0), (7, -1.0)))
+    assert recipe.to_url() == "?version=1&model=m&mix.3=1.0&mix.7=-1.0&mix.12=1.0"
+    assert recipe.to_dict()["mix"] == {"3": 1.0, "7": -1.0, "12": 1.0}
+
+
+def test_a_seed_that_is_mixed_twice_counts_twice() -> None:
+    assert Recipe("m", mix=((3, 1.0), (7, 1.0), (3, 0.5))) == Recipe("m", mix=((7, 1.0), (3, 1.5)))
+
+
 def test_a_link_may_carry_parameters_of_the_page() -> None:
     assert Recipe.from_url("?model=m&seed=3&__theme=dark#top") == Recipe("m", seed=3)
 
@@ -79,9 +90,12 @@ def test_defaults_are_not_written() -> None:
     {"seed_b": 1.5}, {"seed_b": False}, {"truncation": 2.1}, {"truncation": math.nan}, {"blend": -1e-9},
     {"path": "bow"}, {"path": 1}, {"label": 3}, {"label_b": ["3"]}, {"weights": None}, {"weights": 1},
     {"offsets": {"pc1": math.nan}}, {"offsets": {"pc1": 101}}, {"offsets": {"pc1": True}}, {"offsets": {"pc1": None}},
+    {"mix": {"3": math.nan}}, {"mix": {"3": 101}}, {"mix": {"3": "1"}}, {"mix": {"-3": 1}}, {"mix": {"9" * 10: 1}},
+    {"mix": {"x": 1}}, {"mix": {"²": 1}}, {"mix": {"9" * 5000: 1}}, {"mix": [3, 7]}, {"mix": {"3": 0}}, {"mix": {3: 1}},
+    {"mix": {"3": 60, "03": 60}}, {"mix": {str(seed): 1 for seed in range(9)}},
     {"offsets": [["pc1", 1]]}, {"offsets": "pc1"}, {"settings": ["inversion"]}, {"settings": {"inversion": None}},
     {"version": 2}, {"version": "1"}, {"version": None}, {"model": None}, {"model": 3},
-], ids=str)
+], ids=lambda change: str(change)[:40])
 def test_a_value_of_the_wrong_kind_or_out_of_range_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(RecipeError):
         Recipe.from_dict({"model": "m", **change})
@@ -108,7 +122,8 @@ def test_a_text_that_is_no_recipe_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("link", [
     "", "https://example.org", "?seed=1", "?model=m&seed=one", "?model=m&seed=1.5", "?model=m&t=nan", "?model=m&t=inf",
-    "?model=m&t=half", "?model=m&offsets.pc1=", "?model=m&offsets=1", "?model=m&settings=1", "?model=m&version=9",
+    "?model=m&t=half", "?model=m&offsets.pc1=", "?model=m&mix=3", "?model=m&mix.3=", "?model=m&mix.x=1",
+    "?model=m&offsets=1", "?model=m&settings=1", "?model=m&version=9",
     "?model=m&seed=-1", "http://[broken?model=m", "?model=m&seed=" + "9" * 5000,
 ], ids=lambda link: link[:24])
 def test_a_link_that_is_no_recipe_is_refused(link: str) -> None:
