@@ -395,7 +395,8 @@ def _check_writable(folder: Path) -> None:
 
 def _stem(recipe: "Recipe") -> str:
     """The name of a completed recipe's files, without the ending: one for each place that one command can ask for."""
-    parts = [recipe.model, recipe.label, f"seed{recipe.seed:04d}"]
+    place = "-".join(["mix", *(str(seed) for seed, _ in recipe.mix)]) if recipe.mix else f"seed{recipe.seed:04d}"
+    parts = [recipe.model, recipe.label, place]
     if recipe.seed_b is not None:
         parts.append(f"to{recipe.seed_b:04d}-t{recipe.t:g}")
     return re.sub(r"[^\w.+-]", "_", "-".join(part for part in parts if part))

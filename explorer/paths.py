@@ -40,7 +40,7 @@ def steps(engine: Engine, recipe: Recipe, count: int, spacing: Spacing = "t",
     """Recipes along the way from `seed` (t = 0) to `seed_b` (t = 1), both ends included.
 
     Args:
-        recipe: what all steps share; its own t is not looked at.
+        recipe: what all steps share; its own t and mix are not looked at.
         count: 2 ... MAX_STEPS.
         spacing: "t" for equal steps of t. "equal" for equal lengths of the way that the generator's output takes:
             the Euclidean distances between outputs are added up along a fine grid of t, and the sum is inverted.
@@ -53,6 +53,7 @@ def steps(engine: Engine, recipe: Recipe, count: int, spacing: Spacing = "t",
         raise RecipeError(f"a way has from 2 to {MAX_STEPS} steps, not {count}")
     if spacing not in ("t", "equal"):
         raise RecipeError(f"the spacing is 't' or 'equal', not {spacing!r}")
+    recipe = replace(recipe, mix=())
     engine.complete(replace(recipe, t=1.0))
     ts = np.linspace(0, 1, count)
     if spacing == "equal":

@@ -187,7 +187,7 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
         current = handlers.read(text)
         try:
             return arrive(handlers.choose(engine, current, name))
-        except CheckpointError as error:
+        except (RecipeError, CheckpointError) as error:
             return {shown["model"]: current.model, player: {"error": str(error)}}
 
     def move(text: str, *moved: Any) -> dict[Component, Any]:

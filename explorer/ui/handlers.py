@@ -72,6 +72,10 @@ def settle(engine: Engine, recipe: Recipe) -> Recipe:
     return replace(
         full,
         weights=full.weights[:NAMED_WEIGHTS],
+        # The two seeds stay on their controls while a mix is heard.
+        seed=recipe.seed,
+        t=0.0 if recipe.seed_b is None else recipe.t,
+        mix=recipe.mix,
         seed_b=(recipe.seed + 1) % (MAX_SEED + 1) if recipe.seed_b is None else recipe.seed_b,
         path=recipe.path or model.generator.latent.default_path,
         label_b=recipe.label_b or (choices[(choices.index(full.label) + 1) % len(choices)] if full.label else None),
@@ -83,12 +87,13 @@ def choose(engine: Engine, place: Recipe, name: str) -> Recipe:
     if name == place.model:
         return place
     labels = engine.model(name).card.labels or ()
-    return Recipe(name, seed=place.seed, seed_b=place.seed_b, t=place.t, truncation=place.truncation,
+    return Recipe(name, seed=place.seed, seed_b=place.seed_b, t=place.t, mix=place.mix, truncation=place.truncation,
                   label=place.label if place.label in labels else None)
 
 
 def move(engine: Engine, place: Recipe, values: Mapping[str, Any]) -> Recipe:
-    """The place that the controls show; of `place` remain the model and the offsets that are on no slider.
+    """The place that the controls show; of `place` remain the model, the offsets that are on no slider, and its mix
+    until a seed or t moves.
 
     Args:
         values: of all CONTROLS, as the browser sent them.
@@ -101,8 +106,10 @@ def move(engine: Engine, place: Recipe, values: Mapping[str, Any]) -> Recipe:
     offsets |= {d.name: values[f"direction{i}"] for i, d in enumerate(directions[:SLIDERS])}
     offsets |= {f"z{first + i}": values[f"raw{i}"] for i in range(min(SLIDERS, model.generator.latent.size - first))}
     labels = {name: values[name] for name in ("label", "label_b", "blend")} if model.card.labels else {}
+    still = all(values[name] == getattr(place, name) for name in ("seed", "seed_b", "t"))
     return replace(
         place,
+        mix=place.mix if still else (),
         **{name: values[name] for name in ("seed", "seed_b", "t", "path", "truncation")},
         **labels,
         offsets=tuple(offsets.items()),
@@ -112,12 +119,12 @@ def move(engine: Engine, place: Recipe, values: Mapping[str, Any]) -> Recipe:
 
 def reset(place: Recipe) -> Recipe:
     """Back to seed A itself: no offsets, nothing truncated, nothing blended."""
-    return replace(place, t=0.0, truncation=1.0, offsets=(), blend=0.0)
+    return replace(place, t=0.0, mix=(), truncation=1.0, offsets=(), blend=0.0)
 
 
 def roll(place: Recipe, a: bool, b: bool) -> Recipe:
-    """New seeds for A and B as asked."""
-    return replace(place, seed=secrets.randbelow(10_000) if a else place.seed,
+    """New seeds for A and B as asked, which take the place of a mix."""
+    return replace(place, mix=() if a or b else place.mix, seed=secrets.randbelow(10_000) if a else place.seed,
                    seed_b=secrets.randbelow(10_000) if b else place.seed_b)
 
 
@@ -240,10 +247,22 @@ def title(model: Model, place: Recipe) -> str:
     if model.generator.condition is not None:
         blend = f" → {place.label_b} at {place.blend:.0%}" if place.blend else ""
         words.append(f"{model.generator.condition.name} {place.label}{blend}")
-    words.append(f"seed {place.seed}" if place.t == 0 else f"seed {place.seed} → {place.seed_b} at {place.t:.2f}")
+    if place.mix:
+        words.append(mixture(place.mix))
+    else:
+        words.append(f"seed {place.seed}" if place.t == 0 else f"seed {place.seed} → {place.seed_b} at {place.t:.2f}")
     if place.offsets:
         words.append(", ".join(f"{name} {x:+.3g}" for name, x in place.offsets[:3]) + ", …" * (len(place.offsets) > 3))
     return " · ".join(words)
+
+
+def mixture(mix: tuple[tuple[int, float], ...]) -> str:
+    """A mix in a few words: "between 3, 7, 12, 40", or "seeds 3 + 12 − 7" where something is taken away."""
+    if all(weight > 0 for _, weight in mix):
+        return f"seed {mix[0][0]}" if len(mix) == 1 else f"between {', '.join(str(seed) for seed, _ in mix)}"
+    terms = [(" − " if weight < 0 else " + ") + (f"{abs(weight):.3g} × " if abs(weight) != 1 else "") + str(seed)
+             for seed, weight in sorted(mix, key=lambda pair: pair[1] < 0)]
+    return "seeds " + "".join(terms).removeprefix(" + ").strip()
 
 
 def picture(log_mel: LogMel) -> dict[str, Any]:
@@ -271,7 +290,8 @@ def save(engine: Engine, place: Recipe, name: str) -> tuple[str, bytes]:
 
 
 def stem(recipe: Recipe) -> str:
-    parts = [recipe.model, recipe.label, f"seed{recipe.seed}"]
+    place = "-".join(["mix", *(str(seed) for seed, _ in recipe.mix)]) if recipe.mix else f"seed{recipe.seed}"
+    parts = [recipe.model, recipe.label, place]
     parts += [f"to{recipe.seed_b}", f"t{recipe.t:g}"] if recipe.seed_b is not None else []
     return "-".join(part for part in parts if part)
 

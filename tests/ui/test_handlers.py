@@ -120,6 +120,31 @@ def test_reset_goes_back_to_seed_a(engine: Engine) -> None:
     assert arrive(engine, handlers.reset(moved)) == place
 
 
+MIXED = Recipe("toy", seed=3, seed_b=9, t=0.5, label="high", mix=((3, 1.0), (7, -1.0), (12, 1.0)))
+
+
+@pytest.mark.parametrize(("change", "stays"), [
+    ({"seed": 4}, False), ({"seed_b": 4}, False), ({"t": 0.25}, False), ({"direction0": 1.0}, True), ({}, True)])
+def test_a_mix_stays_until_a_seed_or_t_moves(engine: Engine, change: dict[str, Any], stays: bool) -> None:
+    place = arrive(engine, MIXED)
+    moved = arrive(engine, handlers.move(engine, place, values(engine, place, **change)))
+    assert moved.mix == (MIXED.mix if stays else ())
+    assert (moved.seed, moved.seed_b, moved.t) == tuple({"seed": 3, "seed_b": 9, "t": 0.5, **change}[n]
+                                                        for n in ("seed", "seed_b", "t"))
+
+
+def test_new_seeds_and_reset_take_the_place_of_a_mix(engine: Engine) -> None:
+    assert handlers.roll(MIXED, a=False, b=True).mix == handlers.reset(MIXED).mix == ()
+    assert handlers.roll(MIXED, a=False, b=False) == MIXED
+
+
+@pytest.mark.parametrize(("mix", "words"), [
+    (((3, 1.0), (7, -1.0), (12, 1.0)), "seeds 3 + 12 − 7"), (((3, 0.5), (7, 0.2)), "between 3, 7"),
+    (((3, 0.5), (7, -2.0)), "seeds 0.5 × 3 − 2 × 7"), (((3, -1.0),), "seeds − 3"), (((3, 0.5),), "seed 3")])
+def test_the_title_says_what_is_mixed(mix: tuple[tuple[int, float], ...], words: str) -> None:
+    assert handlers.mixture(mix) == words
+
+
 def test_rolling_changes_the_seeds_that_it_may(engine: Engine) -> None:
     place = Recipe("toy", seed=2**32 - 1, seed_b=2**32 - 1)
     rolled = handlers.roll(place, a=True, b=False)
