@@ -25,7 +25,7 @@ from explorer.ui.panels import HERE, answering, panel
 
 Controls = dict[str, Any]  # by name; gradio gives components their events as they are made, unseen by mypy
 
-SCRIPTS = ("picture.js", "sound.js", "player.js")
+SCRIPTS = ("picture.js", "sound.js", "kept.js", "player.js")
 SAVES_AT_ONCE = 2  # the WAV of a long piece takes a core for a second
 APPRAISALS_AT_ONCE = 1  # some milliseconds each, unless the sound is no longer at hand
 KEPT_SECONDS = 3600  # of the files that the API answers with
@@ -148,7 +148,7 @@ def _sliders(engine: Engine) -> Controls:
             made |= {f"setting{i}": gr.Radio([], visible=False, elem_classes="keys") for i in range(SETTINGS)}
         with gr.Tab("Between"):
             panel("between", engine)
-        with gr.Tab("Places", render_children=True):  # it remembers the places visited, looked at or not
+        with gr.Tab("Places"):
             panel("places", engine, (answering(greeting, 1),))
         with gr.Tab("Learn"):
             panel("learn", engine)

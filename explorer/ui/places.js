@@ -1,0 +1,145 @@
+// Places to go back to: a gallery to begin with, favourites, and those visited (see kept.js). Their pictures are made
+// again when they are looked at.
+
+const BATCH = 24; // pictures in one question
+
+const pictures = new Map(); // by recipe, what the server sent of it
+let gallery = { model: "", places: [] }, filling = false;
+
+function visible() { return element.isConnected && element.offsetParent !== null; }
+
+/** Brings all lists up to date. */
+function draw() {
+  if (!visible()) return;
+  const { favourites, visited, trouble, identity } = explorer.kept, places = favourites.read(), past = visited.read();
+  const here = explorer.shown() && identity({ recipe: JSON.parse(explorer.shown().recipe) });
+  list(find("gallery"), gallery.places, visit);
+  list(find("favourites"), places, favourite);
+  list(find("history"), past, visit);
+  find("none").hidden = places.length > 0;
+  find("export").disabled = !places.length;
+  find("clear").disabled = !past.length;
+  find("keep").setAttribute("aria-pressed", places.some((place) => identity(place) === here));
+  find("notice").hidden = !trouble;
+  find("notice").querySelector("span").textContent = trouble?.words ?? "";
+  find("rescue").hidden = !trouble?.text;
+  fill();
+}
+
+/** One item for each place, those that are there already left as they are, with the focus where it was. */
+function list(root, places, make) {
+  const { identity } = explorer.kept, { activeElement } = document;
+  const there = new Map([...root.children].map((item) => [item.dataset.place, item]));
+  root.replaceChildren(...places.map((place) => {
+    const item = there.get(identity(place)) ?? make(place);
+    item.dataset.place = identity(place);
+    item.update?.(place);
+    return item;
+  }));
+  if (root.contains(activeElement)) activeElement.focus();
+}
+
+/** A picture, its name below. */
+function visit(place) {
+  const item = document.createElement("li");
+  item.fill = (sent) => item.replaceChildren(card(sent, place.name || (sent.title ?? place.recipe.model)));
+  return item;
+}
+
+/** A picture, its name to be changed, what it is, and a button to remove it. */
+function favourite(place) {
+  const { favourites, identity, remove } = explorer.kept, item = document.createElement("li");
+  const name = document.createElement("input"), about = document.createElement("small"), cross = document.createElement("button");
+  name.type = "text";
+  name.maxLength = 200;
+  name.setAttribute("aria-label", "Name");
+  name.onchange = () => favourites.write(
+    favourites.read().map((p) => (identity(p) === identity(place) ? { ...p, name: name.value } : p)));
+  cross.type = "button";
+  cross.className = "remove";
+  cross.textContent = "✕";
+  cross.onclick = () => remove(place);
+  item.append(name, cross, about);
+  item.update = (now) => {
+    if (name !== document.activeElement) name.value = now.name ?? "";
+    cross.setAttribute("aria-label", `Remove ${now.name ?? ""}`);
+    item.querySelector(".card span")?.replaceChildren(now.name ?? "");
+  };
+  item.fill = (sent) => {
+    item.prepend(card(sent, name.value));
+    about.textContent = sent.error ?? sent.title;
+  };
+  return item;
+}
+
+/** Gets the pictures that are looked at and not there yet. */
+async function fill() {
+  if (filling) return;
+  filling = true;
+  try {
+    for (;;) {
+      const empty = [...element.querySelectorAll("details[open] li")].filter((item) => !item.filled);
+      for (const item of empty.filter((item) => pictures.has(item.dataset.place))) {
+        item.filled = true;
+        item.fill(pictures.get(item.dataset.place));
+      }
+      const wanted = new Set(empty.filter((item) => !item.filled).map((item) => item.dataset.place));
+      if (!wanted.size || !visible()) return;
+      const batch = [...wanted].slice(0, BATCH), answer = await ask("pictures", batch);
+      if (!answer) return;
+      batch.forEach((recipe, i) => pictures.set(recipe, answer.pictures[i]));
+    }
+  } finally {
+    filling = false;
+  }
+}
+
+/** Gets the gallery of the checkpoint that is open, once it is looked at. */
+async function look() {
+  const model = explorer.shown() && JSON.parse(explorer.shown().recipe).model;
+  if (!visible() || !model || model === gallery.model) return;
+  gallery = { model, places: [] };
+  const answer = await ask("greeting", model);
+  if (!answer || model !== gallery.model) return;
+  gallery.places = answer.places.map((place) => ({ ...place, recipe: JSON.parse(place.recipe) }));
+  draw();
+}
+
+function saveAs(name, text) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  explorer.say(`Saved ${name}`);
+}
+
+/** Offers what was removed back. */
+function offer({ words, back }) {
+  const undo = document.createElement("button");
+  undo.type = "button";
+  undo.textContent = "Put back";
+  undo.onclick = () => {
+    back();
+    find("removed").replaceChildren();
+    find("keep").focus();
+  };
+  find("removed").replaceChildren(words, " ", undo);
+  if (document.activeElement === document.body) undo.focus(); // the button that was pressed has gone
+}
+
+whenReady(() => {
+  const { kept } = explorer;
+  find("keep").onclick = kept.keep;
+  find("export").onclick = () => saveAs("favourites.json", kept.dumps(kept.favourites.read()));
+  find("import").onclick = () => document.querySelector("#open input[type=file]").click();
+  find("clear").onclick = () => kept.take(kept.visited, () => true, "History cleared");
+  find("rescue").onclick = () => saveAs("damaged-places.txt", kept.trouble.text);
+  find("first").open = kept.newcomer;
+});
+for (const group of element.querySelectorAll("details")) group.ontoggle = fill;
+document.addEventListener("explorer:kept", draw);
+document.addEventListener("explorer:taken", (event) => offer(event.detail));
+window.addEventListener("storage", draw);
+new IntersectionObserver(() => { draw(); look(); }).observe(element);
+whenSettled(() => { draw(); look(); });

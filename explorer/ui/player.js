@@ -1,5 +1,5 @@
 // Joins the page to the picture and the sound. Gradio runs this once, with `element`, `props`, `server`, `trigger`
-// and `watch` in scope; picture.js and sound.js stand before it.
+// and `watch` in scope; picture.js, sound.js and kept.js stand before it.
 
 const SETTLED = 350; // ms without a move until a place counts as visited
 const AGAIN = 1000; // ms until the server is asked again how far the search for directions is
@@ -39,7 +39,7 @@ function unpack(sent) {
 
 async function show(sent) {
   warn(sent?.error);
-  if (sent?.places) document.dispatchEvent(new CustomEvent("explorer:places", { detail: sent.places }));
+  if (sent?.places) add(sent.places);
   if (sent?.error && !shown) find("title").textContent = "";
   if (!sent?.recipe) return;
   const first = shown === null;
@@ -65,6 +65,7 @@ function sounded(promise) { return promise.catch((error) => warn(`No sound: ${er
 function settle() {
   clearTimeout(settling);
   history.visit(shown.recipe);
+  remember();
   const foreign = [...new URLSearchParams(location.search)].filter(([name]) => name.startsWith("__"));
   const query = [shown.link.slice(1), new URLSearchParams(foreign).toString()].filter(Boolean).join("&");
   window.history.replaceState(null, "", `?${query}`);
@@ -178,7 +179,8 @@ function shortcut(event) {
   if (event.code === "Space" && !event.ctrlKey && !event.metaKey && !target.closest(PRESSABLE)) toggle();
   else if (event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey) && !target.closest(TYPING)) {
     travel(event.shiftKey ? 1 : -1);
-  } else return;
+  } else if (event.key.toLowerCase() === "s" && (event.ctrlKey || event.metaKey) && !event.shiftKey) keep();
+  else return;
   event.preventDefault();
 }
 
@@ -197,6 +199,7 @@ find("reset").onclick = () => trigger("reset");
 find("undo").onclick = () => travel(-1);
 find("redo").onclick = () => travel(1);
 find("copy").onclick = copy;
+find("keep").onclick = keep;
 find("loop").onchange = (event) => { speaker.loop = event.target.checked; };
 find("volume").oninput = (event) => { speaker.volume = event.target.valueAsNumber; };
 positionBar.oninput = () => speaker.seek(Math.min(positionBar.valueAsNumber, speaker.sound.seconds * 0.999));
@@ -210,7 +213,7 @@ new ResizeObserver(refresh).observe(canvas);
 function go(recipe) { trigger("go", { recipe }); }
 
 // What gradio's own listeners and the panels beside need of the page. A panel may be on the page before the player.
-window.explorer = { place: () => (shown ? shown.recipe : location.search), shown: () => shown, speaker, history,
+window.explorer = { place: () => (shown ? shown.recipe : location.search), shown: () => shown, speaker, history, kept,
                     Picture, unpack, decode, go, say, warn, play: () => sounded(speaker.play()) };
 document.dispatchEvent(new CustomEvent("explorer:ready"));
 watch("value", () => show(props.value));

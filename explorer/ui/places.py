@@ -1,0 +1,44 @@
+"""What the panel Places asks of the server: the gallery of a checkpoint, and the places in a file that was opened."""
+
+from pathlib import Path
+from typing import Any
+
+from explorer import gallery
+from explorer.checkpoint import CheckpointError
+from explorer.engine import Engine
+from explorer.gallery import Place
+from explorer.recipe import RecipeError
+from explorer.ui import handlers
+
+MAX_BYTES = 4_000_000  # of a file of places
+
+
+def greeting(engine: Engine, model: Any) -> dict[str, Any]:
+    """The gallery of a checkpoint. Raises CheckpointError."""
+    return {"places": [_sent(engine, place) for place in gallery.shown(engine, str(model))]}
+
+
+def opened(engine: Engine, path: Path) -> list[dict[str, Any]] | None:
+    """The places in a file; None if it is none of places.
+
+    Raises:
+        RecipeError: naming the file as the visitor knows it, if its places cannot be read.
+    """
+    if path.suffix.lower() != ".json":
+        return None
+    try:
+        text = path.read_bytes()[:MAX_BYTES].decode("utf-8")
+        if '"places"' not in text:
+            return None
+        return [_sent(engine, place) for place in gallery.loads(text)]
+    except ValueError as error:
+        raise RecipeError(f"{path.name}: {error}") from None
+
+
+def _sent(engine: Engine, place: Place) -> dict[str, Any]:
+    """A place as the page keeps it: settled where it can be, so that one sound is kept but once."""
+    try:
+        recipe = handlers.settle(engine, place.recipe)
+    except (RecipeError, CheckpointError):  # told where its picture would be
+        recipe = place.recipe
+    return {"name": place.name, "time": place.time, "recipe": recipe.to_json()}
