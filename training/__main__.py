@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import json
 import logging
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -18,7 +19,9 @@ examples:
   python -m training pianogan --data maestro-v3.0.0 --out runs/piano --dry-run
   python -m training spectogan --out runs/digits --resume --steps 40000
   python -m training spectogan --data my-voice --out runs/mine --init-from spoken-digits
+  torchrun --nproc_per_node=4 -m training spectogan --data sc09 --out runs/sc09 --batch-size 128
   python -m training export runs/digits --name my-digits
+  python -m training snapshots runs/digits --name my-digits
   python -m training judge --data speech_commands --out judge.safetensors
   python -m training evaluate my-digits --data speech_commands --json figures.json
   python -m training vocoder --data free-spoken-digits speech_commands --out runs/vocoder --name vocoder-8k
@@ -34,11 +37,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     from explorer.checkpoint import CheckpointError
+    from training import parallel
     from training.loop import TrainingError
     from training.task import DataError
 
     try:
-        return int(args.run(args, arguments))
+        with parallel.joined():
+            return int(args.run(args, arguments))
     except (CheckpointError, DataError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -67,6 +72,15 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--checkpoints", type=Path, metavar="DIR", help="where to put it (default: the explorer's)")
     export.add_argument("--encoder", action="store_true", help="ship the warm start's encoder too")
     export.set_defaults(run=_export)
+    snapshots = commands.add_parser("snapshots", help="put snapshots of a run beside its checkpoint", description=(
+        "Put some of a run's snapshots, in 8 bit, and its figures beside the checkpoint exported from it, for the "
+        "explorer to replay how the network learned: checkpoints/snapshots/NAME."))
+    snapshots.add_argument("folder", type=Path, metavar="RUN")
+    snapshots.add_argument("--name", required=True, help="name of the checkpoint, as exported")
+    snapshots.add_argument("--checkpoints", type=Path, metavar="DIR", help="where it is (default: the explorer's)")
+    snapshots.add_argument("--count", type=int, default=6, metavar="N",
+                           help="how many, the checkpoint itself as the last (default: 6)")
+    snapshots.set_defaults(run=_snapshots)
     _add_evaluate(commands.add_parser("evaluate", help="measure a checkpoint against real data", description=(
         "Measure a checkpoint: figures of the model between those of real data and of simple baselines. Takes some "
         "minutes on one thread; the same checkpoint and data give the same figures.")))
@@ -190,6 +204,7 @@ def _train(args: argparse.Namespace, argv: Sequence[str]) -> int:
 
     from explorer.checkpoint import config_from_dict
     from explorer.generators import FAMILIES
+    from training import parallel
     from training.export import hardware, read_run, write_run
     from training.families import TASKS
     from training.loop import STATE, TrainingError, load_state, start, train
@@ -226,7 +241,8 @@ def _train(args: argparse.Namespace, argv: Sequence[str]) -> int:
         like = origin.generator.config
     elif before is not None and "init_from" in before:
         like = config_from_dict(FAMILIES[args.command].Config, before["config"])
-    data = task.prepare(folder, args.cache or args.out.parent / "cache", options, like)
+    cache = args.cache or args.out.parent / "cache"
+    data = parallel.first_alone(lambda: task.prepare(folder, cache, options, like))
     for line in data.meta.get("skipped", []):
         logging.warning("skipped %s", line)
     config = asdict(like) if like else {**(before["overrides"] if before else {}), **_values(args.config)}
@@ -247,12 +263,14 @@ def _train(args: argparse.Namespace, argv: Sequence[str]) -> int:
     elif before is not None and "init_from" in before:
         about["init_from"] = before["init_from"]
     if args.dry_run:
-        print(_plan(run, data, about))
+        if parallel.rank() == 0:
+            print(_plan(run, data, about))
         return 0
     args.out.mkdir(parents=True, exist_ok=True)
     if before is not None:
         load_state(run, args.out)
-    write_run(args.out, about)
+    if parallel.rank() == 0:
+        write_run(args.out, about)
     train(run, data, args.out, snapshot)
     return 0
 
@@ -328,6 +346,8 @@ def _device(name: str) -> Any:
 
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"  # torchrun numbers the processes of a machine
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
@@ -342,6 +362,15 @@ def _export(args: argparse.Namespace, argv: Sequence[str]) -> int:
 
     path = export(args.folder, args.name, args.checkpoints or DEFAULT_FOLDER, encoder=args.encoder)
     print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
+    return 0
+
+
+def _snapshots(args: argparse.Namespace, argv: Sequence[str]) -> int:
+    from explorer.checkpoint import DEFAULT_FOLDER
+    from training.export import export_snapshots
+
+    for path in export_snapshots(args.folder, args.name, args.checkpoints or DEFAULT_FOLDER, args.count):
+        print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0
 
 

@@ -3,7 +3,9 @@
 import json
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from math import log1p
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,18 @@ import torch
 from tqdm import tqdm
 
 from explorer import checkpoint
-from explorer.checkpoint import config_from_dict
+from explorer.checkpoint import SNAPSHOTS, config_from_dict
 from explorer.directions import measured
 from explorer.generators import FAMILIES
+from explorer.generators.base import Generator
 from explorer.sound.base import Representation
 from explorer.sound.learned_vocoder import LearnedVocoder
 from explorer.sound.mel import MelRepresentation
-from training.loop import TrainingError, last_state
+from training.loop import METRICS, TrainingError, last_state
+from training.parallel import ranks
 
 RUN = "run.json"
+UNTOLD = {"step", "phase", "seconds"}  # of a line of figures, where lines are averaged
 CARD = """# {name}
 
 Family `{family}`, {parameters:,} parameters, exported at step {step:,} of {total:,}.
@@ -72,10 +77,7 @@ def export(folder: Path, name: str, target: Path, *, encoder: bool = False,
                                for k, v in generator.state_dict().items()})
     generator.eval().requires_grad_(False)
     extra = {f"encoder.{k}": v for k, v in state["modules"].get("encoder", {}).items()} if encoder else {}
-    about["data"]["folder"] = Path(about["data"]["folder"]).name
-    about["command"] = portable(about["command"])
-    told = ("data", "recipe", "command", "hardware", "init_from")
-    provenance = {"step": state["step"], **{k: about[k] for k in told if k in about}}
+    provenance = _provenance(about, state["step"])
     path = target / f"{name}.safetensors"
     with tqdm(desc="directions", unit="sound", dynamic_ncols=True) as bar:
         def advance(done: int, total: int) -> None:
@@ -92,10 +94,100 @@ def export(folder: Path, name: str, target: Path, *, encoder: bool = False,
         origin = about.get("init_from")
         started = f"`{origin['name']}`, SHA-256 {origin['sha256']}" if origin else "noise"
         text = CARD.format(name=name, family=written.family, parameters=written.parameters, step=state["step"],
-                           total=total, data=about["data"]["folder"], origin=started, command=about["command"],
-                           hardware=about["hardware"])
+                           total=total, data=provenance["data"]["folder"], origin=started,
+                           command=provenance["command"], hardware=about["hardware"])
         card.write_text(text, encoding="utf-8")
     return path
+
+
+def export_snapshots(folder: Path, name: str, target: Path, count: int = 6) -> list[Path]:
+    """Writes `target/snapshots/NAME`: how the checkpoint NAME, exported from this run, came to be.
+
+    That is `STEP.safetensors`, the averaged weights at some of the steps at which the run kept them (see `choose`; the
+    first noise is made again from the seed), and a thinned `metrics.jsonl`. What was there before is replaced.
+
+    Args:
+        count: of snapshots, the checkpoint itself included as the last.
+    Raises:
+        TrainingError: if the run cannot be read, or is not the one that the checkpoint is from.
+        CheckpointError: if there is no such checkpoint, or a snapshot is damaged.
+    """
+    about = read_run(folder)
+    card = checkpoint.read_card(target / f"{name}.safetensors")
+    final, _ = checkpoint.load(card.path)
+    family = FAMILIES[about["family"]]
+    config = config_from_dict(family.Config, about["config"])
+    if final.config != config or "step" not in card.provenance:
+        raise TrainingError(f"{card.path} is not from the run {folder}: export that first")
+    last = int(card.provenance["step"])
+    kept = {int(path.stem): path for path in (folder / SNAPSHOTS).glob("*.safetensors") if path.stem.isdecimal()}
+    from_noise = "init_from" not in about
+    steps = choose([*kept, *([0] if from_noise else [])], last, count, about["recipe"]["warm_steps"])
+    shelf = target / SNAPSHOTS / name
+    written = []
+    for step in steps:
+        generator = checkpoint.load(kept[step])[0] if step in kept else _first(family, config, about["recipe"]["seed"])
+        if generator.config != config:
+            raise TrainingError(f"{kept[step]} is of another configuration than the run {folder}")
+        written.append(shelf / f"{step}.safetensors")
+        checkpoint.save(written[-1], generator, provenance=_provenance(about, step), dtype=torch.int8)
+    lines = thinned([line for line in _metrics(folder / METRICS) if line["step"] <= last])
+    (shelf / METRICS).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    for path in set(shelf.glob("*.safetensors")) - set(written):
+        path.unlink()
+    return written
+
+
+def choose(steps: Iterable[int], last: int, count: int, boundary: int) -> list[int]:
+    """Which of the steps of a run to keep, ascending: at most `count`, with `last`, which is not among them.
+
+    The first, the boundary of the phases, and then whichever is farthest, in log of the steps, from those chosen.
+    """
+    rest = {step for step in steps if step < last}
+    chosen = ({min(rest)} | ({boundary} & rest)) if rest else set()
+    rest -= chosen
+    while rest and len(chosen) < count - 1:
+        farthest = max(sorted(rest), key=lambda step: min(abs(log1p(step) - log1p(other)) for other in {*chosen, last}))
+        chosen.add(farthest)
+        rest.remove(farthest)
+    return sorted(chosen)
+
+
+def thinned(lines: Sequence[Mapping[str, Any]], most: int = 240) -> list[dict[str, Any]]:
+    """Lines of `metrics.jsonl` in at most about `most` groups of neighbours of one phase: last step and means of each,
+    to four digits."""
+    size = max(1, -(-len(lines) // most))
+    groups = [phase[i:i + size] for _, lines_of in groupby(lines, key=lambda line: line["phase"])
+              for phase in [list(lines_of)] for i in range(0, len(phase), size)]
+    return [{"step": group[-1]["step"], "phase": group[0]["phase"],
+             **{name: float(f"{_mean(group, name):.4g}") for name in sorted(set().union(*group) - UNTOLD)}}
+            for group in groups]
+
+
+def _mean(lines: Sequence[Mapping[str, Any]], name: str) -> float:
+    values = [line[name] for line in lines if name in line]  # a lazy penalty is not in every line
+    return float(sum(values) / len(values))
+
+
+def _metrics(path: Path) -> list[dict[str, Any]]:
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{path}: no figures to be read: {error}") from None
+
+
+def _first(family: type[Generator], config: Any, seed: int) -> Generator:
+    """A generator as `training.loop.start` begins with it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return family(config).eval()
+
+
+def _provenance(about: Mapping[str, Any], step: int) -> dict[str, Any]:
+    """What a checkpoint tells of its making, and no path of the machine that it was made on."""
+    told = {name: about[name] for name in ("recipe", "hardware", "init_from") if name in about}
+    data = {**about["data"], "folder": Path(about["data"]["folder"]).name}
+    return {"step": step, "data": data, "command": portable(about["command"]), **told}
 
 
 def portable(command: str) -> str:
@@ -114,7 +206,9 @@ def _vocoder(representation: Representation, target: Path) -> LearnedVocoder | N
 def hardware(device: torch.device) -> str:
     """One line on what a run ran on."""
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{torch.get_num_threads()} CPU thread(s), {platform.machine()}"
+        one = torch.cuda.get_device_name(device)
+    else:
+        one = f"{torch.get_num_threads()} CPU thread(s), {platform.machine()}"
+    return f"{ranks()} x {one}" if ranks() > 1 else one
 
 

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from explorer.generators.base import Generator
 from explorer.latent import LatentSpace
-from training import wgan_gp
+from training import parallel, wgan_gp
 from training.task import Batch, Prepared, Task, TrainingRecipe
 
 LOG_EVERY = 10  # steps between looks at the figures: each look waits for the device
@@ -77,12 +77,17 @@ def start(task: Task, recipe: TrainingRecipe, data: Prepared, config: dict[str, 
     Args:
         config: fields of the generator's Config that differ from the task's choice.
         bfloat16: whether to run forward and backward passes under autocast; weights stay float32.
+    Raises:
+        TrainingError: if the batch cannot be shared out among the processes.
     """
+    if recipe.batch_size % parallel.ranks():
+        raise TrainingError(f"a batch of {recipe.batch_size} cannot be shared by {parallel.ranks()} processes")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         generator = task.generator(data, config)
         critic = task.critic(generator)
         encoder = task.encoder(generator)
+    parallel.same_weights(m for m in (generator, critic, encoder) if m is not None)
     placed = [m.to(device, memory_format=torch.channels_last) for m in (generator, critic, encoder) if m is not None]  # type: ignore[call-overload]
     for module in placed:
         module.train()
@@ -115,16 +120,17 @@ def train(run: Run, data: Prepared, folder: Path, snapshot: Callable[[Run, Path]
     """
     recipe = run.recipe
     tensors = {name: tensor.to(run.device) for name, tensor in data.train.items()}
-    if run.step == 0:
+    first = parallel.rank() == 0
+    if run.step == 0 and first:
         snapshot(run, folder)
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
     since = time.perf_counter()
     with (
         stop_requests() as stop,
-        SummaryWriter(str(folder / "tensorboard"), purge_step=run.step) as board,
-        (folder / METRICS).open("a", encoding="utf-8") as log,
-        tqdm(total=run.total_steps, initial=run.step, unit="step", smoothing=0.05, dynamic_ncols=True) as bar,
+        _journal(run, folder) as write,
+        tqdm(total=run.total_steps, initial=run.step, unit="step", smoothing=0.05, dynamic_ncols=True,
+             disable=not first) as bar,
     ):
         while run.step < run.total_steps:
             phase = "warm" if run.warming else "adversarial"
@@ -133,31 +139,49 @@ def train(run: Run, data: Prepared, folder: Path, snapshot: Callable[[Run, Path]
             for name, value in figures.items():
                 sums[name] = sums.get(name, torch.zeros((), device=run.device)) + value.detach().float()
                 counts[name] = counts.get(name, 0) + 1
-            last = run.step == run.total_steps or stop.is_set()
+            stopping = parallel.anywhere(stop.is_set())
+            last = run.step == run.total_steps or stopping
             boundary = run.step == recipe.warm_steps
             saving = run.step % recipe.state_every == 0 or last or boundary
             if run.step % LOG_EVERY == 0 or saving:
-                means = {name: float(total) / counts[name] for name, total in sums.items()}
+                found = parallel.average(torch.stack([total / counts[name] for name, total in sums.items()]))
+                means = dict(zip(sums, found.tolist(), strict=True))
                 sums, counts = {}, {}
                 now = time.perf_counter()
                 if bad := sorted(name for name, value in means.items() if not math.isfinite(value)):
                     raise TrainingError(
                         f"{', '.join(bad)} is no longer finite at step {run.step}; the state of the last good step is "
                         f"kept in {folder / STATE}: resume from it with lower learning rates")
-                line = {"step": run.step, "phase": phase, "seconds": round(now - since, 3), **means}
+                write(phase, now - since, means)
                 since = now
-                log.write(json.dumps(line) + "\n")
-                log.flush()
-                for name, mean in means.items():
-                    board.add_scalar(f"{phase}/{name}", mean, run.step)
                 bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()}, refresh=False)
             bar.update()
-            if saving:
+            if saving and first:
                 save_state(run, folder)
-            if run.step % recipe.snapshot_every == 0 or (last and not stop.is_set()) or boundary:
+            if first and (run.step % recipe.snapshot_every == 0 or (last and not stopping) or boundary):
                 snapshot(run, folder)
-            if stop.is_set():
+            if stopping:
                 raise KeyboardInterrupt
+
+
+@contextmanager
+def _journal(run: Run, folder: Path) -> Iterator[Callable[[str, float, Mapping[str, float]], None]]:
+    """Writes the figures of a phase and the seconds they took to `metrics.jsonl` and TensorBoard, on rank 0."""
+    if parallel.rank() > 0:
+        yield lambda phase, seconds, means: None
+        return
+    with (
+        SummaryWriter(str(folder / "tensorboard"), purge_step=run.step) as board,
+        (folder / METRICS).open("a", encoding="utf-8") as log,
+    ):
+        def write(phase: str, seconds: float, means: Mapping[str, float]) -> None:
+            line = {"step": run.step, "phase": phase, "seconds": round(seconds, 3), **means}
+            log.write(json.dumps(line) + "\n")
+            log.flush()
+            for name, mean in means.items():
+                board.add_scalar(f"{phase}/{name}", mean, run.step)
+
+        yield write
 
 
 def warm_step(run: Run, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -250,6 +274,7 @@ def _update(run: Run, name: str, loss: Tensor) -> None:
     optimizer = run.optimizers[name]
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    parallel.average_gradients(optimizer)
     optimizer.step()
 
 
@@ -263,20 +288,20 @@ def _average(run: Run, decay: float) -> None:
 
 def _batch(run: Run, tensors: dict[str, Tensor]) -> Batch:
     n = len(next(iter(tensors.values())))
-    index = torch.randint(n, (run.recipe.batch_size,), generator=run.rng, device=run.device)
+    index = parallel.randint(0, n, (run.recipe.batch_size // parallel.ranks(),), run.rng)
     return run.task.batch(tensors, index, run.rng)
 
 
 def _latents(run: Run) -> Tensor:
-    return draw_latents(run.generator.latent, run.recipe.batch_size, run.rng)
+    return draw_latents(run.generator.latent, run.recipe.batch_size // parallel.ranks(), run.rng)
 
 
 def draw_latents(space: LatentSpace, n: int, rng: torch.Generator) -> Tensor:
     """(n, *shape) latents of the prior, on the device of `rng`: for training, where no seed has to find them again."""
     size = (n, *space.shape)
     if space.prior == "normal":
-        return torch.randn(size, generator=rng, device=rng.device)
-    return torch.rand(size, generator=rng, device=rng.device) * 2 - 1
+        return parallel.randn(size, rng)
+    return parallel.rand(size, rng) * 2 - 1
 
 
 def _autocast(run: Run) -> torch.autocast:
@@ -386,7 +411,7 @@ def load_state(run: Resumable, folder: Path) -> None:
     else:
         run.rng.manual_seed(run.seed + run.step)
     metrics = folder / METRICS
-    if metrics.exists():
+    if metrics.exists() and parallel.rank() == 0:
         kept = [line for line in _whole_lines(metrics) if json.loads(line)["step"] <= run.step]
         partial = metrics.with_name(METRICS + ".partial")
         partial.write_text("".join(kept), encoding="utf-8")

@@ -21,6 +21,7 @@ from explorer.sound.notes import CHANNELS, CHORD_BELOW, KEYS, LOWEST, NOTES, STE
 from training import midi_data
 from training.initialize import he_normal
 from training.loop import draw_latents
+from training.parallel import rand, randn
 from training.task import Batch, DataError, Prepared, Task, TrainingRecipe
 
 # How far a window is changed at most, either way. Little: held-out music is to be met in its own keys and tempi.
@@ -57,7 +58,7 @@ class PianoTask(Task):
         pitch, velocity = (tensors[name][at].int() for name in ("pitch", "velocity"))
 
         def shift(most: float) -> Tensor:
-            return (torch.rand((len(index), 1), generator=rng, device=index.device) * 2 - 1) * most
+            return (rand((len(index), 1), rng) * 2 - 1) * most
 
         pitch = pitch + shift(TRANSPOSE).round().int()
         low, high = pitch.amin(1, keepdim=True) - LOWEST, pitch.amax(1, keepdim=True) - LOWEST - KEYS + 1
@@ -71,10 +72,9 @@ class PianoTask(Task):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         assert isinstance(generator, PianoGAN)
         codes = encoder(fold(batch.x))
-        half = (len(codes) + 1) // 2  # notes are learned sooner than the flow, so they get less of the time
-        noise = torch.randn(codes[:half].shape, generator=rng, device=codes.device)
-        decoded = generator.decoder(codes[:half] + recipe.extra["code_noise"] * noise).float()
-        notes, figures = reconstruction_loss(decoded, batch.x[:half])
+        some = codes[::2]  # notes are learned sooner than the flow, so they get less of the time
+        decoded = generator.decoder(some + recipe.extra["code_noise"] * randn(some.shape, rng)).float()
+        notes, figures = reconstruction_loss(decoded, batch.x[::2])
         flow = flow_loss(generator, codes.detach().float(), rng)
         return notes + flow, {**figures, "flow": flow}
 
@@ -124,7 +124,7 @@ def flow_loss(generator: PianoGAN, codes: Tensor, rng: torch.Generator) -> Tenso
     Times are logit-normal, which puts more of them in the middle (Esser et al., 2024, arXiv:2403.03206).
     """
     noise = generator.field(draw_latents(generator.latent, len(codes), rng))
-    t = torch.randn(len(codes), generator=rng, device=codes.device).sigmoid()
+    t = randn((len(codes),), rng).sigmoid()
     way = codes - noise
     velocity: Tensor = generator.mover(noise + t[:, None, None, None] * way, t).float()
     return (velocity - way).square().mean()

@@ -20,6 +20,7 @@ from explorer.generators.base import Generator
 from explorer.generators.spectogan import SpectoGAN, SpectoGANConfig
 from training.audio_data import prepare
 from training.initialize import he_normal
+from training.parallel import rand, randint, randn
 from training.task import Batch, Prepared, Task, TrainingRecipe
 
 
@@ -76,7 +77,7 @@ class SpectoTask(Task):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error plus the weighted KL divergence from the prior (Kingma and Welling, 2014)."""
         mean, log_variance = encoder(batch.x).float().chunk(2, dim=1)
-        noise = torch.randn(mean.shape, generator=rng, device=mean.device)
+        noise = randn(mean.shape, rng)
         output = generator(mean + noise * (log_variance / 2).exp(), batch.condition)
         # Squared, not absolute: half of all pixels are silence, so the median of a pixel is -1, where tanh is flat, and
         # an absolute error never leaves that corner again.
@@ -102,14 +103,14 @@ def augment(x: Tensor, rng: torch.Generator, frames: int = 4, bands: int = 1, ga
             own value in pitch.
         gain: the most that the distance from silence is stretched or shrunk by.
     """
-    stretch = 1 + gain * (2 * torch.rand((len(x), 1, 1, 1), generator=rng, device=x.device) - 1)
+    stretch = 1 + gain * (2 * rand((len(x), 1, 1, 1), rng) - 1)
     return (_move(x, frames, bands, rng) + 1) * stretch - 1
 
 
 def _move(x: Tensor, frames: int, bands: int, rng: torch.Generator) -> Tensor:
     n, _, height, width = x.shape
-    across = torch.randint(-frames, frames + 1, (n, 1), generator=rng, device=x.device)
-    up = torch.randint(-bands, bands + 1, (n, 1), generator=rng, device=x.device)
+    across = randint(-frames, frames + 1, (n, 1), rng)
+    up = randint(-bands, bands + 1, (n, 1), rng)
     columns = (torch.arange(width, device=x.device) + across + frames).clamp(0, width + 2 * frames - 1)
     rows = (torch.arange(height, device=x.device) + up).clamp(0, height - 1)
     padded = F.pad(x[:, 0], (frames, frames), value=-1.0)

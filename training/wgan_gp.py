@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from training.parallel import rand
+
 
 def critic_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
     """Mean fake score minus mean real score: the critic minimises it, and minus it estimates the Wasserstein-1
@@ -40,7 +42,7 @@ def gradient_penalty(
     """
     if real.shape != fake.shape:
         raise ValueError(f"real has shape {tuple(real.shape)}, fake has {tuple(fake.shape)}")
-    share = torch.rand(len(real), *(1,) * (real.ndim - 1), generator=rng, device=real.device, dtype=real.dtype)
+    share = rand((len(real), *(1,) * (real.ndim - 1)), rng).to(real)
     between = torch.lerp(real.detach(), fake.detach(), share).requires_grad_()
     scores = critic(between)
     (slope,) = torch.autograd.grad(scores.sum(), between, create_graph=True)

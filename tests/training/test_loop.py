@@ -21,6 +21,7 @@ from explorer.generators.base import Condition, Generator
 from explorer.latent import LatentSpace
 from explorer.sound.base import Sound
 from training.loop import METRICS, PREVIOUS_STATE, STATE, Run, TrainingError, load_state, start, train
+from training.parallel import randn
 from training.task import Batch, Prepared, Task, TrainingRecipe
 
 RECIPE = TrainingRecipe(batch_size=8, warm_steps=3, steps=6, critic_steps=2, penalty_every=2, auxiliary_weight=0.1,
@@ -70,7 +71,7 @@ class Critic(nn.Module):
 class PointsTask(Task):
     family, defaults = "points", RECIPE
 
-    def prepare(self, folder: Path, cache: Path, options: Mapping[str, str]) -> Prepared:
+    def prepare(self, folder: Path, cache: Path, options: Mapping[str, str], like: Any = None) -> Prepared:
         rng = np.random.RandomState(0)
         label = torch.arange(64) % 2
         x = torch.from_numpy(rng.normal(0, 0.1, (64, 2)).astype(np.float32)) + (label[:, None] - 0.5)
@@ -87,7 +88,7 @@ class PointsTask(Task):
 
     def batch(self, tensors: Mapping[str, Tensor], index: Tensor, rng: torch.Generator) -> Batch:
         x = tensors["x"][index]
-        noise = torch.randn(x.shape, generator=rng)
+        noise = randn(x.shape, rng)
         return Batch(x + 0.01 * noise, torch.nn.functional.one_hot(tensors["label"][index], 2).float())
 
     def warm_loss(self, generator: Generator, encoder: nn.Module, batch: Batch, recipe: TrainingRecipe,

@@ -1,0 +1,60 @@
+"""The training command on the points of test_loop, in double precision and without batch norm: run by torchrun.
+
+Adam divides each gradient by its own size, so in single precision the last bits of a small one, which depend on the
+order of sums, would show in the weights.
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_loop import Critic, Points, PointsTask, silent
+from torch import Tensor, nn
+
+import training.families
+import training.snapshot
+from explorer.generators.base import Generator
+from training.__main__ import main
+from training.task import Batch, Prepared
+
+
+class PrecisePoints(Points):
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.net = nn.Sequential(nn.Linear(5, 8), nn.Softplus(), nn.Linear(8, 2))
+
+    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        return super().forward(z.double(), condition)
+
+
+class PrecisePointsTask(PointsTask):
+    def generator(self, data: Prepared, overrides: Mapping[str, Any]) -> Generator:
+        return PrecisePoints(Points.Config()).double()
+
+    def critic(self, generator: Generator) -> nn.Module:
+        return Critic().double()
+
+    def encoder(self, generator: Generator) -> nn.Module:
+        return nn.Linear(2, 3).double()
+
+    def batch(self, tensors: Mapping[str, Tensor], index: Tensor, rng: torch.Generator) -> Batch:
+        batch = super().batch(tensors, index, rng)
+        assert batch.condition is not None
+        return Batch(batch.x.double(), batch.condition.double())
+
+
+def train(folder: Path, steps: int) -> int:
+    """Trains, or goes on, to so many adversarial steps after three of warm start."""
+    argv = ["spectogan", "--data", ".", "--out", str(folder), "--precision", "float32", "--steps", str(steps),
+            "--device", "cpu", *(["--resume"] if (folder / "run.json").exists() else [])]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(training.families.TASKS, "spectogan", PrecisePointsTask)
+        patch.setattr(training.snapshot, "snapshot", silent)
+        return main(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(train(Path(sys.argv[1]), int(sys.argv[2])))
