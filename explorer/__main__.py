@@ -127,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
                                  description="Write one file per seed and format.", epilog=RENDER_EXAMPLES)
     # What is not given stays out of the namespace: all that is in it goes into the recipe.
     render.add_argument("model", nargs="?", metavar="NAME", default=argparse.SUPPRESS,
-                        help="checkpoint, as `list` names it")
+                        help="checkpoint, as `list` names it, or NAME@STEP of its training")
     place = render.add_argument_group("place in latent space", argument_default=argparse.SUPPRESS)
     place.add_argument("--seeds", type=_seeds, metavar="A-B", help="such as 7, 0-99 or 0-9,42 (default: 0)")
     place.add_argument("--label", help="condition, e.g. the digit (default: the model's first)")

@@ -1,8 +1,101 @@
-"""What a checkpoint tells of its making."""
+"""What a checkpoint tells of its making, and the snapshots that show it."""
 
-from training.export import portable
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+from toy import ToyConfig, make
+
+from explorer import checkpoint
+from explorer.checkpoint import CheckpointError
+from training.export import choose, export_snapshots, portable, thinned
+from training.loop import TrainingError
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run of the toy to step 900, whose first snapshot is lost, beside a folder with the checkpoint of step 850."""
+    folder = tmp_path / "run"
+    (folder / "snapshots").mkdir(parents=True)
+    about = {"family": "toy", "config": asdict(ToyConfig()), "recipe": {"seed": 3, "warm_steps": 100, "steps": 800},
+             "data": {"folder": "/somewhere/secret/clips"}, "command": "train --out /somewhere/secret/run",
+             "hardware": "abacus"}
+    (folder / "run.json").write_text(json.dumps(about), encoding="utf-8")
+    for step in (100, 300, 500, 900):
+        checkpoint.save(folder / "snapshots" / f"{step:07d}.safetensors", make(step), dtype=torch.bfloat16)
+    lines = [{"step": step, "phase": "warm" if step <= 100 else "adversarial", "seconds": 1.0, "wasserstein": step / 3}
+             for step in range(10, 910, 10)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    checkpoint.save(tmp_path / "shelf" / "toy.safetensors", make(850), provenance={"step": 850})
+    return folder
+
+
+@pytest.fixture
+def shelf(run: Path) -> Path:
+    return run.parent / "shelf"
 
 
 def test_a_command_keeps_what_it_was_asked_for_but_not_where_the_data_lay() -> None:
     told = portable("python -m training x --data ../../data/fsdd --out runs/a; python -m training x --out /tmp/b")
     assert told == "python -m training x --data fsdd --out runs/a; python -m training x --out b"
+
+
+def test_the_first_noise_is_made_again_from_the_seed(run: Path, shelf: Path) -> None:
+    export_snapshots(run, "toy", shelf)
+    first, _ = checkpoint.load(shelf / "snapshots" / "toy" / "0.safetensors")
+    for name, weight in make(3).state_dict().items():
+        torch.testing.assert_close(first.state_dict()[name], weight, atol=1e-2, rtol=0)
+
+
+def test_a_fine_tuned_run_did_not_begin_with_noise(run: Path, shelf: Path) -> None:
+    about = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    (run / "run.json").write_text(json.dumps({**about, "init_from": {"name": "x"}}), encoding="utf-8")
+    assert [path.stem for path in export_snapshots(run, "toy", shelf)] == ["100", "300", "500"]
+
+
+def test_nothing_is_kept_of_what_came_after_the_checkpoint(run: Path, shelf: Path) -> None:
+    export_snapshots(run, "toy", shelf)
+    assert checkpoint.snapshots(shelf, "toy") == [0, 100, 300, 500]
+    lines = (shelf / "snapshots" / "toy" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(lines[-1])["step"] == 850
+
+
+def test_snapshots_of_an_older_export_go(run: Path, shelf: Path) -> None:
+    checkpoint.save(shelf / "snapshots" / "toy" / "7.safetensors", make())
+    export_snapshots(run, "toy", shelf, count=3)
+    assert checkpoint.snapshots(shelf, "toy") == [0, 100]
+
+
+def test_snapshots_name_no_path_of_the_machine(run: Path, shelf: Path) -> None:
+    for path in [*export_snapshots(run, "toy", shelf), shelf / "snapshots" / "toy" / "metrics.jsonl"]:
+        assert b"secret" not in path.read_bytes()
+
+
+def test_a_checkpoint_of_another_run_gets_no_snapshots(run: Path, shelf: Path) -> None:
+    checkpoint.save(shelf / "other.safetensors", make(notes=5), provenance={"step": 850})
+    with pytest.raises(TrainingError, match="not from the run"):
+        export_snapshots(run, "other", shelf)
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        export_snapshots(run, "missing", shelf)
+
+
+@pytest.mark.parametrize(("count", "chosen"), [
+    (3, [0, 64]),  # the beginning and the boundary of the phases, whatever else
+    (4, [0, 8, 64]),  # ln 9 is nearly the middle between ln 1 and ln 65, ln 256 that between ln 65 and ln 1025
+    (5, [0, 8, 64, 256]),
+    (99, [0, 1, 4, 8, 16, 64, 128, 256, 512]),  # all there are
+])
+def test_steps_are_chosen_evenly_in_their_logarithm(count: int, chosen: list[int]) -> None:
+    assert choose([0, 1, 4, 8, 16, 64, 128, 256, 512, 2000], last=1024, count=count, boundary=64) == chosen
+
+
+def test_thinned_figures_are_the_means_of_neighbours_of_one_phase() -> None:
+    lines = [{"step": step, "phase": "warm" if step < 4 else "adversarial", "seconds": 9.0, "loss": float(step)}
+             for step in range(1, 8)]
+    lines[4]["penalty"] = 0.25  # lazy: not in every line
+    assert thinned(lines, most=4) == [
+        {"step": 2, "phase": "warm", "loss": 1.5}, {"step": 3, "phase": "warm", "loss": 3.0},
+        {"step": 5, "phase": "adversarial", "loss": 4.5, "penalty": 0.25},
+        {"step": 7, "phase": "adversarial", "loss": 6.5}]

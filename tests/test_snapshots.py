@@ -1,0 +1,88 @@
+"""Snapshots of training: played as NAME@STEP, small, and never a way out of the folder."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from toy import make, write
+
+from explorer import checkpoint
+from explorer.__main__ import main
+from explorer.checkpoint import CheckpointError
+from explorer.directions import principal
+from explorer.engine import Engine
+from explorer.recipe import Recipe
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The toy, and how it was at steps 0 and 1200."""
+    checkpoint.save(tmp_path / "toy.safetensors", make(3), directions=principal(make(3), count=2, samples=64))
+    for step in (1200, 0):
+        checkpoint.save(tmp_path / "snapshots" / "toy" / f"{step}.safetensors", make(step), dtype=torch.int8)
+    return tmp_path
+
+
+@pytest.mark.parametrize("step", [0, 1200])
+def test_a_snapshot_plays_the_weights_of_its_step(folder: Path, step: int) -> None:
+    write(folder, "then", seed=step)
+    engine = Engine(folder)
+    played = engine.output(Recipe(f"toy@{step}", seed=7, label="high"))
+    torch.testing.assert_close(played, engine.output(Recipe("then", seed=7, label="high")), atol=0.02, rtol=0)
+
+
+def test_a_snapshot_goes_along_the_directions_of_the_checkpoint(folder: Path) -> None:
+    engine = Engine(folder)
+    assert engine.model("toy@1200").directions is engine.model("toy").directions
+    moved = Recipe("toy@1200", offsets=(("pc1", 2.0),))
+    assert torch.equal(engine.latent(moved), engine.latent(Recipe("toy", offsets=(("pc1", 2.0),))))
+
+
+def test_snapshots_are_listed_by_step_and_not_among_the_checkpoints(folder: Path) -> None:
+    assert checkpoint.snapshots(folder, "toy") == [0, 1200]
+    assert Engine(folder).names() == ["toy"]
+    assert checkpoint.snapshots(folder, "toy@1200") == checkpoint.snapshots(folder, "../toy") == []
+
+
+def test_a_link_to_a_snapshot_holds_for_these_weights_alone(folder: Path) -> None:
+    recipe = Engine(folder).complete(Recipe("toy@1200"))
+    assert Engine(folder).complete(Recipe.from_url(recipe.to_url())) == recipe
+    write(folder, "toy", seed=4)  # its inversion might be another
+    with pytest.raises(CheckpointError, match="made with weights"):
+        Engine(folder).complete(recipe)
+
+
+@pytest.mark.parametrize("name", ["toy@7", "toy@", "@0", "toy@00", "toy@-0", "toy@0.safetensors", "../toy@0",
+                                  "toy@../0", "..@0", ".@0", "toy@0@0", "snapshots/toy/0", "toy@" + "9" * 5000, "to\0y@0"])
+def test_a_name_that_is_no_snapshot_here_is_refused(folder: Path, name: str) -> None:
+    (folder / "snapshots" / "0.safetensors").write_bytes((folder / "toy.safetensors").read_bytes())
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        Engine(folder).model(name)
+
+
+def test_a_snapshot_of_another_network_is_named(folder: Path) -> None:
+    checkpoint.save(folder / "snapshots" / "toy" / "0.safetensors", make(notes=5))
+    with pytest.raises(CheckpointError, match="its configuration is not that of 'toy'"):
+        Engine(folder).model("toy@0")
+
+
+def test_a_snapshot_is_rendered_from_the_command_line(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert main(["--checkpoints", str(folder), "render", "toy@1200", "--seeds", "5", "--out", str(out)]) == 0
+    assert [path.suffix for path in out.iterdir()] == [".wav"]
+
+
+def test_8_bit_weights_are_off_by_no_more_than_half_a_step_of_their_channel(tmp_path: Path) -> None:
+    toy = make()
+    checkpoint.save(tmp_path / "small.safetensors", toy, dtype=torch.int8)
+    weight, loaded = toy.layer.weight, checkpoint.load(tmp_path / "small.safetensors")[0].state_dict()["layer.weight"]
+    largest = weight.abs().amax(dim=1, keepdim=True)
+    assert ((loaded - weight).abs() <= largest / 127 / 2 * 1.001).all()
+
+
+def test_8_bit_weights_take_one_byte_each(tmp_path: Path) -> None:
+    sizes = {}
+    for dtype in (torch.int8, torch.float32):
+        checkpoint.save(tmp_path / "x.safetensors", make(latent=4000, notes=50), dtype=dtype)
+        sizes[dtype] = (tmp_path / "x.safetensors").stat().st_size
+    assert sizes[torch.int8] == pytest.approx(sizes[torch.float32] / 4, rel=0.01)
