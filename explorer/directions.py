@@ -73,8 +73,12 @@ def describe(direction: Direction) -> str:
     return ", ".join(filter(None, (direction.title or direction.name, details(direction))))
 
 
-def details(direction: Direction) -> str:
-    """`describe` without the title, for where that stands already; empty if nothing was measured."""
+def details(direction: Direction, most: int | None = None) -> str:
+    """`describe` without the title, for where that stands already; empty if nothing was measured.
+
+    Args:
+        most: of what it also moves, only so many, the strongest; all if None.
+    """
     parts, measures = [], direction.measures
     if "per_step" in measures:
         parts.append(f"{_signed(measures['per_step'])} {direction.unit} per step")
@@ -82,9 +86,9 @@ def details(direction: Direction) -> str:
         parts.append(f"{measures['explained']:.0%} of what varies")
     if "r2" in measures:
         parts.append(f"R² {measures['r2']:.2f}")
-    if leaks := direction.leaks:
+    if leaks := list(direction.leaks.items())[:most]:
         parts.append("also " + ", ".join(f"{MEASURES[name].title if name in MEASURES else name} {_signed(x)} sd"
-                                         for name, x in leaks.items()))
+                                         for name, x in leaks))
     return ", ".join(parts)
 
 

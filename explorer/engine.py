@@ -294,7 +294,7 @@ def _output(model: Model, recipe: Recipe) -> Tensor:
 def _vector(model: Model, name: str) -> Tensor:
     """The unit vector of a raw dimension such as "z7", or of a direction, for which alone a search is waited for."""
     size = model.generator.latent.size
-    if re.fullmatch("z[0-9]{1,9}", name) and int(name[1:]) < size:
+    if re.fullmatch("z(0|[1-9][0-9]{0,8})", name) and int(name[1:]) < size:
         vector = torch.zeros(size)
         vector[int(name[1:])] = 1
         return vector.reshape(model.generator.latent.shape)

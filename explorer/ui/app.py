@@ -134,8 +134,10 @@ def _sliders(engine: Engine) -> Controls:
         return gr.Slider(-REACH, REACH, 0, step=0.05, visible=False, elem_classes=["dial", "offset"])
 
     made: Controls = {}
-    with gr.Tabs():
+    with gr.Tabs(overflow_behavior="wrap"):
         with gr.Tab("Directions"):
+            made["hold"] = gr.Checkbox(label="Hold the others", visible=False, container=False,
+                                       info="A slider then moves what it is named after alone, as far as that goes.")
             made |= {f"direction{i}": offset() for i in range(SLIDERS)}
         with gr.Tab("Raw"):
             made["first"] = gr.Slider(0, SLIDERS, 0, step=SLIDERS, label="First dimension", elem_classes="dial")
@@ -163,11 +165,11 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
     shown = {name: controls[name] for name in ("model", *CONTROLS)}
     outputs = [*shown.values(), player]
 
-    def arrive(recipe: Recipe) -> dict[Component, Any]:
-        """Everything, as it should look at a place."""
+    def arrive(recipe: Recipe, hold: Any = False) -> dict[Component, Any]:
+        """Everything, as it should look at a place; `hold` is how the switch of that name stands."""
         settled = handlers.settle(engine, recipe)
         sight = handlers.show(engine, settled)  # before the sliders: it must not say too early that they are here
-        looks = handlers.look(engine, settled)
+        looks = handlers.look(engine, settled, hold=hold)
         return {shown[name]: gr.update(**look) for name, look in looks.items()} | {player: sight}
 
     def start(text: str) -> dict[Component, Any]:
@@ -180,13 +182,13 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
                 return answer
         return arrive(handlers.opening(engine))
 
-    def go(event: gr.EventData) -> dict[Component, Any]:
-        return arrive(handlers.read(event.recipe))
+    def go(hold: bool, event: gr.EventData) -> dict[Component, Any]:
+        return arrive(handlers.read(event.recipe), hold)
 
-    def choose(text: str, name: str) -> dict[Component, Any]:
+    def choose(text: str, name: str, hold: bool) -> dict[Component, Any]:
         current = handlers.read(text)
         try:
-            return arrive(handlers.choose(engine, current, name))
+            return arrive(handlers.choose(engine, current, name), hold)
         except (RecipeError, CheckpointError) as error:
             return {shown["model"]: current.model, player: {"error": str(error)}}
 
@@ -201,14 +203,17 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
         looks = handlers.raw_look(engine.model(current.model), current, first)
         return {shown[name]: gr.update(**look) for name, look in looks.items()}
 
-    def roll(a: bool, b: bool) -> Callable[[str], dict[Component, Any]]:
-        return lambda text: arrive(handlers.roll(handlers.read(text), a, b))
+    def switch(text: str, hold: bool) -> dict[Component, Any]:
+        return arrive(handlers.hold(engine, handlers.read(text), hold), hold)
 
-    def random(text: str, lock: bool, lock_b: bool) -> dict[Component, Any]:
-        return arrive(handlers.roll(handlers.read(text), not lock, not lock_b))
+    def roll(a: bool, b: bool) -> Callable[[str, bool], dict[Component, Any]]:
+        return lambda text, hold: arrive(handlers.roll(handlers.read(text), a, b), hold)
 
-    def reset(text: str) -> dict[Component, Any]:
-        return arrive(handlers.reset(handlers.read(text)))
+    def random(text: str, hold: bool, lock: bool, lock_b: bool) -> dict[Component, Any]:
+        return arrive(handlers.roll(handlers.read(text), not lock, not lock_b), hold)
+
+    def reset(text: str, hold: bool) -> dict[Component, Any]:
+        return arrive(handlers.reset(handlers.read(text)), hold)
 
     def load(path: str) -> dict[Component, Any]:
         if (found := places.opened(engine, Path(path))) is not None:
@@ -229,18 +234,20 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
         trigger(guarded, inputs, to, js=js, queue=False, trigger_mode="always_last", show_progress="hidden",
                 preprocess=files, api_visibility="private")
 
-    moves = [getattr(controls[name], event) for name in CONTROLS if name != "first"
+    moves = [getattr(controls[name], event) for name in CONTROLS if name not in ("first", "hold")
              for event in ("input", "release") if event in controls[name].EVENTS]
     turns = [controls["first"].input, controls["first"].release]
     on(functools.partial(gr.on, moves), move, [place, *values], [player])
     on(functools.partial(gr.on, turns), turn, [place, controls["first"]], outputs)
-    on(controls["model"].input, choose, [place, controls["model"]], outputs)
-    on(player.random, random, [place, controls["lock"], controls["lock_b"]], outputs)
-    on(controls["roll"].click, roll(True, False), [place], outputs)
-    on(controls["roll_b"].click, roll(False, True), [place], outputs)
-    on(player.reset, reset, [place], outputs)
+    hold = controls["hold"]
+    on(hold.input, switch, [place, hold], outputs)
+    on(controls["model"].input, choose, [place, controls["model"], hold], outputs)
+    on(player.random, random, [place, hold, controls["lock"], controls["lock_b"]], outputs)
+    on(controls["roll"].click, roll(True, False), [place, hold], outputs)
+    on(controls["roll_b"].click, roll(False, True), [place, hold], outputs)
+    on(player.reset, reset, [place, hold], outputs)
     on(controls["open"].upload, load, [controls["open"]], outputs, js=None, files=True)
-    on(player.go, go, [], outputs, js=None)
+    on(player.go, go, [hold], outputs, js=None)
     on(app.load, start, [place], outputs, js="() => [location.search]")
 
 

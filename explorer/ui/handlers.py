@@ -7,7 +7,7 @@ answers with what the page should show. Where a browser's value enters, it is ch
 import base64
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 
 from explorer import formats
 from explorer.checkpoint import CheckpointError
-from explorer.directions import details
+from explorer.directions import HELD, Direction, details
 from explorer.engine import Engine, Model
 from explorer.latent import MAX_SEED
 from explorer.recipe import Recipe, RecipeError
@@ -24,6 +24,7 @@ from explorer.sound.base import LogMel, Sound
 
 SLIDERS = 8  # principal directions, and raw dimensions, on show at once
 SETTINGS = 2  # decode settings on show
+LEAKS = 2  # that a slider says
 REACH = 4.0  # of a slider, in standard deviations of the prior
 MAX_TEXT = 1_000_000  # characters of a recipe that a browser may send
 RANGE_DB = 60.0  # of a spectrogram's colours, below its loudest point
@@ -31,7 +32,7 @@ WORTH_SAYING = 0.1  # probability of a label that is heard
 NAMED_WEIGHTS = 12  # digits of their hash in a link
 
 # The controls whose values make a place, in the order in which gradio passes them.
-CONTROLS = ("label", "label_b", "blend", "seed", "seed_b", "t", "path", "truncation", "first",
+CONTROLS = ("label", "label_b", "blend", "seed", "seed_b", "t", "path", "truncation", "first", "hold",
             *(f"setting{i}" for i in range(SETTINGS)),
             *(f"direction{i}" for i in range(SLIDERS)), *(f"raw{i}" for i in range(SLIDERS)))
 
@@ -103,7 +104,7 @@ def move(engine: Engine, place: Recipe, values: Mapping[str, Any]) -> Recipe:
     offsets = dict(place.offsets)
     moved = any(values[f"direction{i}"] for i in range(SLIDERS))  # a page may know directions that are sought anew here
     directions = model.directions if moved else model.directions_so_far
-    offsets |= {d.name: values[f"direction{i}"] for i, d in enumerate(directions[:SLIDERS])}
+    offsets |= {d.name: values[f"direction{i}"] for i, d in enumerate(followed(directions, values["hold"] is True))}
     offsets |= {f"z{first + i}": values[f"raw{i}"] for i in range(min(SLIDERS, model.generator.latent.size - first))}
     labels = {name: values[name] for name in ("label", "label_b", "blend")} if model.card.labels else {}
     still = all(values[name] == getattr(place, name) for name in ("seed", "seed_b", "t"))
@@ -115,6 +116,38 @@ def move(engine: Engine, place: Recipe, values: Mapping[str, Any]) -> Recipe:
         offsets=tuple(offsets.items()),
         settings=tuple((name, values[f"setting{i}"]) for i, name in enumerate(open_settings(model))),
     )
+
+
+def followed(directions: Sequence[Direction], held: bool) -> list[Direction]:
+    """What the sliders follow: each direction, or, where `held`, its variant that holds the others, if there is one."""
+    known = {d.name: d for d in directions}
+    plain = [d for d in directions if not d.name.endswith(HELD)][:SLIDERS]
+    return [known.get(d.name + HELD, d) if held else d for d in plain]
+
+
+def variants(directions: Sequence[Direction]) -> dict[str, str]:
+    """For the name of each direction that has a variant which holds the others, the name of that."""
+    names = {d.name for d in directions}
+    return {name: name + HELD for name in names if name + HELD in names}
+
+
+def holding(directions: Sequence[Direction], place: Recipe, hold: Any) -> bool:
+    """Whether the sliders hold the others: as the offsets of a place say it, or as the switch has it if they do not."""
+    names, pairs = dict(place.offsets), variants(directions)
+    if any(held in names for held in pairs.values()):
+        return True
+    return hold is True and not any(name in names for name in pairs)
+
+
+def hold(engine: Engine, place: Recipe, on: Any) -> Recipe:
+    """The offsets moved over to the variants that hold the others, or back."""
+    pairs = variants(engine.model(place.model).directions_so_far)
+    renamed = pairs if on is True else {held: name for name, held in pairs.items()}
+    offsets: dict[str, float] = {}
+    for name, amount in place.offsets:
+        name = renamed.get(name, name)
+        offsets[name] = offsets.get(name, 0.0) + amount
+    return replace(place, offsets=tuple(offsets.items()))
 
 
 def reset(place: Recipe) -> Recipe:
@@ -141,8 +174,13 @@ def raw_start(model: Model, first: Any) -> int:
     return int(first) // SLIDERS * SLIDERS
 
 
-def look(engine: Engine, place: Recipe, first: Any = 0) -> Look:
-    """How every control should look at a settled place: model and "measures" of each direction included."""
+def look(engine: Engine, place: Recipe, first: Any = 0, hold: Any = False) -> Look:
+    """How every control should look at a settled place: model and "measures" of each direction included.
+
+    Args:
+        first: raw dimension on the first slider of these.
+        hold: how the switch stands that holds the others.
+    """
     model = engine.model(place.model)
     condition = model.generator.condition
     chosen, offsets, settings = dict(place.settings), dict(place.offsets), open_settings(model)
@@ -163,11 +201,14 @@ def look(engine: Engine, place: Recipe, first: Any = 0) -> Look:
         controls[f"setting{i}"] = {"choices": list(settings.get(setting, ())), "value": chosen.get(setting),
                                    "label": setting.capitalize(), "visible": bool(setting)}
     directions = model.directions_so_far
+    held = holding(directions, place, hold)
+    controls["hold"] = {"value": held, "visible": bool(variants(directions))}
+    sliders = followed(directions, held)
     for i in range(SLIDERS):
-        if i < len(directions):
-            direction = directions[i]
+        if i < len(sliders):
+            direction = sliders[i]
             controls[f"direction{i}"] = {**slider(offsets.get(direction.name, 0.0)), "visible": True,
-                                         "label": direction.title or direction.name, "info": details(direction)}
+                                         "label": direction.title or direction.name, "info": details(direction, LEAKS)}
         else:
             controls[f"direction{i}"] = {"value": 0.0, "visible": False}
     return controls | raw_look(model, place, first)

@@ -52,7 +52,6 @@ function favourite(place) {
   const name = document.createElement("input"), about = document.createElement("small"), cross = document.createElement("button");
   name.type = "text";
   name.maxLength = 200;
-  name.setAttribute("aria-label", "Name");
   name.onchange = () => favourites.write(
     favourites.read().map((p) => (identity(p) === identity(place) ? { ...p, name: name.value } : p)));
   cross.type = "button";
@@ -61,13 +60,16 @@ function favourite(place) {
   cross.onclick = () => remove(place);
   item.append(name, cross, about);
   item.update = (now) => {
-    if (name !== document.activeElement) name.value = now.name ?? "";
-    cross.setAttribute("aria-label", `Remove ${now.name ?? ""}`);
-    item.querySelector(".card span")?.replaceChildren(now.name ?? "");
+    const words = now.name ?? "", sent = pictures.get(identity(place)), title = sent?.error ?? sent?.title ?? "";
+    if (name !== document.activeElement) name.value = words;
+    name.setAttribute("aria-label", `Name of ${title}`);
+    cross.setAttribute("aria-label", `Remove ${words}`);
+    item.querySelector(".card span")?.replaceChildren(words);
+    about.textContent = title === words ? "" : title;
   };
   item.fill = (sent) => {
     item.prepend(card(sent, name.value));
-    about.textContent = sent.error ?? sent.title;
+    item.update({ name: name.value });
   };
   return item;
 }
