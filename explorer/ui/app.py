@@ -20,6 +20,7 @@ from explorer.engine import Engine
 from explorer.recipe import Recipe, RecipeError
 from explorer.sound import synth
 from explorer.ui import handlers, places
+from explorer.ui.between import Ways
 from explorer.ui.handlers import CONTROLS, REACH, SETTINGS, SLIDERS
 from explorer.ui.panels import HERE, answering, panel
 
@@ -149,7 +150,7 @@ def _sliders(engine: Engine) -> Controls:
             made["blend"] = gr.Slider(0, 1, 0, step=0.01, visible=False, elem_classes="dial")
             made |= {f"setting{i}": gr.Radio([], visible=False, elem_classes="keys") for i in range(SETTINGS)}
         with gr.Tab("Between"):
-            panel("between", engine)
+            panel("between", engine, Ways(engine).functions())
         with gr.Tab("Places"):
             panel("places", engine, (answering(greeting, 1),))
         with gr.Tab("Learn"):
@@ -184,6 +185,9 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
 
     def go(hold: bool, event: gr.EventData) -> dict[Component, Any]:
         return arrive(handlers.read(event.recipe), hold)
+
+    def drag(event: gr.EventData) -> dict[Component, Any]:
+        return {player: handlers.show(engine, handlers.settle(engine, handlers.read(event.recipe)))}
 
     def choose(text: str, name: str, hold: bool) -> dict[Component, Any]:
         current = handlers.read(text)
@@ -248,6 +252,7 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
     on(player.reset, reset, [place, hold], outputs)
     on(controls["open"].upload, load, [controls["open"]], outputs, js=None, files=True)
     on(player.go, go, [hold], outputs, js=None)
+    on(player.drag, drag, [], [player], js=None)
     on(app.load, start, [place], outputs, js="() => [location.search]")
 
 

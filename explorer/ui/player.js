@@ -58,6 +58,16 @@ async function show(sent) {
   refresh();
 }
 
+/** Shows a sound that is at hand, heard from a position on, or where the ear is. It leaves no trace in history and
+ * address until `go` leads to it. */
+function pass(sound, position) {
+  clearTimeout(settling);
+  shown = sound;
+  picture.show(sound);
+  find("title").textContent = sound.title;
+  return sounded(speaker.load(sound, position));
+}
+
 /** Waits for the speaker, and tells what went wrong. */
 function sounded(promise) { return promise.catch((error) => warn(`No sound: ${error.message}`)); }
 
@@ -212,9 +222,12 @@ new ResizeObserver(refresh).observe(canvas);
 /** Leads to a place: a recipe as JSON or as a link's query. */
 function go(recipe) { trigger("go", { recipe }); }
 
+/** Likewise while a hand moves: to one that differs from the present place in nothing that a control shows. */
+function drag(recipe) { trigger("drag", { recipe }); }
+
 // What gradio's own listeners and the panels beside need of the page. A panel may be on the page before the player.
 window.explorer = { place: () => (shown ? shown.recipe : location.search), shown: () => shown, speaker, history, kept,
-                    Picture, unpack, decode, go, say, warn, play: () => sounded(speaker.play()) };
+                    Picture, unpack, decode, go, drag, pass, say, warn, play: () => sounded(speaker.play()) };
 document.dispatchEvent(new CustomEvent("explorer:ready"));
 watch("value", () => show(props.value));
 show(props.value);

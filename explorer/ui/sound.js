@@ -150,13 +150,16 @@ class Speaker {
     return this.looping ? since % seconds : Math.min(since, seconds);
   }
 
-  /** Takes the next sound; what plays goes over into it, at the same place. */
-  async load(sound) {
+  /** How long one sound goes over into the next. */
+  get fade() { return FADE + SOON; }
+
+  /** Takes the next sound; what plays goes over into it, at the same place or at another. */
+  async load(sound, position) {
     this.sound = sound;
     this.resting %= sound.seconds;
     if (!this.playing) return;
     if (sound.notes) await this.piano.prepare(this.context, sound.notes);
-    if (this.playing && this.sound === sound) this.begin();
+    if (this.playing && this.sound === sound) this.begin(position);
   }
 
   async play() {
