@@ -71,7 +71,16 @@ examples:
   python -m explorer directions NAME --samples 512 --checkpoints my-models
       a quick look
 
-The file is replaced, and with it its hash: recipes made before no longer fit.
+The file is replaced, and with it its hash: recipes made before no longer fit, nor does its gallery.
+"""
+GALLERY_EXAMPLES = """\
+examples:
+  python -m explorer gallery NAME
+      some seconds, once for each checkpoint, after its directions
+  python -m explorer gallery NAME --samples 1000 --out extremes.json
+      more extreme ones, in a file to drop on the app
+
+The file is a list of recipes. The app greets with the one beside the checkpoint, NAME.gallery.json.
 """
 
 
@@ -173,8 +182,18 @@ def _parser() -> argparse.ArgumentParser:
                             help="sounds to measure; more are slower and more exact (default: 4096)")
     directions.set_defaults(run=_directions)
 
+    gallery = commands.add_parser("gallery", help="find places worth a visit", formatter_class=raw,
+                                  epilog=GALLERY_EXAMPLES, description=(
+                                      "List the first seeds, and of more of them those with the least and the most of "
+                                      "whatever can be measured, for the app to greet with."))
+    gallery.add_argument("model", metavar="NAME", help="checkpoint, as `list` names it")
+    gallery.add_argument("--samples", type=_samples, default=256, metavar="N", help="seeds to measure (default: 256)")
+    gallery.add_argument("--out", type=Path, metavar="FILE",
+                         help="where to write (default: NAME.gallery.json beside the checkpoint)")
+    gallery.set_defaults(run=_gallery)
+
     # SUPPRESS: or the command's default would undo the option given before it
-    for command in (listing, render, path, directions):
+    for command in (listing, render, path, directions, gallery):
         command.add_argument("--checkpoints", type=Path, metavar="DIR", default=argparse.SUPPRESS,
                              help="folder with NAME.safetensors (default: the shipped ones)")
     return parser
@@ -357,6 +376,25 @@ def _directions(args: argparse.Namespace) -> int:
     for direction in directions:
         print(f"{direction.name:<16} {describe(direction)}")
     print("sha256", checkpoint.read_card(path).sha256)
+    return 0
+
+
+def _gallery(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from explorer import gallery
+    from explorer.engine import Engine
+
+    engine = Engine(_folder(args))
+    path = args.out or gallery.path_of(engine.model(args.model).card)
+    _check_writable(path.parent)
+    with tqdm(unit="sound", dynamic_ncols=True) as bar:
+        places = gallery.gallery(engine, args.model, args.samples, progress=_moves(bar))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(gallery.dumps(places), encoding="utf-8")
+    for place in places:
+        print(f"seed {place.recipe.seed:<6} {place.name}")
+    print(f"{len(places)} places in {path}")
     return 0
 
 

@@ -28,6 +28,7 @@ ARROWS: dict[str, set[str]] = {
     "explorer.figures": {"explorer.sound"},
     "explorer.formats": {"explorer.figures", "explorer.recipe", "explorer.sound"},
     "explorer.paths": {"explorer.engine", "explorer.figures", "explorer.formats", "explorer.recipe", "explorer.sound"},
+    "explorer.gallery": {"explorer.checkpoint", "explorer.engine", "explorer.measures", "explorer.recipe"},
     "explorer.ui": {"explorer"},
     "explorer.__main__": {"explorer"},
     "explorer": {"explorer.checkpoint", "explorer.engine", "explorer.latent", "explorer.recipe", "explorer.sound"},

@@ -330,7 +330,8 @@ def test_arguments_that_cannot_be_read_get_one_line(capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize(("golden", "argv"), [("explorer", []), ("explorer-list", ["list"]),
                                               ("explorer-render", ["render"]), ("explorer-path", ["path"]),
-                                              ("explorer-directions", ["directions"])])
+                                              ("explorer-directions", ["directions"]),
+                                              ("explorer-gallery", ["gallery"])])
 def test_the_help_is_the_one_that_was_reviewed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, golden: str, argv: list[str]
 ) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from explorer import checkpoint
 from explorer.__main__ import main
-from explorer.directions import Direction, describe, measured, principal
+from explorer.directions import Direction, describe, details, measured, principal
 from explorer.generators.base import Condition, Generator
 from explorer.latent import LatentSpace
 from explorer.sound.base import Note, Sound
@@ -215,6 +215,11 @@ def test_a_direction_is_described_in_one_line() -> None:
     measures = {"per_step": 2.13, "r2": 0.84, "leak.length": -0.4, "leak.in-key": 0.02}
     direction = Direction("density", torch.zeros(1), "Notes per second", "notes/s", measures)
     assert describe(direction) == "Notes per second, +2.1 notes/s per step, R² 0.84, also Note length −0.4 sd"
+
+
+def test_only_the_strongest_leaks_are_said_where_there_is_little_room() -> None:
+    measures = {"leak.length": -0.4, "leak.register": 0.2, "leak.chords": 0.7}
+    assert details(Direction("x", torch.zeros(1), measures=measures), 2) == "also Chords +0.7 sd, Note length −0.4 sd"
 
 
 @pytest.mark.parametrize(("per_step", "text"), [(123.4, "+120 Hz"), (0.0312, "+0.031 Hz"), (1.0, "+1 Hz")])

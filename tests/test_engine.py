@@ -227,6 +227,8 @@ def test_a_name_that_is_no_checkpoint_here_is_refused_and_the_choices_are_named(
     (Recipe("toy", label_b="loud", blend=0.5), "no register 'loud'"),
     (Recipe("toy", offsets=(("pc99", 1.0),)), "no direction 'pc99'; it has pc1, .*, and z0 to z5"),
     (Recipe("toy", offsets=(("z6", 1.0),)), "no direction 'z6'"),
+    (Recipe("toy", offsets=(("z01", 1.0),)), "no direction 'z01'"),
+    (Recipe("toy", offsets=(("z\N{ARABIC-INDIC DIGIT ONE}", 1.0),)), "no direction"),
     (Recipe("toy", offsets=(("z" + "9" * 5000, 1.0),)), "no direction 'z9"),
     (Recipe("toy", settings=(("timbre", "warm"),)), "no setting timbre = 'warm'"),
     (Recipe("toy", settings=(("reverb", "hall"),)), "no setting reverb"),

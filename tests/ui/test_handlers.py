@@ -12,6 +12,7 @@ from scipy import stats
 from toy import make, write
 
 from explorer import checkpoint, formats
+from explorer.directions import Direction
 from explorer.engine import Engine
 from explorer.recipe import Recipe, RecipeError
 from explorer.ui import handlers
@@ -241,10 +242,54 @@ def test_an_empty_folder_is_said_to_be_empty(tmp_path: Path) -> None:
         handlers.opening(Engine(tmp_path))
 
 
+@pytest.fixture
+def named(tmp_path: Path) -> Engine:
+    """A toy with a direction that has a variant which holds the others, and one that has none."""
+    toy = make()
+    names = ("register", "pc1", "register-only")
+    directions = tuple(Direction(name, toy.latent.from_seed(i), name.title()) for i, name in enumerate(names))
+    checkpoint.save(tmp_path / "toy.safetensors", toy, directions=directions)
+    return Engine(tmp_path)
+
+
+def test_sliders_follow_directions_and_not_their_variants(named: Engine) -> None:
+    looks = handlers.look(named, arrive(named, Recipe("toy")))
+    assert [looks[f"direction{i}"].get("label") for i in range(3)] == ["Register", "Pc1", None]
+
+
+def test_holding_the_others_moves_an_offset_to_the_variant_and_back(named: Engine) -> None:
+    place = arrive(named, Recipe("toy", offsets=(("pc1", 2.0), ("register", 1.5))))
+    held = arrive(named, handlers.hold(named, place, True))
+    assert dict(held.offsets) == {"pc1": 2.0, "register-only": 1.5}
+    assert handlers.hold(named, held, False) == place
+
+
+def test_a_link_with_a_variant_opens_with_the_switch_on_and_its_slider_there(named: Engine) -> None:
+    looks = handlers.look(named, arrive(named, Recipe("toy", offsets=(("register-only", 1.5),))))
+    assert looks["hold"] == {"value": True, "visible": True}
+    assert (looks["direction0"]["label"], looks["direction0"]["value"]) == ("Register-Only", 1.5)
+
+
+@pytest.mark.parametrize(("offsets", "hold", "held"), [
+    ((), True, True), ((("pc1", 1.0),), True, True), ((("register", 1.0),), True, False), ((), False, False)])
+def test_the_switch_stays_as_it_is_where_no_offset_says_otherwise(
+    named: Engine, offsets: tuple[tuple[str, float], ...], hold: bool, held: bool
+) -> None:
+    looks = handlers.look(named, arrive(named, Recipe("toy", offsets=offsets)), hold=hold)
+    assert looks["hold"]["value"] is held
+
+
+def test_a_slider_moves_the_variant_while_the_switch_is_on(named: Engine) -> None:
+    place = arrive(named, Recipe("toy"))
+    moved = handlers.move(named, place, values(named, place, hold=True, direction0=1.0, direction1=2.0))
+    assert dict(moved.offsets) == {"register-only": 1.0, "pc1": 2.0}
+
+
+def test_there_is_no_switch_where_no_direction_has_a_variant(engine: Engine) -> None:
+    assert not handlers.look(engine, arrive(engine, Recipe("toy")))["hold"]["visible"]
+
 
 def test_shipped_directions_name_the_sliders(tmp_path: Path) -> None:
-    from explorer.directions import Direction
-
     toy = make()
     shipped = Direction("pc1", toy.latent.from_seed(0), "Brightness")
     checkpoint.save(tmp_path / "toy.safetensors", toy, directions=(shipped,))
