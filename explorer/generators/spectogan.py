@@ -78,6 +78,8 @@ class SpectoGAN(Generator):
                                         for a, b in pairwise(channels))
             self.last = ConditionalNorm(channels[-1], config.style)
             self.to_mel = nn.Conv2d(channels[-1], 1, 3, padding=1)
+        # As the feature maps are, or each call would reorder the weights first.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         if (condition is None) != (self.condition is None):

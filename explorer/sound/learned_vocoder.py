@@ -183,11 +183,10 @@ def phase_clock(log_mel: Tensor, config: VocoderConfig) -> Tensor:
     for _ in range(3):
         peak = peak.gather(1, peak)
     advance = 2 * math.pi * config.hop_length / config.sample_rate * frequency.gather(1, peak)
+    speed = (advance[..., :-1].gather(1, peak[..., 1:]) + advance[..., 1:]) / 2
     steps = [torch.zeros_like(advance[..., 0])]
-    for i in range(1, log_mel.shape[-1]):
-        here = peak[..., i]
-        speed = (advance[..., i - 1].gather(1, here) + advance[..., i]) / 2
-        steps.append((steps[-1].gather(1, here) + speed) % (2 * math.pi))
+    for here, on in zip(peak[..., 1:].unbind(-1), speed.unbind(-1), strict=True):
+        steps.append((steps[-1].gather(1, here) + on) % (2 * math.pi))
     return torch.stack(steps, dim=-1)
 
 
