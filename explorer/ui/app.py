@@ -22,6 +22,7 @@ from explorer.sound import synth
 from explorer.ui import handlers, places
 from explorer.ui.between import Ways
 from explorer.ui.handlers import CONTROLS, REACH, SETTINGS, SLIDERS
+from explorer.ui.learn import Lessons
 from explorer.ui.panels import HERE, answering, panel
 
 Controls = dict[str, Any]  # by name; gradio gives components their events as they are made, unseen by mypy
@@ -154,7 +155,7 @@ def _sliders(engine: Engine) -> Controls:
         with gr.Tab("Places"):
             panel("places", engine, (answering(greeting, 1),))
         with gr.Tab("Learn"):
-            panel("learn", engine)
+            panel("learn", engine, Lessons(engine).functions())
     made["open"] = gr.UploadButton("Open a saved file", size="sm", elem_id="open",
                                    file_types=[f".{name}" for name in formats.FORMATS])
     return made
@@ -235,8 +236,9 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
 
         # always_last: while an event is on its way, of those behind it only the newest is kept. The handlers check
         # every value, so gradio's own checks, which answer with a traceback, are needed for uploaded files alone.
+        # The page copies whatever progress may be shown on, at every event; a hidden text is copied sooner than a sound.
         trigger(guarded, inputs, to, js=js, queue=False, trigger_mode="always_last", show_progress="hidden",
-                preprocess=files, api_visibility="private")
+                show_progress_on=place, preprocess=files, api_visibility="private")
 
     moves = [getattr(controls[name], event) for name in CONTROLS if name not in ("first", "hold")
              for event in ("input", "release") if event in controls[name].EVENTS]

@@ -5,7 +5,13 @@ const SETTLED = 350; // ms without a move until a place counts as visited
 const AGAIN = 1000; // ms until the server is asked again how far the search for directions is
 
 const find = (name) => element.querySelector(`.${name}`);
-const decode = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
+
+/** The bytes that a base64 text stands for. */
+function decode(text) {
+  const characters = atob(text), bytes = new Uint8Array(characters.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = characters.charCodeAt(i);
+  return bytes.buffer;
+}
 
 /** The places visited, one of them the present one. */
 class History {
@@ -31,7 +37,7 @@ function unpack(sent) {
   if (sent.notes) sound.notes = new Float32Array(decode(sent.notes));
   if (sent.picture) sound.picture = { ...sent.picture, levels: new Uint8Array(decode(sent.picture.levels)) };
   if (sent.pcm) {
-    const samples = Float32Array.from(new Int16Array(decode(sent.pcm.data)), (x) => x / 32768);
+    const samples = new Float32Array(new Int16Array(decode(sent.pcm.data))).map((x) => x / 32768);
     sound.pcm = { rate: sent.pcm.rate, samples };
   }
   return sound;

@@ -8,24 +8,28 @@ const CEILING = 0.98; // beyond it the output is bent instead of clipped
 const RISE = Float32Array.from({ length: 65 }, (_, i) => Math.sin(i / 64 * Math.PI / 2));
 const FALL = RISE.slice().reverse();
 
-/** A limiter without memory, the identity up to `knee`: the piano's own, see explorer/sound/synth.py. */
-function limiter(context, knee) {
-  const room = 8, size = 8193; // the curve's domain is [-1, 1], so what comes in is made smaller first
-  const shaper = new WaveShaperNode(context, {
-    curve: Float32Array.from({ length: size }, (_, i) => {
-      const x = room * (2 * i / (size - 1) - 1), over = Math.abs(x) - knee;
-      return over <= 0 ? x : Math.sign(x) * (knee + (1 - knee) * Math.tanh(over / (1 - knee)));
-    }),
+const ROOM = 8; // a limiter's curve has the domain [-1, 1], so what comes in is made smaller first
+
+/** A curve that is the identity up to `knee` and never reaches 1: the piano's own, see explorer/sound/synth.py. */
+function bend(knee) {
+  const size = 8193;
+  return Float32Array.from({ length: size }, (_, i) => {
+    const x = ROOM * (2 * i / (size - 1) - 1), over = Math.abs(x) - knee;
+    return over <= 0 ? x : Math.sign(x) * (knee + (1 - knee) * Math.tanh(over / (1 - knee)));
   });
-  const input = new GainNode(context, { gain: 1 / room });
-  input.connect(shaper);
-  return { input, output: shaper };
+}
+
+/** A limiter without memory. */
+function limiter(context, curve) {
+  const input = new GainNode(context, { gain: 1 / ROOM }), output = new WaveShaperNode(context, { curve });
+  input.connect(output);
+  return { input, output };
 }
 
 /** The samples of the piano, each fetched when a note first needs it. */
 class Piano {
   constructor(manifest, folder) {
-    Object.assign(this, { manifest, folder, buffers: new Map() });
+    Object.assign(this, { manifest, folder, buffers: new Map(), curve: bend(manifest.knee), limiters: [] });
   }
 
   sample(pitch, velocity) {
@@ -66,15 +70,15 @@ class Tape {
   }
   start(when, position) { this.source.start(when, position); }
   stop(when) { this.source.stop(when); }
+  leave() {}
 }
 
 /** Notes on their way out. */
 class Roll {
   constructor(context, sound, loop, piano) {
     Object.assign(this, { context, loop, piano, notes: sound.notes, seconds: sound.seconds, next: 0, lap: 0 });
-    const { input, output } = limiter(context, piano.manifest.knee);
-    this.input = input;
-    this.output = output;
+    // A new one takes longer than all the rest of a change of sound, so those that have fallen silent serve again.
+    this.limiter = piano.limiters.pop() ?? limiter(context, piano.curve);
     this.sources = new Set();
   }
 
@@ -118,16 +122,24 @@ class Roll {
     const up = when - skip + duration; // the key
     const node = new GainNode(this.context, { gain: level * Math.exp(-Math.max(0, when - up) / release) });
     node.gain.setTargetAtTime(0, Math.max(up, when), release);
-    source.connect(node).connect(this.input);
+    source.connect(node).connect(this.limiter.input);
     source.start(when, skip * playbackRate);
     source.stop(Math.max(up, when) + release_length * release);
     this.sources.add(source);
     source.onended = () => { this.sources.delete(source); node.disconnect(); };
   }
 
+  get output() { return this.limiter.output; }
+
   stop(when) {
     clearInterval(this.timer);
     for (const source of this.sources) source.stop(when);
+  }
+
+  /** To be called once it is silent. */
+  leave() {
+    this.output.disconnect();
+    this.piano.limiters.push(this.limiter);
   }
 }
 
@@ -205,7 +217,7 @@ class Speaker {
 
   open() {
     const context = new AudioContext({ latencyHint: "interactive" });
-    const { input, output } = limiter(context, CEILING);
+    const { input, output } = limiter(context, bend(CEILING));
     this.master = new GainNode(context, { gain: this.level });
     this.master.connect(input);
     output.connect(context.destination);
@@ -232,7 +244,7 @@ class Speaker {
     const { voice, fall } = this;
     fall.gain.setValueCurveAtTime(FALL, when, FADE);
     voice.stop(when + FADE);
-    setTimeout(() => fall.disconnect(), 1000 * (SOON + FADE) + 200);
+    setTimeout(() => { voice.leave(); fall.disconnect(); }, 1000 * (SOON + FADE) + 200);
     this.voice = null;
   }
 }
