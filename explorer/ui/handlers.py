@@ -87,6 +87,8 @@ def choose(engine: Engine, place: Recipe, name: str) -> Recipe:
     """The same seeds on another checkpoint; what only the old one knows is left behind."""
     if name == place.model:
         return place
+    if place.model.startswith(f"{name}@"):  # from a snapshot of its training, which knows the same
+        return replace(place, model=name, weights="")
     labels = engine.model(name).card.labels or ()
     return Recipe(name, seed=place.seed, seed_b=place.seed_b, t=place.t, mix=place.mix, truncation=place.truncation,
                   label=place.label if place.label in labels else None)
@@ -187,7 +189,8 @@ def look(engine: Engine, place: Recipe, first: Any = 0, hold: Any = False) -> Lo
     name = condition.name if condition else ""
     labels = list(condition.choices) if condition else []
     controls: Look = {
-        "model": {"value": place.model},
+        # A snapshot of training is offered only where one is.
+        "model": {"choices": sorted({*engine.names(), place.model}), "value": place.model},
         "label": {"choices": labels, "value": place.label, "label": name.capitalize(), "visible": bool(labels)},
         "label_b": {"choices": labels, "value": place.label_b, "label": f"Second {name}", "visible": len(labels) > 1},
         "blend": {"value": place.blend, "label": f"Share of the second {name}", "visible": len(labels) > 1},
