@@ -8,6 +8,7 @@ const NAMES = { wav: "WAV", mid: "MIDI", zip: "ZIP of steps", gif: "GIF", png: "
 
 const across = find("across"), down = find("down"), pad = find("pad"), walkButton = find("walk");
 const seedC = find("seed-c"), seedD = find("seed-d");
+let held = false; // whether a pointer holds the dot
 let steps = [], stripKey = "", cornerKey = "", asking = false;
 let walk = null; // the path that is played: its steps, where it is, where to it goes
 
@@ -20,10 +21,12 @@ function base() {
   return rest;
 }
 
+const rounded = (weight) => Math.round(weight * 1e4) / 1e4;
+
 /** The recipe of the present place at a mix of [seed, weight] pairs instead. */
 function mixed(pairs) {
   const mix = {};
-  for (const [seed, weight] of pairs) mix[seed] = (mix[seed] ?? 0) + weight;
+  for (const [seed, weight] of pairs) mix[seed] = rounded((mix[seed] ?? 0) + weight);
   return JSON.stringify({ ...present(), mix });
 }
 
@@ -138,7 +141,7 @@ function stopWalk() {
 /** How much of each corner is in the place that the pad shows. */
 function weights() {
   const x = across.valueAsNumber, y = down.valueAsNumber;
-  return [(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y].map((weight) => Math.round(weight * 1e4) / 1e4);
+  return [(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y].map(rounded);
 }
 
 function drawCorners(sent) {
@@ -184,8 +187,8 @@ function followPad() {
 }
 
 function pointed(event) {
-  const { left, top, width, height } = pad.getBoundingClientRect(), held = (x) => Math.min(1, Math.max(0, x));
-  movePad(held((event.clientX - left) / width), held((event.clientY - top) / height));
+  const { left, top, width, height } = pad.getBoundingClientRect(), within = (x) => Math.min(1, Math.max(0, x));
+  movePad(within((event.clientX - left) / width), within((event.clientY - top) / height));
 }
 
 function keyed(event) {
@@ -198,11 +201,13 @@ function keyed(event) {
 
 pad.onpointerdown = (event) => {
   event.preventDefault();
+  held = true;
   pad.setPointerCapture(event.pointerId);
   across.focus({ preventScroll: true });
   pointed(event);
 };
-pad.onpointermove = (event) => { if (pad.hasPointerCapture(event.pointerId)) pointed(event); };
+pad.onpointermove = (event) => { if (held) pointed(event); };
+pad.onlostpointercapture = () => { held = false; };
 pad.onkeydown = keyed;
 pad.oninput = () => movePad(across.valueAsNumber, down.valueAsNumber);
 
@@ -295,7 +300,7 @@ walkButton.onclick = () => (walk ? stopWalk() : startWalk());
 find("even").onchange = refresh;
 whenSettled((shown) => {
   offer(shown);
-  followPad();
+  if (!held) followPad();
   mark();
   refresh();
 });

@@ -59,6 +59,17 @@ def drag(page: Page, slider: Locator, to: float) -> None:
     page.mouse.up()
 
 
+def drag_in(page: Page, box: Locator, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Presses at one point and lets go at another, both in shares of the box's width and height."""
+    at = box.bounding_box()
+    assert at is not None
+    (x0, y0), (x1, y1) = [(at["x"] + x * at["width"], at["y"] + y * at["height"]) for x, y in (start, end)]
+    page.mouse.move(x0, y0)
+    page.mouse.down()
+    page.mouse.move(x1, y1, steps=12)
+    page.mouse.up()
+
+
 def download(page: Page, name: str, folder: Path) -> Path:
     with page.expect_download() as info:
         page.get_by_role("group", name="Download").get_by_role("button", name=name, exact=True).click()

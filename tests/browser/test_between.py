@@ -1,0 +1,125 @@
+"""What a visitor does between two seeds, and between four."""
+
+import re
+import zipfile
+from pathlib import Path
+
+import pretty_midi
+import pytest
+import soundfile as sf
+from acts import Visit, drag_in, expect_another_picture, pixels, place, seed, status
+from playwright.sync_api import Locator, Page, expect
+
+from explorer import paths
+from explorer.engine import Engine
+from explorer.formats import read_recipe
+from explorer.recipe import Recipe
+
+pytestmark = pytest.mark.browser
+WAY = "?model=toy&seed=3&seed_b=9&label=high"
+
+
+def panel(page: Page) -> Locator:
+    page.get_by_role("tab", name="Between").click()
+    return page.get_by_role("region", name="Between")
+
+
+def corner(page: Page, name: str) -> Locator:
+    return panel(page).get_by_role("button", name=f"{name}: corner of the pad")
+
+
+def save(page: Page, kind: str, steps: int, folder: Path) -> Path:
+    between = panel(page)
+    between.get_by_role("spinbutton", name="Steps").fill(str(steps))
+    between.get_by_role("combobox", name="As").select_option(label=kind)
+    with page.expect_download() as info:
+        between.get_by_role("button", name="Save the path").click()
+    info.value.save_as(folder / info.value.suggested_filename)
+    return folder / info.value.suggested_filename
+
+
+def test_a_step_of_the_strip_leads_to_its_place_and_the_strip_follows_its_seeds(visit: Visit) -> None:
+    page = visit("?model=words&seed=3&seed_b=9")
+    before = pixels(page)
+    panel(page).get_by_role("button", name="Step 4 of 7").click()
+    expect_another_picture(page, before)
+    assert place(page).t == 0.5
+    expect(page.get_by_role("slider", name="From A to B")).to_have_value("0.5")
+    expect(panel(page).get_by_role("button", name="Step 4 of 7")).to_have_attribute("aria-current", "step")
+    seed(page, "B").fill("8")
+    expect(panel(page).get_by_role("button", name="Step 7 of 7")).to_have_attribute("title", re.compile("3 → 8"))
+
+
+def test_averages_and_differences_come_back_through_the_address_and_are_left_with_a_seed(visit: Visit) -> None:
+    page = visit(WAY)
+    panel(page).get_by_role("button", name="Average of A and B").click()
+    expect(status(page)).to_contain_text("between 3, 9")
+    assert place(page).mix == ((3, 1.0), (9, 1.0))
+    panel(page).get_by_role("spinbutton", name="Seed C").fill("21")
+    panel(page).get_by_role("button", name="A − B + C").click()
+    expect(page).to_have_url(re.compile(r"mix\.3=1\.0&mix\.9=-1\.0&mix\.21=1\.0"))
+    again = visit("?" + page.url.split("?")[1])
+    assert place(again) == place(page)
+    assert pixels(again) == pixels(page)
+    seed(page).fill("4")
+    expect(status(page)).to_contain_text("seed 4")
+    assert place(page).mix == ()
+
+
+def test_the_pad_follows_arrow_keys_and_the_pointer_to_a_corner_that_is_the_seed_itself(
+        visit: Visit, folder: Path) -> None:
+    page = visit(WAY)
+    panel(page).get_by_role("spinbutton", name="Seed D").fill("40")
+    expect(corner(page, "D 40")).to_be_visible()
+    across = panel(page).get_by_role("slider", name="Across")
+    across.focus()
+    for key in ("Shift+ArrowRight", "Shift+ArrowRight", "Shift+ArrowDown", "ArrowRight"):
+        page.keyboard.press(key)
+    expect(across).to_have_value("0.22")
+    expect(panel(page).get_by_role("slider", name="Down")).to_have_value("0.1")
+    expect(page).to_have_url(re.compile(r"mix\.9=0\.198"))
+    corners = {3: 0.78 * 0.9, 9: 0.22 * 0.9, 2: 0.78 * 0.1, 40: 0.22 * 0.1}
+    assert dict(place(page).mix) == pytest.approx(corners, abs=1e-4)
+    drag_in(page, across, (0.3, 0.2), (1.1, 1.1))
+    expect(status(page)).to_contain_text("seed 40")
+    assert Engine(folder).complete(place(page)) == Engine(folder).complete(Recipe("toy", seed=40, label="high"))
+
+
+def test_the_path_plays_one_step_after_another_and_stops_where_it_is(visit: Visit) -> None:
+    page = visit(WAY)
+    panel(page).get_by_role("button", name="Step 7 of 7").click()
+    expect(status(page)).to_contain_text("9 at 1.00")
+    panel(page).get_by_role("button", name="Play the path").click()
+    page.wait_for_function("explorer.speaker.playing && (explorer.shown().title.match(/0.[67]/))")
+    panel(page).get_by_role("button", name="Stop the path").click()
+    expect(panel(page).get_by_role("button", name="Play the path")).to_be_visible()
+    expect(status(page)).to_contain_text("3 → 9 at 0.")
+    assert float(page.get_by_role("slider", name="From A to B").input_value()) == pytest.approx(place(page).t, abs=0.01)
+
+
+def test_a_path_is_saved_as_wav_midi_and_zip(visit: Visit, folder: Path, tmp_path: Path) -> None:
+    page, engine = visit(WAY), Engine(folder)
+    wav = save(page, "WAV", 4, tmp_path)
+    assert sf.info(wav).duration == pytest.approx(4 * 0.5 - 3 * paths.CROSSFADE, abs=1e-3)
+    assert (read_recipe(wav).seed, read_recipe(wav).seed_b) == (3, 9)
+    notes = pretty_midi.PrettyMIDI(str(save(page, "MIDI", 3, tmp_path))).instruments[0].notes
+    way = paths.steps(engine, Recipe("toy", seed=3, seed_b=9, label="high"), 3)
+    assert sorted(n.pitch for n in notes) == sorted(n.pitch for r in way for n in engine.render(r).notes or ())
+    with zipfile.ZipFile(save(page, "ZIP of steps", 2, tmp_path)) as archive:
+        assert len(archive.namelist()) == 4  # a WAV and a MIDI file of each
+
+
+def test_a_cancelled_file_is_not_handed_over(visit: Visit) -> None:
+    page = visit("?model=piano&seed=3&seed_b=9")
+    handed: list[str] = []
+    page.on("download", lambda file: handed.append(file.suggested_filename))
+    between = panel(page)
+    between.get_by_role("spinbutton", name="Steps").fill("25")
+    between.get_by_role("combobox", name="As").select_option(label="GIF")
+    between.get_by_role("button", name="Save the path").click()
+    expect(between.get_by_role("progressbar")).to_be_visible()
+    between.get_by_role("button", name="Cancel").click()
+    expect(status(page)).to_contain_text("cancelled")
+    expect(between.get_by_role("progressbar")).to_be_hidden()
+    expect(between.get_by_role("button", name="Save the path")).to_be_enabled()
+    assert handed == []
