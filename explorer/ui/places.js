@@ -134,7 +134,7 @@ whenReady(() => {
   const { kept } = explorer;
   find("keep").onclick = kept.keep;
   find("export").onclick = () => saveAs("favourites.json", kept.dumps(kept.favourites.read()));
-  find("import").onclick = () => document.querySelector("#open input[type=file]").click();
+  find("import").onclick = () => document.querySelector("input[type=file]").click();
   find("clear").onclick = () => kept.take(kept.visited, () => true, "History cleared");
   find("rescue").onclick = () => saveAs("damaged-places.txt", kept.trouble.text);
   find("first").open = kept.newcomer;

@@ -12,10 +12,10 @@ import pytest
 import torch
 from acts import Visit, status
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
-from toy import write
+from toy import make, write
 
 from explorer import checkpoint
-from explorer.directions import principal
+from explorer.directions import Direction, principal
 from explorer.engine import Engine
 from explorer.generators import FAMILIES
 from explorer.generators.pianogan import PianoGANConfig
@@ -53,6 +53,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         directions = principal(generator, count=8, samples=64)
         checkpoint.save(folder / f"{name}.safetensors", generator, directions=directions)
     write(folder, "toy")
+    vectors = torch.eye(make().latent.size)
+    held = Direction("register", vectors[0], "Register"), Direction("register-only", vectors[1], "Register only")
+    checkpoint.save(folder / "steered.safetensors", make(), directions=held)
     write(folder, "untold", seed=5)  # nobody visits it before the test that looks for its directions
     (folder / "broken.safetensors").write_bytes(b"cut short")
     return folder
@@ -71,6 +74,7 @@ def browser() -> Iterator[Browser]:
     if path is None and os.environ.get("CI") != "true":
         pytest.skip(f"no Chromium: none of {', '.join(NAMES)} is on the PATH")
     assert path, "CI needs a Chromium"
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=OPTIONS)
         yield browser
@@ -85,7 +89,6 @@ def visit(browser: Browser, url: str) -> Iterator[Visit]:
     complaints: list[str] = []
 
     def open_page(query: str, **options: object) -> Page:
-        expect.set_options(timeout=PATIENCE_MS)
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
         contexts.append(context)
         context.set_default_timeout(PATIENCE_MS)

@@ -1,0 +1,176 @@
+"""Places that are kept, visited and offered: found again by whoever looks, after whatever happened between."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from acts import Visit, drag, pixels, place, player, seed, status
+from playwright.sync_api import Browser, Locator, Page, expect
+from serving import free_port
+
+from explorer import gallery
+from explorer.engine import Engine
+from explorer.recipe import Recipe
+from explorer.ui import serve
+
+pytestmark = pytest.mark.browser
+
+
+def places(page: Page) -> Locator:
+    page.get_by_role("tab", name="Places").click()
+    return page.get_by_role("region", name="Places")
+
+
+def items(page: Page, name: str) -> Locator:
+    return places(page).get_by_role("list", name=name).get_by_role("listitem")
+
+
+def card(page: Page, name: str, title: str) -> Locator:
+    return items(page, name).get_by_role("button", name=title).first
+
+
+def keep(page: Page) -> None:
+    page.keyboard.press("Control+s")
+    expect(status(page)).to_contain_text("Kept: ")
+
+
+def test_favourites_are_found_again_after_the_server_was_started_anew(browser: Browser, folder: Path) -> None:
+    port = free_port()
+    context = browser.new_context()
+
+    def visit(query: str) -> tuple[Page, Callable[[], None]]:
+        app = serve(Engine(folder), "127.0.0.1", port)
+        page = context.new_page()
+        page.goto(app.local_url + query)
+        expect(status(page)).not_to_be_empty()
+
+        def leave() -> None:
+            page.close()
+            app.close()
+
+        return page, leave
+
+    page, leave = visit("?model=toy&seed=8&label=high&offsets.pc1=1.5")
+    keep(page)
+    before, shown = place(page), pixels(page)
+    leave()
+    page, leave = visit("?model=words")
+    card(page, "Favourites", "seed 8").click()
+    expect(status(page)).to_contain_text("toy · register high · seed 8")
+    assert place(page) == before
+    assert pixels(page) == shown
+    leave()
+    context.close()
+
+
+def test_exported_favourites_are_the_same_places_for_whoever_imports_them(visit: Visit, tmp_path: Path) -> None:
+    page = visit("?model=toy&seed=8&offsets.pc1=0.1")
+    keep(page)
+    items(page, "Favourites").get_by_role("textbox").fill("Bells")
+    seed(page).fill("9")
+    expect(status(page)).to_contain_text("seed 9")
+    places(page).get_by_role("button", name="Keep this place").click()
+    with page.expect_download() as info:
+        places(page).get_by_role("button", name="Export").click()
+    info.value.save_as(tmp_path / "favourites.json")
+    kept = gallery.loads((tmp_path / "favourites.json").read_text(encoding="utf-8"))
+    assert [(p.name, p.recipe.seed) for p in kept] == [("toy · register low · seed 9 · pc1 +0.1", 9), ("Bells", 8)]
+
+    other = visit("?model=words")
+    for words in ("2 of 2 places added", "0 of 2 places added to the favourites; the rest were there"):
+        with other.expect_file_chooser() as chooser:
+            places(other).get_by_role("button", name="Import").click()
+        chooser.value.set_files(tmp_path / "favourites.json")
+        expect(status(other)).to_contain_text(words)
+    expect(items(other, "Favourites")).to_have_count(2)
+    card(other, "Favourites", "Bells").click()
+    expect(status(other)).to_contain_text("seed 8")
+    assert place(other) == kept[1].recipe
+
+
+def test_a_file_of_places_that_is_broken_is_refused_in_a_sentence(visit: Visit, tmp_path: Path) -> None:
+    path = tmp_path / "favourites.json"
+    path.write_text('{"version": 1, "places": [{"name": "x"}]}')
+    page = visit("?model=toy")
+    page.locator("input[type=file]").set_input_files(path)
+    expect(page.get_by_role("alert")).to_contain_text("favourites.json: place 1: a recipe is an object")
+
+
+def test_a_favourite_on_weights_that_are_not_here_says_so(visit: Visit, tmp_path: Path) -> None:
+    path = tmp_path / "favourites.json"
+    path.write_text(gallery.dumps([gallery.Place("Lost", Recipe("toy", weights="0123456789ab"))]))
+    page = visit("?model=toy")
+    page.locator("input[type=file]").set_input_files(path)
+    expect(status(page)).to_contain_text("1 of 1 places added")
+    expect(card(page, "Favourites", "Lost")).to_be_disabled()
+    expect(items(page, "Favourites")).to_contain_text("made with weights 0123456789ab of 'toy'")
+
+
+def test_a_favourite_that_was_removed_can_be_put_back(visit: Visit) -> None:
+    page = visit("?model=toy&seed=8")
+    keep(page)
+    items(page, "Favourites").get_by_role("button", name="Remove").press("Enter")
+    expect(page.get_by_role("textbox", name="Name of toy")).to_have_count(0)
+    expect(page.get_by_role("button", name="Put back")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(card(page, "Favourites", "seed 8")).to_be_visible()
+
+
+def test_the_way_to_a_visited_place_can_be_undone(visit: Visit) -> None:
+    page = visit("?model=toy&seed=8")
+    seed(page).fill("9")
+    expect(status(page)).to_contain_text("seed 9")
+    card(page, "History", "seed 8").press("Enter")
+    expect(status(page)).to_contain_text("seed 8")
+    page.keyboard.press("Control+z")
+    expect(status(page)).to_contain_text("seed 9")
+
+
+def test_a_newcomer_is_greeted_with_the_gallery(visit: Visit) -> None:
+    page = visit("")
+    expect(page.get_by_role("tab", name="Places")).to_have_attribute("aria-selected", "true")
+    card(page, "Gallery", "Seed 5").click()
+    expect(status(page)).to_contain_text("seed 5")
+    page.reload()  # at the address of a place
+    expect(page.get_by_role("tab", name="Directions")).to_have_attribute("aria-selected", "true")
+
+
+def test_places_that_cannot_be_read_are_put_aside_and_offered(visit: Visit, tmp_path: Path) -> None:
+    page = visit("?model=toy&seed=8")
+    whole = {"name": "Whole", "recipe": {"version": 1, "model": "toy", "seed": 3}}
+    text = json.dumps({"version": 1, "places": [whole, {"name": "No recipe"}]})
+    page.evaluate("text => localStorage.setItem('latent-explorer.favourites', text)", text)
+    page.reload()
+    expect(player(page).get_by_role("alert")).to_contain_text("favourites that this browser kept cannot be read")
+    expect(card(page, "Favourites", "Whole")).to_be_enabled()
+    with page.expect_download() as info:
+        places(page).get_by_role("button", name="Save what was there").click()
+    assert Path(info.value.path()).read_text(encoding="utf-8") == text
+
+
+def test_a_browser_that_keeps_nothing_says_so_and_the_places_last_as_long_as_the_page(visit: Visit) -> None:
+    page = visit("?model=toy&seed=8")
+    page.add_init_script("""Storage.prototype.setItem = () => { throw new DOMException("full", "QuotaExceededError"); };""")
+    page.reload()
+    expect(player(page).get_by_role("alert")).to_contain_text("keeps no more places (QuotaExceededError)")
+    keep(page)
+    expect(card(page, "Favourites", "seed 8")).to_be_visible()
+    expect(places(page).get_by_role("alert")).to_contain_text("Export them")
+
+
+def test_holding_the_others_moves_the_offset_over_and_a_link_opens_with_it(visit: Visit) -> None:
+    page = visit("?model=steered")
+    register = page.get_by_role("slider", name="Register", exact=False).first
+    drag(page, register, 0.7)
+    expect(status(page)).to_contain_text("register +")
+    page.get_by_role("checkbox", name="Hold the others").check()
+    expect(status(page)).to_contain_text("register-only +")
+    held = place(page)
+    assert dict(held.offsets) == {"register-only": float(register.input_value())}
+    again = visit("?" + page.url.split("?")[1])
+    expect(again.get_by_role("checkbox", name="Hold the others")).to_be_checked()
+    assert place(again) == held
+    page.keyboard.press("Control+z")
+    expect(page.get_by_role("checkbox", name="Hold the others")).not_to_be_checked()
+    assert dict(place(page).offsets).keys() == {"register"}
