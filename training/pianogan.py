@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from explorer.generators.base import Generator
 from explorer.generators.pianogan import FOLD, PianoGAN, PianoGANConfig, ResidualBlock, fold, unfold
-from explorer.sound.notes import CHANNELS, CHORD_BELOW, KEYS, LOWEST, NOTES, STEP, encode_notes
+from explorer.sound.notes import CHANNELS, CHORD_BELOW, KEYS, LOWEST, NOTES, encode_notes
 from training import midi_data
 from training.initialize import he_normal
 from training.loop import draw_latents
@@ -32,7 +32,7 @@ class PianoTask(Task):
     family = "pianogan"
     defaults = TrainingRecipe(
         batch_size=64, warm_steps=2200, steps=2000, critic_steps=2, warm_lr=1e-3, generator_lr=5e-5, critic_lr=2e-4,
-        penalty_weight=10.0, penalty_every=4, reconstruction_weight=1.0, ema_decay=0.99,
+        penalty_weight=10.0, penalty_every=8, reconstruction_weight=1.0, reconstruction_every=4, ema_decay=0.99,
         extra={"code_noise": 0.5})
     fine_tuning = replace(defaults, warm_steps=400, steps=200, head_start=100, cooldown=100, warm_lr=2e-4,
                           reconstruction_every=4, snapshot_every=100, state_every=100)
@@ -146,41 +146,108 @@ class NoteEncoder(nn.Module):
 
 
 class PianoCritic(nn.Module):
-    """Scores views (batch, 4 * 91 + code, 1, 64): convolutions down to 8 steps, and means over time at every scale.
+    """Scores views (batch, 4 * 91 + code, 1, 64): convolutions down to 8 steps, and statistics of the whole window.
 
-    The means let it judge what the whole window is like: its keys, its tempo, its share of chords. No norm couples
-    items or hides their level.
+    The statistics are what it learns from first: convolutions alone needed thousands of updates to see what gives
+    generated music away (EXPERIMENTS.md). No norm couples items or hides their level.
     """
 
     def __init__(self, code_size: int, width: int = 192) -> None:
         super().__init__()
-        self.register_buffer("classes", torch.eye(12)[(torch.arange(KEYS) + LOWEST) % 12].T.clone(), persistent=False)
-        seen = FOLD * (CHANNELS + 12 + 3) + code_size
-        self.enter = nn.Conv2d(seen, width, (1, 3), padding=(0, 1))
+        self.attributes = NoteAttributes()
+        self.statistics = WindowStatistics()
+        self.enter = nn.Conv2d(FOLD * (CHANNELS + NoteAttributes.SIZE) + code_size, width, (1, 3), padding=(0, 1))
         self.blocks = nn.ModuleList(CriticBlock(width) for _ in range(3))
         self.pooled = nn.Conv2d(4 * width, width, 1)
         self.leave = nn.Linear(width * 8 + width, 1)
+        self.judge = nn.Sequential(
+            nn.Linear(WindowStatistics.SIZE, width), nn.LeakyReLU(0.2), nn.Linear(width, width), nn.LeakyReLU(0.2),
+            nn.Linear(width, 1))
         he_normal(self)
 
     def forward(self, view: Tensor, condition: Tensor | None = None) -> tuple[Tensor, None]:
-        x = F.leaky_relu(self.enter(torch.cat([view, fold(self.derived(view))], dim=1)), 0.2)
+        notes = unfold(view[:, :FOLD * CHANNELS])
+        keys = (notes[:, :KEYS] + 1) / 2
+        attributes = self.attributes(keys, notes[:, KEYS:])
+        x = F.leaky_relu(self.enter(torch.cat([view, fold(attributes)], dim=1)), 0.2)
         means = [x.mean(3, keepdim=True)]
         for block in self.blocks:
             x = block(x)
             means.append(x.mean(3, keepdim=True))
         whole = F.leaky_relu(self.pooled(torch.cat(means, dim=1)), 0.2)
-        return self.leave(torch.cat([x.flatten(1), whole.flatten(1)], dim=1)).squeeze(1), None
+        local = self.leave(torch.cat([x.flatten(1), whole.flatten(1)], dim=1))
+        return (local + self.judge(self.statistics(keys, attributes))).squeeze(1), None
 
-    def derived(self, view: Tensor) -> Tensor:
-        """What music theory would look at first: (batch, 15, 256) of pitch class, interval, chord flag, key overlap."""
-        notes = unfold(view[:, :FOLD * CHANNELS])
-        keys = (notes[:, :KEYS] + 1) / 2
-        classes = torch.einsum("ck,bkn->bcn", self.classes.to(keys), keys)
-        register = (keys * torch.linspace(-4, 4, KEYS).to(keys)[:, None]).sum(1, keepdim=True)
-        interval = F.pad(register.diff(dim=2), (1, 0))
-        chord = torch.sigmoid((CHORD_BELOW - notes[:, STEP:STEP + 1]) * 16)
-        repeat = F.pad((classes[:, :, 1:] * classes[:, :, :-1]).sum(1, keepdim=True), (1, 0))
-        return torch.cat([classes, interval, chord, repeat], dim=1)
+
+class NoteAttributes(nn.Module):
+    """Shares of keys (batch, 88, 256) in [0, 1] and times (batch, 3, 256) in [-1, 1] -> (batch, 62, 256): what music
+    theory would look at in each note, in the order of the slices below. Each number is softly binned."""
+
+    BINS = 12
+    SHARPNESS = 6.0  # of the bins' Gaussians, which lie 2 / 11 apart
+    CLASSES, CHORD, INTERVAL = slice(0, 12), slice(60, 61), slice(61, 62)
+    COUNTED = slice(0, 60)  # pitch class, register, step, duration, velocity: twelve bins each
+    SIZE = 62
+
+    classes: Tensor
+    heights: Tensor
+    centres: Tensor
+    registers: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        centres = torch.linspace(-1, 1, self.BINS)
+        heights = torch.linspace(-1, 1, KEYS)
+        self.register_buffer("classes", torch.eye(12)[(torch.arange(KEYS) + LOWEST) % 12].T.clone(), persistent=False)
+        self.register_buffer("heights", heights, persistent=False)
+        self.register_buffer("centres", centres[:, None], persistent=False)
+        self.register_buffer("registers", self.bins(heights), persistent=False)
+
+    def bins(self, x: Tensor) -> Tensor:
+        """(..., n) -> (..., 12, n)"""
+        return torch.exp(-((x.unsqueeze(-2) - self.centres) * self.SHARPNESS).square())
+
+    def forward(self, keys: Tensor, times: Tensor) -> Tensor:
+        height = (keys * self.heights[:, None]).sum(1, keepdim=True)
+        interval = F.pad(height.diff(dim=2), (1, 0)) * 4
+        chord = torch.sigmoid((CHORD_BELOW - times[:, :1]) * 16)
+        return torch.cat([self.classes @ keys, self.registers @ keys, self.bins(times).flatten(1, 2), chord, interval],
+                         dim=1)
+
+
+class WindowStatistics(nn.Module):
+    """Keys (batch, 88, 256) and their `NoteAttributes` -> (batch, 7738) numbers on the whole window, of order 1.
+
+    Which keys there are; intervals to the next note, inside chords and elsewhere; how often a key and a pitch class
+    come back after 1 to 128 notes; and how often any two attributes meet in one note and in neighbours (Gram matrices,
+    as of Gatys et al., 2015, arXiv:1505.07376).
+    """
+
+    LAGS = 128
+    INTERVALS = 48  # semitones, either way
+    SIZE = KEYS + 2 * (2 * INTERVALS + 1) + 2 * LAGS + 2 * 60 * 60
+
+    def forward(self, keys: Tensor, attributes: Tensor) -> Tensor:
+        with torch.autocast(keys.device.type, enabled=False):
+            keys, chord = keys.float(), attributes[:, NoteAttributes.CHORD, 1:].float()
+            intervals = [self.intervals(keys, share) for share in (chord, 1 - chord)]
+            returns = [self.returns(x) for x in (keys, attributes[:, NoteAttributes.CLASSES].float())]
+        counted = attributes[:, NoteAttributes.COUNTED]
+        meeting = [(counted[:, :, lag:] @ counted[:, :, :NOTES - lag].mT).flatten(1).float() / 32 for lag in (0, 1)]
+        return torch.cat([keys.mean(2) * 4, *intervals, *returns, *meeting], dim=1)
+
+    def intervals(self, keys: Tensor, share: Tensor) -> Tensor:
+        """How often each interval leads to the next note, weighted by a share (batch, 1, 255): (batch, 97)."""
+        spectrum = torch.fft.rfft(keys, n=2 * 96, dim=1)  # room for intervals of up to 95, more than the keyboard has
+        pairs = (spectrum[:, :, 1:] * spectrum[:, :, :-1].conj() * share).sum(2)
+        counts = torch.fft.irfft(pairs, n=2 * 96, dim=1)
+        return torch.cat([counts[:, -self.INTERVALS:], counts[:, :self.INTERVALS + 1]], dim=1) / 16
+
+    def returns(self, x: Tensor) -> Tensor:
+        """How often what sounds comes back after 1, 2, … notes: (batch, channels, 256) -> (batch, 128)."""
+        spectrum = torch.fft.rfft(x, n=2 * NOTES, dim=2)  # padded, so that the end does not meet the beginning
+        power = spectrum.real.square() + spectrum.imag.square()
+        return torch.fft.irfft(power.sum(1), n=2 * NOTES, dim=1)[:, 1:self.LAGS + 1] / 16
 
 
 class CriticBlock(nn.Module):

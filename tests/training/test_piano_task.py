@@ -3,7 +3,15 @@ import torch
 
 from explorer.generators.pianogan import PianoGANConfig, fold
 from explorer.sound.notes import CHANNELS, KEYS, LOWEST, decode_notes, encode_notes
-from training.pianogan import NoteEncoder, PianoCritic, PianoTask, flow_loss, reconstruction_loss
+from training.pianogan import (
+    NoteAttributes,
+    NoteEncoder,
+    PianoCritic,
+    PianoTask,
+    WindowStatistics,
+    flow_loss,
+    reconstruction_loss,
+)
 from training.task import Prepared
 
 SMALL = {"latent_size": 32, "code_size": 16, "width": 16, "blocks": 3, "decoder_width": 16, "flow_steps": 2}
@@ -55,6 +63,22 @@ def test_real_and_fake_look_alike_to_the_critic(data, overrides):
     scores, logits = task.critic(generator)(fake, None)
     assert scores.shape == (4,)
     assert logits is None
+
+
+def test_the_critic_counts_intervals_and_returning_keys_as_a_loop_would(data):
+    x = PianoTask().batch(data.train, torch.arange(1), rng()).x
+    keys, times = (x[:, :KEYS] + 1) / 2, x[:, KEYS:]
+    attributes = NoteAttributes()(keys, times)
+    counted = WindowStatistics()(keys, attributes)[0]
+    assert len(counted) == WindowStatistics.SIZE
+    pitch, chord = keys[0].argmax(0).tolist(), attributes[0, NoteAttributes.CHORD].squeeze(0)
+    intervals = torch.zeros(2 * 48 + 1)
+    for i in range(1, 256):
+        if abs(pitch[i] - pitch[i - 1]) <= 48:
+            intervals[pitch[i] - pitch[i - 1] + 48] += chord[i]
+    returns = torch.tensor([sum(pitch[i] == pitch[i - lag] for i in range(lag, 256)) for lag in range(1, 129)])
+    torch.testing.assert_close(counted[KEYS:KEYS + 97] * 16, intervals, atol=1e-3, rtol=0)
+    torch.testing.assert_close(counted[KEYS + 2 * 97:KEYS + 2 * 97 + 128] * 16, returns.float(), atol=1e-3, rtol=0)
 
 
 def test_the_critic_treats_items_apart():
