@@ -93,9 +93,9 @@ def test_the_critic_is_shown_pitch_classes_and_chords():
     pitch = torch.tensor([60, 64, 67, 72]).repeat(64)
     step = torch.tensor([0.5, 0, 0, 0]).repeat(64)
     x = encode_notes(pitch, step, torch.ones(256), torch.full((256,), 64))[None]
-    derived = PianoCritic(code_size=0, width=8).derived(fold(x))[0]
-    assert derived[:12].argmax(0)[:4].tolist() == [0, 4, 7, 0]
-    assert (derived[13] > 0.5)[:8].tolist() == [False, True, True, True] * 2
+    seen = NoteAttributes()((x[:, :KEYS] + 1) / 2, x[:, KEYS:])[0]
+    assert seen[NoteAttributes.CLASSES].argmax(0)[:4].tolist() == [0, 4, 7, 0]
+    assert (seen[NoteAttributes.CHORD] > 0.5).flatten()[:8].tolist() == [False, True, True, True] * 2
 
 
 def test_codes_have_unit_variance(data):
