@@ -14,6 +14,7 @@ visitors dragging at once, the time in which each of them has the last position 
 """
 
 import argparse
+import json
 import shutil
 import statistics
 import time
@@ -21,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 from explorer.checkpoint import DEFAULT_FOLDER
+from explorer.directions import Direction
 from explorer.engine import Engine
 from explorer.recipe import Recipe
 from explorer.ui import serve
@@ -31,13 +33,13 @@ from explorer.ui import serve
 OPTIONS = ("--no-sandbox", "--disable-gpu", "--autoplay-policy=no-user-gesture-required")
 STEP_MS = 33  # between two positions of the hand
 
-# Notes [time, value of the slider] of each input event, and of each answer, picture and sound.
+# Notes [time, value of the slider] of each input event, and of each answer, picture and sound; DIRECTION is its name.
 WATCH = """
     window.log = { input: [], answer: [], picture: [], sound: [] };
     addEventListener("input", (event) => log.input.push([performance.now(), Number(event.target.value)]), true);
     const mark = performance.mark.bind(performance);
     performance.mark = (name, ...rest) => {
-        const stage = name.replace("explorer:", ""), value = JSON.parse(explorer.place()).offsets?.pc1 ?? 0;
+        const stage = name.replace("explorer:", ""), value = JSON.parse(explorer.place()).offsets?.[DIRECTION] ?? 0;
         const note = () => log[stage].push([performance.now(), value]);
         if (stage === "picture") requestAnimationFrame(() => setTimeout(note));
         else note();
@@ -56,9 +58,12 @@ WATCH_USUAL = """
 """
 
 
-def drag(page: Page, moves: int, step_ms: float = STEP_MS) -> None:
-    """Pulls the first slider to and fro."""
-    slider = page.get_by_role("slider", name="Direction 1", exact=False).first
+def first_slider(page: Page, direction: Direction) -> Locator:
+    return page.get_by_role("slider", name=direction.title, exact=False).first
+
+
+def drag(page: Page, slider: Locator, moves: int, step_ms: float = STEP_MS) -> None:
+    """Pulls a slider to and fro."""
     box = slider.bounding_box()
     assert box is not None
     y, middle = box["y"] + box["height"] / 2, box["x"] + box["width"] / 2
@@ -74,14 +79,18 @@ Log = dict[str, list[tuple[float, float]]]
 
 
 def delays(log: Log, stage: str) -> list[float]:
-    """For each move the ms until it, or one that overtook it, has come to a stage."""
-    times = []
-    for i, (start, _) in enumerate(log["input"]):
-        newer = {value for _, value in log["input"][i:]}
-        ends = [end for end, value in log[stage] if end > start and value in newer]
-        if ends:
-            times.append(ends[0] - start)
-    return times
+    """For each move the ms until it, or one that overtook it, has come to a stage.
+
+    The hand comes by the same values again, but what arrives does so in the order of the moves.
+    """
+    arrived, move = [], -1
+    for end, value in log[stage]:
+        asked = [i for i, (start, x) in enumerate(log["input"]) if i > move and start < end and abs(x - value) < 1e-9]
+        if asked:
+            move = asked[0]
+            arrived.append((end, move))
+    ends = [next((end for end, move in arrived if move >= i), None) for i in range(len(log["input"]))]
+    return [end - start for (start, _), end in zip(log["input"], ends, strict=True) if end is not None]
 
 
 def report(name: str, log: Log) -> None:
@@ -94,36 +103,35 @@ def report(name: str, log: Log) -> None:
             print(f"  {name:24} {stage:8} never came")
 
 
-def measure(browser: Browser, url: str, watch: str, moves: int, play: bool) -> Log:
+def measure(browser: Browser, url: str, watch: str, direction: Direction, moves: int, play: bool) -> Log:
     context = browser.new_context(viewport={"width": 1280, "height": 800})
-    context.add_init_script(watch)
+    context.add_init_script(watch.replace("DIRECTION", json.dumps(direction.name)))
     page = context.new_page()
     page.goto(url)
-    page.get_by_role("slider", name="Direction 1", exact=False).first.wait_for()
+    slider = first_slider(page, direction)
+    slider.wait_for()
     page.wait_for_timeout(2000)
     if play:
         page.get_by_role("button", name="Play").click()
         page.get_by_role("button", name="Stop").wait_for(timeout=60_000)
-    drag(page, moves // 4)  # warms up
+    drag(page, slider, moves // 4)  # warms up
     page.wait_for_timeout(1500)
     page.evaluate("Object.values(log).forEach((times) => times.splice(0))")
-    drag(page, moves)
+    drag(page, slider, moves)
     page.wait_for_timeout(5000)
     log: Log = page.evaluate("log")
     context.close()
     return log
 
 
-def usual(engine: Engine, model: str) -> Any:
+def usual(engine: Engine, model: str, direction: Direction) -> Any:
     """The app as one would write it with gradio's own components."""
     import gradio as gr
     import librosa
     from matplotlib.figure import Figure
 
-    direction = engine.model(model).directions[0].name
-
     def update(amount: float) -> tuple[float, Figure, tuple[int, np.ndarray]]:
-        sound = engine.render(Recipe(model, offsets=((direction, amount),)))
+        sound = engine.render(Recipe(model, offsets=((direction.name, amount),)))
         figure = Figure(figsize=(8, 4))
         axes = figure.add_subplot()
         if sound.notes is not None:
@@ -138,23 +146,23 @@ def usual(engine: Engine, model: str) -> Any:
         return amount, figure, (sound.sample_rate, waveform)
 
     with gr.Blocks(analytics_enabled=False) as app:
-        slider = gr.Slider(-4, 4, 0, step=0.05, label="Direction 1")
+        slider = gr.Slider(-4, 4, 0, step=0.05, label=direction.title)
         shown = gr.Number(elem_id="shown")
         slider.input(update, slider, [shown, gr.Plot(format="png"), gr.Audio()], trigger_mode="always_last")
     app.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, ssr_mode=False)
     return app
 
 
-def crowd(browser: Browser, url: str, visitors: int, moves: int) -> list[float]:
+def crowd(browser: Browser, url: str, direction: Direction, visitors: int, moves: int) -> list[float]:
     """All drag at once; for each visitor the ms from the last move to its picture."""
     pages = []
     for seed in range(visitors):
         context = browser.new_context(viewport={"width": 1280, "height": 800})
-        context.add_init_script(WATCH)
+        context.add_init_script(WATCH.replace("DIRECTION", json.dumps(direction.name)))
         context.set_default_timeout(120_000)
         page = context.new_page()
         page.goto(f"{url}&seed={seed}")
-        page.get_by_role("slider", name="Direction 1", exact=False).first.wait_for()
+        first_slider(page, direction).wait_for()
         pages.append(page)
     pages[0].wait_for_timeout(2000)
     hand = """([moves, step]) => new Promise((done) => {
@@ -171,8 +179,9 @@ def crowd(browser: Browser, url: str, visitors: int, moves: int) -> list[float]:
     waits = []
     for page in pages:
         page.evaluate("hand")
-        page.wait_for_function("Math.abs(JSON.parse(explorer.place()).offsets?.pc1"
-                               " - document.querySelector('.offset input[type=range]').value) < 1e-9")
+        page.wait_for_function("name => Math.abs(JSON.parse(explorer.place()).offsets?.[name]"
+                               " - document.querySelector('.offset input[type=range]').value) < 1e-9",
+                               arg=direction.name)
         page.wait_for_timeout(300)
         log = page.evaluate("log")
         waits.append(log["picture"][-1][0] - log["input"][-1][0])
@@ -192,14 +201,15 @@ def main() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=OPTIONS)
         for model in engine.names():
-            url = f"{app.local_url}?model={model}"
+            url, direction = f"{app.local_url}?model={model}", engine.model(model).directions[0]
             print(model)
-            report("this app", measure(browser, url, WATCH, args.moves, play=True))
-            plain = usual(engine, model)
-            report("gr.Plot and gr.Audio", measure(browser, plain.local_url, WATCH_USUAL, args.moves, play=False))
+            report("this app", measure(browser, url, WATCH, direction, args.moves, play=True))
+            plain = usual(engine, model, direction)
+            report("gr.Plot and gr.Audio",
+                   measure(browser, plain.local_url, WATCH_USUAL, direction, args.moves, play=False))
             plain.close()
             if args.visitors:
-                waits = crowd(browser, url, args.visitors, args.moves)
+                waits = crowd(browser, url, direction, args.visitors, args.moves)
                 print(f"  {args.visitors} visitors at once: the last position is there after "
                       f"{statistics.median(waits):.0f} ms (median), {max(waits):.0f} ms (the slowest)")
         browser.close()
