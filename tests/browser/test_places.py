@@ -151,7 +151,7 @@ def test_places_that_cannot_be_read_are_put_aside_and_offered(visit: Visit, tmp_
 
 def test_a_browser_that_keeps_nothing_says_so_and_the_places_last_as_long_as_the_page(visit: Visit) -> None:
     page = visit("?model=toy&seed=8")
-    page.add_init_script("""Storage.prototype.setItem = () => { throw new DOMException("full", "QuotaExceededError"); };""")
+    page.add_init_script("Storage.prototype.setItem = () => { throw new DOMException('', 'QuotaExceededError'); };")
     page.reload()
     expect(player(page).get_by_role("alert")).to_contain_text("keeps no more places (QuotaExceededError)")
     keep(page)
