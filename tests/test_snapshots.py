@@ -12,6 +12,7 @@ from explorer.checkpoint import CheckpointError
 from explorer.directions import principal
 from explorer.engine import Engine
 from explorer.recipe import Recipe
+from explorer.ui import handlers
 
 
 @pytest.fixture
@@ -87,3 +88,11 @@ def test_8_bit_weights_take_one_byte_each(tmp_path: Path) -> None:
         checkpoint.save(tmp_path / "x.safetensors", make(latent=4000, notes=50), dtype=dtype)
         sizes[dtype] = (tmp_path / "x.safetensors").stat().st_size
     assert sizes[torch.int8] == pytest.approx(sizes[torch.float32] / 4, rel=0.01)
+
+
+def test_the_app_offers_a_snapshot_where_one_is_played_and_leads_back_to_the_same_place(folder: Path) -> None:
+    engine = Engine(folder)
+    place = handlers.settle(engine, Recipe("toy@1200", seed=7, offsets=(("pc1", 2.0),), label="high"))
+    assert handlers.look(engine, place)["model"] == {"choices": ["toy", "toy@1200"], "value": "toy@1200"}
+    back = handlers.settle(engine, handlers.choose(engine, place, "toy"))
+    assert back == handlers.settle(engine, Recipe("toy", seed=7, offsets=(("pc1", 2.0),), label="high"))

@@ -79,11 +79,12 @@ function prepare(form) {
   const verdict = document.createElement("p"), measured = document.createElement("p"), explanation = form.querySelector(".explanation");
   const seen = form.dataset.hear === "apart";
   button.textContent = seen ? "See it" : "Hear it";
+  button.className = "try";
   button.disabled = true;
   sounds.className = "cards";
   result.setAttribute("role", "status");
   result.append(verdict, explanation, measured);
-  form.append(button, sounds, result);
+  form.querySelector("fieldset").append(button, sounds, result);
   form.onchange = () => { button.disabled = false; };
   form.onsubmit = async (event) => {
     event.preventDefault();

@@ -1,0 +1,123 @@
+"""What a reader does in the lessons: predict, hear, and look back at how the network learned."""
+
+import json
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from acts import Visit, expect_another_picture, pixels, place, player, status
+from conftest import SMALL
+from playwright.sync_api import Locator, Page, expect
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import wasserstein_distance
+
+from explorer import checkpoint
+from explorer.engine import Engine
+from explorer.generators import FAMILIES
+from explorer.sound.learned_vocoder import LearnedVocoder, VocoderConfig
+from explorer.ui import serve
+
+pytestmark = pytest.mark.browser
+LATENT, TRAINING, DISTANCE, PHASE, INTERPOLATION = "latent vector", "critic", "Wasserstein", "phase", "from A to B"
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """In place of the app that other tests visit: words with two snapshots and an inversion, and a piano without."""
+    folder = tmp_path_factory.mktemp("lessons")
+    family, config = SMALL["words"]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        first, later, final = (FAMILIES[family](config).eval() for _ in range(3))
+        vocoder = LearnedVocoder(VocoderConfig(channels=16, blocks=2, rounds=2)).eval()
+        piano = FAMILIES[SMALL["piano"][0]](SMALL["piano"][1]).eval()
+    checkpoint.save(folder / "words.safetensors", final, vocoder=vocoder, provenance={"step": 900})
+    checkpoint.save(folder / "piano.safetensors", piano)
+    for step, generator in ((0, first), (300, later)):
+        checkpoint.save(folder / "snapshots" / "words" / f"{step}.safetensors", generator, dtype=torch.int8)
+    lines = [{"step": step, "wasserstein": 3 - step / 450, "reconstruction_loss": 1 / step}
+             for step in range(50, 950, 50)]
+    (folder / "snapshots" / "words" / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    app = serve(Engine(folder), "127.0.0.1")
+    yield app.local_url
+    app.close()
+
+
+def lesson(page: Page, title: str) -> Locator:
+    page.get_by_role("tab", name="Learn").click()
+    learn = page.get_by_role("region", name="Learn")
+    learn.locator("summary").filter(has_text=title).click()
+    return learn
+
+
+def predict(learn: Locator, question: str, answer: str) -> Locator:
+    """Chooses an answer, asks to hear it, and waits for the explanation; the group of the question."""
+    group = learn.get_by_role("group", name=question)
+    expect(group.get_by_role("button")).to_be_disabled()
+    group.get_by_role("radio", name=answer).check()
+    group.get_by_role("button", name=re.compile("(Hear|See) it")).click()
+    expect(group.get_by_role("status")).to_contain_text("Right.")
+    return group
+
+
+def test_each_lesson_answers_a_prediction_with_a_sound_and_an_explanation(visit: Visit) -> None:
+    page = visit("?model=words&seed=7")
+    for title, question, answer, caption, heard in (
+        (LATENT, "Two seeds", "as different", "seed 6", {"model": "words", "seed": 6}),
+        (DISTANCE, "Four seeds", "four different", "seed 7", {"model": "words", "seed": 7}),
+        (PHASE, "With Griffin-Lim", "hollow", "griffin-lim", {"settings": (("inversion", "griffin-lim"),)}),
+        (INTERPOLATION, "the middle of the straight line", "0.71", "line, middle", {"t": 0.5, "path": "line"}),
+        (TRAINING, "Before the first step", "without form", "step 0", {"model": "words@0", "seed": 7}),
+    ):
+        group = predict(lesson(page, title), question, answer)
+        expect(group.get_by_role("button", name=caption)).to_have_attribute("aria-current", "true")
+        assert {name: getattr(place(page), name) for name in heard} == heard
+    expect(player(page).get_by_role("button", name="Stop")).to_be_visible()  # it plays
+
+
+def test_a_wrong_prediction_is_told_so_and_the_distances_on_the_line_are_scipys(visit: Visit) -> None:
+    learn = lesson(visit("?model=words"), DISTANCE)
+    group = learn.get_by_role("group", name="Once the two no longer overlap")
+    group.get_by_role("radio", name="goes on growing").check()
+    group.get_by_role("button", name="See it").click()
+    expect(group.get_by_role("status")).to_contain_text("Not so; you chose “goes on growing”.")
+    expect(learn.get_by_text("slope 0.00. Wasserstein 3.00, slope 1.00")).to_be_visible()
+    x = np.arange(-5, 6, 0.001) + 0.0005
+    for shift, width in (-0.5, 2.0), (1.3, 1.0), (0.25, 0.5):
+        learn.get_by_role("slider", name="Shift").fill(str(shift))
+        learn.get_by_role("slider", name="Width").fill(str(width))
+        real, generated = ((start < x) & (x < start + width) for start in (0, shift))
+        # scipy's is the square root, in nats
+        expect(learn.get_by_text(f"Jensen-Shannon {jensenshannon(real, generated) ** 2:.3f}")).to_be_visible()
+        expect(learn.get_by_text(f"Wasserstein {wasserstein_distance(x, x, real, generated):.2f}")).to_be_visible()
+
+
+def test_the_scrubber_replays_the_same_latent_and_comes_back(visit: Visit) -> None:
+    page = visit("?model=words&seed=7&label=no")
+    final, link = pixels(page), place(page)
+    learn = lesson(page, TRAINING)
+    scrubber = learn.get_by_role("group", name="Training, step by step")
+    expect(scrubber.get_by_role("button", name="step")).to_have_count(3)
+    slider = scrubber.get_by_role("slider", name="Step of training")
+    expect(slider).to_have_attribute("aria-valuetext", "step 900, the final checkpoint")
+    slider.press("ArrowLeft")
+    expect(scrubber.get_by_role("status")).to_contain_text(
+        "Step 300, critic's Wasserstein estimate 2.33, reconstruction loss 0.00333.")
+    expect_another_picture(page, final)
+    assert (place(page).model, place(page).seed, place(page).label) == ("words@300", 7, "no")
+    expect(scrubber.get_by_role("img", name="Curves over 900 steps of training")).to_be_visible()
+    scrubber.get_by_role("button", name="Back to the final checkpoint").click()
+    expect(slider).to_have_attribute("aria-valuetext", "step 900, the final checkpoint")
+    assert place(page) == link
+    assert pixels(page) == final
+
+
+def test_a_checkpoint_without_snapshots_says_so_and_borrows_another_for_the_phase(visit: Visit) -> None:
+    page = visit("?model=piano&seed=7")
+    learn = lesson(page, TRAINING)
+    expect(learn.get_by_text("No snapshots of its training came with this checkpoint.")).to_be_visible()
+    learn.locator("summary").filter(has_text=PHASE).click()
+    predict(learn, "With Griffin-Lim", "hollow")
+    expect(status(page)).to_contain_text("words")

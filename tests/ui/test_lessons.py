@@ -1,0 +1,65 @@
+"""What the lessons are told: the equipment of a checkpoint, and how sounds compare."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from toy import make, write
+
+from explorer import checkpoint
+from explorer.checkpoint import CheckpointError
+from explorer.engine import Engine
+from explorer.recipe import Recipe, RecipeError
+from explorer.ui.learn import Lessons
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The toy of step 90, how it was at steps 0 and 30, and figures of its training."""
+    checkpoint.save(tmp_path / "toy.safetensors", make(), provenance={"step": 90})
+    for step in (30, 0):
+        checkpoint.save(tmp_path / "snapshots" / "toy" / f"{step}.safetensors", make(step), dtype=torch.int8)
+    lines = [{"step": 10, "phase": "warm", "reconstruction_loss": 3.0},
+             {"step": 90, "phase": "adversarial", "wasserstein": 0.5, "penalty": 0.1}]
+    (tmp_path / "snapshots" / "toy" / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize("model", ["toy", "toy@30"])
+def test_a_checkpoint_and_its_snapshots_have_the_same_equipment(folder: Path, model: str) -> None:
+    assert Lessons(Engine(folder)).equipment(Recipe(model).to_json()) == {
+        "model": "toy", "size": 6, "steps": [0, 30], "last": 90, "inversion": None,
+        "curves": [("wasserstein", [(90, 0.5)]), ("reconstruction_loss", [(10, 3.0)])]}
+
+
+def test_a_checkpoint_without_snapshots_or_provenance_has_neither(tmp_path: Path) -> None:
+    write(tmp_path)
+    found = Lessons(Engine(tmp_path)).equipment(Recipe("toy").to_json())
+    assert (found["steps"], found["last"], found["curves"]) == ([], None, [])
+
+
+def test_broken_figures_are_left_out(folder: Path) -> None:
+    (folder / "snapshots" / "toy" / "metrics.jsonl").write_text('{"step": 1, "wasser', encoding="utf-8")
+    assert Lessons(Engine(folder)).equipment(Recipe("toy").to_json())["curves"] == []
+
+
+def test_the_middle_of_a_line_is_shorter_and_that_of_an_arc_is_not(tmp_path: Path) -> None:
+    write(tmp_path, latent=4096)
+    recipes = [Recipe("toy", seed=1), *(Recipe("toy", seed=1, seed_b=2, t=0.5, path=path) for path in ("arc", "line"))]
+    lengths = Lessons(Engine(tmp_path)).measure([recipe.to_json() for recipe in recipes])["lengths"]
+    assert lengths == pytest.approx([1, 1, 0.5 ** 0.5], abs=0.03)
+
+
+def test_distances_are_those_of_the_outputs_from_the_first(folder: Path) -> None:
+    engine, recipes = Engine(folder), [Recipe("toy", seed=seed) for seed in (1, 2)]
+    first, second = (engine.output(recipe).numpy() for recipe in recipes)
+    found = Lessons(engine).measure([recipe.to_json() for recipe in recipes])["distances"]
+    assert found == pytest.approx([0, ((first - second) ** 2).mean() ** 0.5])
+
+
+@pytest.mark.parametrize("request_", [None, [], ["model=toy"] * 9, "model=toy", ["model=toy", "model=toy@30"], [7],
+                                      ["{"], ["model=none"]])
+def test_what_cannot_be_compared_is_refused(folder: Path, request_: object) -> None:
+    with pytest.raises((ValueError, RecipeError, CheckpointError)):
+        Lessons(Engine(folder)).measure(request_)
