@@ -3,12 +3,13 @@
 const STEPS = 7;
 const DWELL = 4; // on a step of a longer sound; a shorter one is heard to its end
 const NUDGE = 0.02, LEAP = 0.1; // of an arrow key on the pad, and with Shift
+const PATIENCE = 5000; // ms that an answer to the hand may take
 const MAX_SEED = 2 ** 32 - 1, ROLLED = 10_000;
 const NAMES = { wav: "WAV", mid: "MIDI", zip: "ZIP of steps", gif: "GIF", png: "Picture" };
 
 const across = find("across"), down = find("down"), pad = find("pad"), walkButton = find("walk");
 const seedC = find("seed-c"), seedD = find("seed-d");
-let held = false; // whether a pointer holds the dot
+let awaited = "", handUntil = 0; // the mix that the dot stands for, and until when the player may take to show it
 let steps = [], stripKey = "", cornerKey = "", asking = false;
 let walk = null; // the path that is played: its steps, where it is, where to it goes
 
@@ -21,6 +22,7 @@ function base() {
   return rest;
 }
 
+const spelled = (mix = {}) => JSON.stringify(Object.entries(mix).sort());
 const rounded = (weight) => Math.round(weight * 1e4) / 1e4;
 
 /** The recipe of the present place at a mix of [seed, weight] pairs instead. */
@@ -103,8 +105,6 @@ async function startWalk() {
   walk = { sounds: sounds.map(explorer.unpack), at, by: 1, timer: 0, sound: null };
   walkButton.textContent = "Stop the path";
   await tread(0);
-  if (walk && !explorer.speaker.playing) await explorer.play();
-  if (walk) await tread(0); // from the beginning, now that it sounds
 }
 
 /** Shows the present step, has it heard from a position on, and sees to the next. */
@@ -113,6 +113,10 @@ async function tread(position) {
   walk.sound = sounds[at];
   clearTimeout(walk.timer);
   await explorer.pass(walk.sound, position);
+  if (!speaker.playing) {
+    speaker.seek(position);
+    await explorer.play();
+  }
   if (!walk) return;
   mark();
   const { seconds } = walk.sound;
@@ -155,7 +159,10 @@ function drawCorners(sent) {
 /** Moves the dot, and the place with it. */
 function movePad(x, y) {
   placeDot(x, y);
-  explorer.drag(mixed(seeds().map((seed, i) => [seed, weights()[i]]).filter(([, weight]) => weight > 0)));
+  const recipe = mixed(seeds().map((seed, i) => [seed, weights()[i]]).filter(([, weight]) => weight > 0));
+  awaited = spelled(JSON.parse(recipe).mix);
+  handUntil = performance.now() + PATIENCE;
+  explorer.drag(recipe);
 }
 
 function placeDot(x, y) {
@@ -168,16 +175,24 @@ function placeDot(x, y) {
   down.setAttribute("aria-valuetext", `${Math.round(100 * down.value)} %`);
 }
 
-/** Shows on the pad a place that was come to by another way. */
+/** Shows on the pad a place that was come to by whatever way, unless the hand is further on by now. */
 function followPad() {
   const { mix, t = 0, seed = 0, seed_b: seedB } = present();
-  if (!mix) return placeDot(t, 0);
-  if (Object.values(mix).some((weight) => weight < 0)) return pad.classList.add("away");
+  if (performance.now() < handUntil && awaited !== spelled(mix)) return;
+  handUntil = 0;
+  if (!mix) {
+    placeDot(t, 0);
+    return;
+  }
   const others = Object.keys(mix).map(Number).filter((s) => s !== seed && s !== seedB);
-  if (others.some((s) => s !== seedC.valueAsNumber && s !== seedD.valueAsNumber)) {
-    if (others.length > 2) return pad.classList.add("away");
-    const of = (s) => mix[s] ?? 0, [c, d = seedD.valueAsNumber] = others;
+  const strange = others.some((s) => s !== seedC.valueAsNumber && s !== seedD.valueAsNumber);
+  if (Object.values(mix).some((weight) => weight < 0) || (strange && others.length > 2)) {
+    pad.classList.add("away");
+    return;
+  }
+  if (strange) {
     // On a pad the products over its diagonals are equal.
+    const of = (s) => mix[s] ?? 0, [c, d = seedD.valueAsNumber] = others;
     const odd = (c, d) => Math.abs(of(seed) * of(d) - of(seedB) * of(c));
     [seedC.value, seedD.value] = odd(c, d) <= odd(d, c) ? [c, d] : [d, c];
   }
@@ -201,13 +216,11 @@ function keyed(event) {
 
 pad.onpointerdown = (event) => {
   event.preventDefault();
-  held = true;
   pad.setPointerCapture(event.pointerId);
   across.focus({ preventScroll: true });
   pointed(event);
 };
-pad.onpointermove = (event) => { if (held) pointed(event); };
-pad.onlostpointercapture = () => { held = false; };
+pad.onpointermove = (event) => { if (pad.hasPointerCapture(event.pointerId)) pointed(event); };
 pad.onkeydown = keyed;
 pad.oninput = () => movePad(across.valueAsNumber, down.valueAsNumber);
 
@@ -300,7 +313,7 @@ walkButton.onclick = () => (walk ? stopWalk() : startWalk());
 find("even").onchange = refresh;
 whenSettled((shown) => {
   offer(shown);
-  if (!held) followPad();
+  followPad();
   mark();
   refresh();
 });
