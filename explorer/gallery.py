@@ -16,8 +16,8 @@ from explorer.measures import MEASURES, measure
 from explorer.recipe import Recipe, RecipeError
 
 VERSION = 1
-MAX_PLACES = 1000  # in one file
-MAX_NAME = 200  # characters
+MAX_PLACES = 10_000  # in one file
+MAX_NAME = 1000  # characters
 FIRST = 8  # consecutive seeds in a gallery
 SEEDS = 256  # among which it looks for extremes
 

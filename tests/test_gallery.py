@@ -67,8 +67,8 @@ def test_places_come_back_from_their_file() -> None:
     ("[", "not a file of places"), ([], "an object with a list of 'places'"), ({"places": []}, "have version None"),
     ({"version": 1, "places": [3]}, "place 1 is no object"),
     ({"version": 1, "places": [{"recipe": {"model": "toy"}}, {"recipe": {"model": "toy", "t": 2}}]}, "place 2: t must"),
-    ({"version": 1, "places": [{"name": "x" * 201, "recipe": {"model": "toy"}}]}, "at most 200 characters"),
-    ({"version": 1, "places": [{}] * 1001}, "1,001 places are too many"),
+    ({"version": 1, "places": [{"name": "x" * 1001, "recipe": {"model": "toy"}}]}, "at most 1000 characters"),
+    ({"version": 1, "places": [{}] * 10_001}, "10,001 places are too many"),
 ], ids=["cut short", "a list", "no version", "no object", "out of range", "a long name", "too many"])
 def test_what_is_no_file_of_places_is_refused_in_words(data: Any, complaint: str) -> None:
     with pytest.raises(RecipeError, match=complaint):

@@ -23,7 +23,7 @@ from explorer.ui import handlers, places
 from explorer.ui.between import Ways
 from explorer.ui.handlers import CONTROLS, REACH, SETTINGS, SLIDERS
 from explorer.ui.learn import Lessons
-from explorer.ui.panels import HERE, answering, panel
+from explorer.ui.panels import HERE, PICTURES_AT_ONCE, answering, panel
 
 Controls = dict[str, Any]  # by name; gradio gives components their events as they are made, unseen by mypy
 
@@ -139,7 +139,7 @@ def _sliders(engine: Engine) -> Controls:
     with gr.Tabs(overflow_behavior="wrap"):
         with gr.Tab("Directions"):
             made["hold"] = gr.Checkbox(label="Hold the others", visible=False, container=False,
-                                       info="A slider then moves what it is named after alone, as far as that goes.")
+                                       info="Each slider then moves only what it is named after, as far as it can.")
             made |= {f"direction{i}": offset() for i in range(SLIDERS)}
         with gr.Tab("Raw"):
             made["first"] = gr.Slider(0, SLIDERS, 0, step=SLIDERS, label="First dimension", elem_classes="dial")
@@ -153,7 +153,7 @@ def _sliders(engine: Engine) -> Controls:
         with gr.Tab("Between"):
             panel("between", engine, Ways(engine).functions())
         with gr.Tab("Places"):
-            panel("places", engine, (answering(greeting, 1),))
+            panel("places", engine, (answering(greeting, 1),), batch=PICTURES_AT_ONCE)
         with gr.Tab("Learn"):
             panel("learn", engine, Lessons(engine).functions())
     made["open"] = gr.UploadButton("Open a saved file", size="sm", elem_id="open",

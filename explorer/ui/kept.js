@@ -26,7 +26,7 @@ class Store {
   write(places) {
     try {
       localStorage.setItem(this.key, dumps(places));
-      this.unsaved = null;
+      if (this.unsaved) this.unsaved = kept.trouble = null;
     } catch (error) {
       this.hold(places, error);
     }
@@ -117,7 +117,7 @@ function keep() {
 
 function remove(place) {
   const { name } = kept.favourites.read().find((p) => identity(p) === identity(place));
-  take(kept.favourites, (p) => identity(p) === identity(place), `Removed: ${name}`);
+  take(kept.favourites, (p) => identity(p) === identity(place), `Removed: ${name ?? ""}`);
 }
 
 /** Takes places out of a list; the panel offers them back. */

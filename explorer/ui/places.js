@@ -1,8 +1,6 @@
 // Places to go back to: a gallery to begin with, favourites, and those visited (see kept.js). Their pictures are made
 // again when they are looked at.
 
-const BATCH = 24; // pictures in one question
-
 const pictures = new Map(); // by recipe, what the server sent of it
 let gallery = { model: "", places: [] }, filling = false;
 
@@ -36,7 +34,7 @@ function list(root, places, make) {
     item.update?.(place);
     return item;
   }));
-  if (root.contains(activeElement)) activeElement.focus();
+  if (root.contains(activeElement)) activeElement.focus({ preventScroll: true });
 }
 
 /** A picture, its name below. */
@@ -87,7 +85,7 @@ async function fill() {
       }
       const wanted = new Set(empty.filter((item) => !item.filled).map((item) => item.dataset.place));
       if (!wanted.size || !visible()) return;
-      const batch = [...wanted].slice(0, BATCH), answer = await ask("pictures", batch);
+      const batch = [...wanted].slice(0, props.batch), answer = await ask("pictures", batch);
       if (!answer) return;
       batch.forEach((recipe, i) => pictures.set(recipe, answer.pictures[i]));
     }
@@ -142,6 +140,5 @@ whenReady(() => {
 for (const group of element.querySelectorAll("details")) group.ontoggle = fill;
 document.addEventListener("explorer:kept", draw);
 document.addEventListener("explorer:taken", (event) => offer(event.detail));
-window.addEventListener("storage", draw);
 new IntersectionObserver(() => { draw(); look(); }).observe(element);
 whenSettled(() => { draw(); look(); });

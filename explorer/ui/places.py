@@ -1,5 +1,6 @@
 """What the panel Places asks of the server: the gallery of a checkpoint, and the places in a file that was opened."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,6 @@ from explorer.engine import Engine
 from explorer.gallery import Place
 from explorer.recipe import RecipeError
 from explorer.ui import handlers
-
-MAX_BYTES = 4_000_000  # of a file of places
 
 
 def greeting(engine: Engine, model: Any) -> dict[str, Any]:
@@ -27,11 +26,15 @@ def opened(engine: Engine, path: Path) -> list[dict[str, Any]] | None:
     if path.suffix.lower() != ".json":
         return None
     try:
-        text = path.read_bytes()[:MAX_BYTES].decode("utf-8")
-        if '"places"' not in text:
-            return None
+        text = path.read_text(encoding="utf-8")
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(data, dict) or "places" not in data:
+        return None
+    try:
         return [_sent(engine, place) for place in gallery.loads(text)]
-    except ValueError as error:
+    except RecipeError as error:
         raise RecipeError(f"{path.name}: {error}") from None
 
 

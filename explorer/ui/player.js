@@ -223,6 +223,7 @@ canvas.onclick = seek;
 document.addEventListener("keydown", shortcut);
 document.addEventListener("dragover", (event) => event.preventDefault());
 document.addEventListener("drop", drop);
+window.addEventListener("storage", changed); // by another tab
 new ResizeObserver(refresh).observe(canvas);
 
 /** Leads to a place: a recipe as JSON or as a link's query. */
