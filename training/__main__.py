@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with parallel.joined():
             return int(args.run(args, arguments))
-    except (CheckpointError, DataError, TrainingError) as error:
+    except (CheckpointError, DataError, TrainingError, OSError) as error:  # the last: a full disk, a read-only folder
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

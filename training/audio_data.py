@@ -76,7 +76,7 @@ def prepare(folder: Path, cache: Path, options: Mapping[str, str], mel: MelConfi
     """
     if mel is not None:
         options = {**options, **_agreed(options, mel)}
-    n_mels = int(options.get("n_mels", "64"))
+    n_mels = _number(options, "n_mels", 64)
     clips = load_waveforms(folder, cache, {k: v for k, v in options.items() if k != "n_mels"})
     spoken = clips.meta["labels"]
     if mel is None:
@@ -114,6 +114,13 @@ def _agreed(options: Mapping[str, str], mel: MelConfig) -> dict[str, str]:
     if other := [f"{k}={v}" for k, v in decided.items() if options.get(k, v) != v]:
         raise DataError(f"the checkpoint has {', '.join(other)}: leave that out of --prepare")
     return decided
+
+
+def _number(options: Mapping[str, str], name: str, otherwise: int) -> int:
+    text = options.get(name, str(otherwise))
+    if not text.isdecimal():
+        raise DataError(f"the option {name} is a whole number, not {text!r}")
+    return int(text)
 
 
 def measure(config: MelConfig, waveform: Tensor) -> MelConfig:
@@ -193,7 +200,7 @@ def _decode(folder: Path, found: list[Clip], wanted: tuple[str, ...] | None, opt
             target: Path) -> Waveforms:
     import soundfile
 
-    rate = int(options.get("sample_rate", "0")) or _common_rate(found)
+    rate = _number(options, "sample_rate", 0) or _common_rate(found)
     samples = FRAMES * round(rate * HOP_SECONDS)
     kept: list[tuple[Clip, np.ndarray]] = []
     skipped = []

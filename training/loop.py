@@ -346,7 +346,7 @@ def save_state(run: Resumable, folder: Path) -> None:
     """Writes the whole state in one piece, and keeps the one before it.
 
     Raises:
-        TrainingError: if a weight is not finite; nothing is written then.
+        TrainingError: if a weight is not finite, or the disk is full; the state before stays.
     """
     for name, module in run.modules().items():
         if not all(bool(p.isfinite().all()) for p in module.parameters()):
@@ -360,10 +360,15 @@ def save_state(run: Resumable, folder: Path) -> None:
         "optimizers": {name: optimizer.state_dict() for name, optimizer in run.optimizers.items()},
     }
     partial = folder / (STATE + ".partial")
-    with partial.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with partial.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+    except (OSError, RuntimeError) as error:  # torch's writer turns the first into the second
+        partial.unlink(missing_ok=True)
+        raise TrainingError(f"the state of step {run.step} cannot be written ({error}); make room in {folder} and go "
+                            "on with --resume from the state before") from None
     if (folder / STATE).exists():
         (folder / STATE).replace(folder / PREVIOUS_STATE)
     partial.replace(folder / STATE)

@@ -44,7 +44,7 @@ def find_pieces(folder: Path) -> list[Piece]:
     hash of their relative path, is for validation.
 
     Raises:
-        DataError: if the folder does not exist or holds no MIDI.
+        DataError: if the folder does not exist or holds no MIDI, or its csv is none of MAESTRO's.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
@@ -58,7 +58,10 @@ def find_pieces(folder: Path) -> list[Piece]:
 def _maestro(folder: Path, table: Path) -> Iterator[Piece]:
     splits = {"train": "train", "validation": "valid"}
     with table.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
+        rows = csv.DictReader(file)
+        if missing := sorted({"split", "midi_filename"} - set(rows.fieldnames or ())):
+            raise DataError(f"{table}: no column {' or '.join(missing)}")
+        for row in rows:
             if row["split"] in splits:
                 yield Piece(folder / row["midi_filename"], splits[row["split"]])
 

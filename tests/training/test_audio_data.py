@@ -87,10 +87,16 @@ def test_levels_are_made_equal(tmp_path: Path) -> None:
     np.testing.assert_allclose(loud, soft, atol=2e-3)
 
 
+def half_a_flac(path: Path) -> None:
+    sf.write(path, np.random.RandomState(0).uniform(-0.5, 0.5, 8000), 8000, format="FLAC")
+    path.write_bytes(path.read_bytes()[:6000])
+
+
 BAD = {
     "silence": lambda path: sf.write(path, np.zeros(4000), 8000),
     "one sample": lambda path: sf.write(path, np.ones(1) / 2, 8000),
     "cut short": lambda path: path.write_bytes(path.read_bytes()[:20]),
+    "half a FLAC": lambda path: half_a_flac(path),
     "not audio": lambda path: path.write_bytes(b"not a recording"),
     "empty": lambda path: path.write_bytes(b""),
     "nan": lambda path: sf.write(path, np.full(4000, np.nan), 8000, subtype="FLOAT"),
@@ -119,6 +125,21 @@ def test_a_folder_without_a_usable_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "broken" / "a.wav").write_bytes(b"RIFF")
     with pytest.raises(DataError, match="none of 1 recordings"):
         prepare(tmp_path / "broken", tmp_path / "cache", {})
+
+
+def test_a_recording_outside_the_labelled_folders_is_skipped_and_named(tmp_path: Path) -> None:
+    for name in ("yes/a.wav", "no/b.wav", "stray.wav"):
+        write(tmp_path / "data" / name, speech())
+    clips = load_waveforms(tmp_path / "data", tmp_path / "cache", {})
+    assert clips.meta["skipped"] == ["stray.wav: in no sub-folder that says what it is, unlike others"]
+    assert clips.meta["labels"] == ["no", "yes"]
+
+
+@pytest.mark.parametrize("option", ["sample_rate", "n_mels"])
+def test_an_option_that_is_no_number_is_an_error(tmp_path: Path, option: str) -> None:
+    write(tmp_path / "data" / "1_theo_10.wav", speech())
+    with pytest.raises(DataError, match=f"the option {option} is a whole number, not 'high'"):
+        prepare(tmp_path / "data", tmp_path / "cache", {option: "high"})
 
 
 def test_labels_that_nobody_speaks_are_an_error(tmp_path: Path) -> None:

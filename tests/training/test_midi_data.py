@@ -67,6 +67,22 @@ def test_drums_are_not_heard(tmp_path):
         read_notes(tmp_path / "a.mid")
 
 
+def test_drums_beside_a_piano_are_left_out(tmp_path):
+    write_midi(tmp_path / "a.mid", scale())
+    midi = pretty_midi.PrettyMIDI(str(tmp_path / "a.mid"))
+    drums = pretty_midi.Instrument(program=0, is_drum=True)
+    drums.notes = [pretty_midi.Note(100, 38, 0.1 + k, 0.2 + k) for k in range(20)]
+    midi.instruments.append(drums)
+    midi.write(str(tmp_path / "b.mid"))
+    assert read_notes(tmp_path / "b.mid").pitch.tolist() == [p for p, *_ in scale()]
+
+
+def test_a_table_that_is_not_maestro_s_is_an_error(tmp_path):
+    (tmp_path / "maestro-mine.csv").write_text("name,year\na.midi,2004\n")
+    with pytest.raises(DataError, match="no column midi_filename or split"):
+        find_pieces(tmp_path)
+
+
 @pytest.mark.parametrize("content", [b"", b"MThd", b"not midi at all" * 50])
 def test_a_corrupt_file_is_skipped_counted_and_named(tmp_path, content):
     for k in range(3):
