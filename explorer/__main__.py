@@ -148,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     render.add_argument("--recipe", metavar="FILE-OR-LINK", help="a saved file, or a link, instead of name and place")
     files = render.add_argument_group("files")
     files.add_argument("--formats", type=_names, default="wav", metavar="F,G",
-                       help="such as wav,mid,png,npz (default: wav)")
+                       help="of wav,mid,png,svg,pdf,npz,json (default: wav)")
     files.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder to write to (default: here)")
     render.set_defaults(run=_render)
 
@@ -169,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_manner(way)
     files = path.add_argument_group("files")
     files.add_argument("--formats", type=_names, default="wav", metavar="F,G",
-                       help="of wav,mid (all steps in one), zip (each in one), gif,png (default: wav)")
+                       help="of wav,mid (all steps in one), zip (each in one), gif,png,svg,pdf (default: wav)")
     files.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder to write to (default: here)")
     path.set_defaults(run=_path)
 

@@ -3,19 +3,24 @@
     wav   16-bit PCM; the recipe is the comment (RIFF INFO, ICMT)
     mid   the notes; the recipe is the first text event
     png   the picture of `figures.figure`; the recipe is a text chunk
+    svg   the same for print; the recipe is its description (Dublin Core)
+    pdf   likewise; the recipe is its subject (document information dictionary)
     npz   the numbers: waveform, sample_rate, recipe, and notes or log_mel, frequencies and hop_length
     json  the recipe alone
 
 A file says nothing of when it was made: the same sound and recipe give the same bytes.
 """
 
+import html
 import io
 import json
+import re
 import secrets
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soundfile as sf
@@ -23,7 +28,11 @@ import soundfile as sf
 from explorer.recipe import Recipe, RecipeError
 from explorer.sound.base import Sound
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 PNG_KEY = "recipe"
+ONE_AT_A_TIME = threading.Lock()  # figures that are printed: matplotlib's settings are the process's
 
 
 @dataclass(frozen=True)
@@ -117,12 +126,27 @@ def _mid(sound: Sound, recipe: str) -> bytes:
     return stream.getvalue()
 
 
-def _png(sound: Sound, recipe: str) -> bytes:
-    from explorer import figures
+def printed(figure: "Figure", name: str, recipe: str) -> bytes:
+    """A figure as png, svg or pdf, with a recipe (JSON) inside, from which `read_recipe` reads it."""
+    from matplotlib import rc_context
 
+    plain = json.dumps(json.loads(recipe))  # ASCII alone, so that neither XML nor PDF has to say how it is encoded
+    metadata = {"png": {PNG_KEY: recipe, "Software": None},
+                "svg": {"Description": plain, "Date": None, "Creator": None},
+                "pdf": {"Subject": plain, "CreationDate": None, "Creator": None, "Producer": None}}[name]
     stream = io.BytesIO()
-    figures.figure(sound).savefig(stream, format="png", metadata={PNG_KEY: recipe, "Software": None})
+    with ONE_AT_A_TIME, rc_context({"svg.hashsalt": "recipe"}):  # or an SVG names its parts differently each time
+        figure.savefig(stream, format=name, metadata=metadata)
     return stream.getvalue()
+
+
+def _picture(name: str) -> Callable[[Sound, str], bytes]:
+    def encode_picture(sound: Sound, recipe: str) -> bytes:
+        from explorer import figures
+
+        return printed(figures.figure(sound), name, recipe)
+
+    return encode_picture
 
 
 def _npz(sound: Sound, recipe: str) -> bytes:
@@ -175,6 +199,16 @@ def _read_png(path: Path) -> str | None:
         return image.info.get(PNG_KEY)
 
 
+def _read_svg(path: Path) -> str | None:
+    found = re.search("<dc:description>(.*?)</dc:description>", path.read_text(encoding="utf-8"), re.DOTALL)
+    return html.unescape(found[1]) if found else None
+
+
+def _read_pdf(path: Path) -> str | None:
+    found = re.search(rb"/Subject \(((?:[^\\()]|\\.)*)\)", path.read_bytes(), re.DOTALL)
+    return re.sub(rb"\\(.)", rb"\1", found[1]).decode("ascii") if found else None
+
+
 def _read_npz(path: Path) -> str | None:
     with np.load(path) as arrays:
         return str(arrays["recipe"]) if "recipe" in arrays else None
@@ -187,7 +221,9 @@ def _read_json(path: Path) -> str | None:
 FORMATS: Mapping[str, Format] = {
     "wav": Format(_wav, _read_wav),
     "mid": Format(_mid, _read_mid),
-    "png": Format(_png, _read_png),
+    "png": Format(_picture("png"), _read_png),
+    "svg": Format(_picture("svg"), _read_svg),
+    "pdf": Format(_picture("pdf"), _read_pdf),
     "npz": Format(_npz, _read_npz),
     "json": Format(_json, _read_json),
 }

@@ -167,14 +167,13 @@ def write_zip(engine: Engine, way: Sequence[Recipe], path: Path, progress: Progr
 
 
 def write_morph(engine: Engine, way: Sequence[Recipe], path: Path, progress: Progress | None = None) -> None:
-    """Writes a picture of all steps side by side."""
+    """Writes a picture of all steps side by side, as png, svg or pdf."""
     from explorer import figures
 
     sounds = list(_sounds(engine, way, progress))
     picture = figures.morph(sounds, [recipe.t for recipe in way])
     with _replacing(path) as partial:
-        picture.savefig(partial, format="png",
-                        metadata={formats.PNG_KEY: _start(engine, way).to_json(), "Software": None})
+        partial.write_bytes(formats.printed(picture, path.suffix.removeprefix("."), _start(engine, way).to_json()))
 
 
 def animate(engine: Engine, way: Sequence[Recipe], path: Path, progress: Progress | None = None) -> None:
@@ -199,7 +198,8 @@ def animate(engine: Engine, way: Sequence[Recipe], path: Path, progress: Progres
 
 Writer = Callable[[Engine, Sequence[Recipe], Path, Progress | None], None]
 WRITERS: Mapping[str, Writer] = {
-    "wav": write_joined, "mid": write_joined, "zip": write_zip, "gif": animate, "png": write_morph,
+    "wav": write_joined, "mid": write_joined, "zip": write_zip, "gif": animate,
+    "png": write_morph, "svg": write_morph, "pdf": write_morph,
 }
 
 

@@ -109,7 +109,7 @@ def test_a_second_seed_without_t_is_half_way(render: Callable[..., int], tmp_pat
     assert names(tmp_path / "out") == ["toy-low-seed0007-to0008-t0.5.wav"]
 
 
-@pytest.mark.parametrize("ending", ["wav", "mid", "png", "npz", "json"])
+@pytest.mark.parametrize("ending", ["wav", "mid", "png", "svg", "pdf", "npz", "json"])
 def test_a_saved_file_is_a_recipe(render: Callable[..., int], tmp_path: Path, ending: str) -> None:
     render("toy", "--seeds", "7", "--truncation", "0.5", "--formats", f"npz,{ending}")
     before = (tmp_path / "out" / "toy-low-seed0007.npz").read_bytes()
@@ -143,7 +143,7 @@ def test_a_label_with_odd_characters_makes_a_plain_file_name(models: Path, tmp_p
     (["toy", "--seeds", "0-" + "9" * 5000], "seeds are written like"),
     (["toy", "--label", "loud"], "no register 'loud'; this model knows low, high"),
     (["plain", "--label", "low"], "'plain' takes no label"),
-    (["toy", "--formats", "mp3"], "no format 'mp3'; there are wav, mid, png, npz, json"),
+    (["toy", "--formats", "mp3"], "no format 'mp3'; there are wav, mid, png, svg, pdf, npz, json"),
     (["toy", "--formats", "wav,,mid"], "no format ''"),
     (["toy", "--t", "0.5"], "add --to SEED"),
     (["toy", "--path", "line"], "add --to SEED"),
@@ -262,7 +262,7 @@ def test_a_path_there_and_back_ends_a_step_before_its_start(path: Callable[..., 
     (("toy", "--steps", "1"), "from 2 to 100 steps, not 1"),
     (("toy", "--steps", "many"), "invalid int value"),
     (("toy", "--spacing", "odd"), "invalid choice"),
-    (("toy", "--formats", "mp4"), "no format 'mp4'; there are wav, mid, zip, gif, png"),
+    (("toy", "--formats", "mp4"), "no format 'mp4'; there are wav, mid, zip, gif, png, svg, pdf"),
     (("toy", "--label", "loud"), "knows low, high"),
     (("toy", "--truncation", "3"), "truncation must be between 0 and 2"),
     (("none",), "no checkpoint 'none'"),

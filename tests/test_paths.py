@@ -131,7 +131,7 @@ def test_one_wav_is_as_long_as_its_midi_says(engine: Engine, tmp_path: Path) -> 
     assert soundfile.info(tmp_path / "way.wav").duration == pytest.approx(4 * 0.5 - 3 * paths.CROSSFADE)
 
 
-@pytest.mark.parametrize("suffix", ["wav", "mid", "png"])
+@pytest.mark.parametrize("suffix", ["wav", "mid", "png", "svg", "pdf"])
 def test_a_file_of_the_way_leads_to_its_start(engine: Engine, tmp_path: Path, suffix: str) -> None:
     paths.write(engine, paths.steps(engine, WAY, 3), tmp_path / f"way.{suffix}")
     found = formats.read_recipe(tmp_path / f"way.{suffix}")
@@ -200,9 +200,9 @@ def test_the_fine_look_at_a_way_can_be_cancelled(engine: Engine) -> None:
 
 
 def test_an_unknown_kind_of_file_is_refused(engine: Engine, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no format 'mp4'; there are wav, mid, zip, gif, png"):
+    with pytest.raises(ValueError, match="no format 'mp4'; there are wav, mid, zip, gif, png, svg, pdf"):
         paths.write(engine, paths.steps(engine, WAY, 3), tmp_path / "way.mp4")
 
 
 def test_a_way_without_notes_has_no_midi() -> None:
-    assert paths.available(sound(np.zeros(8))) == ("wav", "zip", "gif", "png")
+    assert paths.available(sound(np.zeros(8))) == ("wav", "zip", "gif", "png", "svg", "pdf")
