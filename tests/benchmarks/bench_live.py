@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
+from explorer import engine as module
 from explorer.checkpoint import DEFAULT_FOLDER
 from explorer.directions import Direction
 from explorer.engine import Engine
@@ -195,6 +196,7 @@ def main() -> None:
     parser.add_argument("--moves", type=int, default=120)
     parser.add_argument("--visitors", type=int, default=8)
     args = parser.parse_args()
+    module.CACHED_SOUNDS = 1  # the hand comes by the same few values again and again, a visitor's seldom does
     engine = Engine(args.checkpoints)
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     app = serve(engine, "127.0.0.1")
