@@ -5,7 +5,7 @@ const DWELL = 4; // on a step of a longer sound; a shorter one is heard to its e
 const NUDGE = 0.02, LEAP = 0.1; // of an arrow key on the pad, and with Shift
 const PATIENCE = 5000; // ms that an answer to the hand may take
 const MAX_SEED = 2 ** 32 - 1, ROLLED = 10_000;
-const NAMES = { wav: "WAV", mid: "MIDI", zip: "ZIP of steps", gif: "GIF", png: "Picture" };
+const NAMES = { wav: "WAV", mid: "MIDI", zip: "ZIP of steps", gif: "GIF", png: "Picture", svg: "Picture, SVG", pdf: "Picture, PDF" };
 
 const across = find("across"), down = find("down"), pad = find("pad"), walkButton = find("walk");
 const seedC = find("seed-c"), seedD = find("seed-d");

@@ -1,6 +1,7 @@
 // Joins the page to the picture and the sound. Gradio runs this once, with `element`, `props`, `server`, `trigger`
 // and `watch` in scope; picture.js, sound.js and kept.js stand before it.
 
+const AT_HAND = ["wav", "mid", "png"]; // formats that are not in the menu
 const SETTLED = 350; // ms without a move until a place counts as visited
 const AGAIN = 1000; // ms until the server is asked again how far the search for directions is
 
@@ -85,17 +86,23 @@ function settle() {
   const foreign = [...new URLSearchParams(location.search)].filter(([name]) => name.startsWith("__"));
   const query = [shown.link.slice(1), new URLSearchParams(foreign).toString()].filter(Boolean).join("&");
   window.history.replaceState(null, "", `?${query}`);
-  find("saves").replaceChildren(...shown.formats.map((format) => {
+  offer(find("direct"), shown.formats.filter((format) => AT_HAND.includes(format)));
+  offer(find("rest"), shown.formats.filter((format) => !AT_HAND.includes(format)));
+  say(`${shown.title}. ${shown.about}`);
+  refresh();
+  appraise();
+  document.dispatchEvent(new CustomEvent("explorer:settled", { detail: shown }));
+}
+
+/** Buttons that save in formats. */
+function offer(place, formats) {
+  place.replaceChildren(...formats.map((format) => {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = format.toUpperCase();
     button.onclick = () => save(format, button);
     return button;
   }));
-  say(`${shown.title}. ${shown.about}`);
-  refresh();
-  appraise();
-  document.dispatchEvent(new CustomEvent("explorer:settled", { detail: shown }));
 }
 
 /** Shows what takes longer to say of a place than a slider may: how it is heard, how typical it is. */

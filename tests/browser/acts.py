@@ -8,6 +8,7 @@ from playwright.sync_api import Locator, Page, expect
 from explorer.recipe import Recipe
 
 Visit = Callable[..., Page]
+AT_HAND = ("WAV", "MID", "PNG")  # formats whose buttons are not in the menu
 
 
 def player(page: Page) -> Locator:
@@ -71,8 +72,11 @@ def drag_in(page: Page, box: Locator, start: tuple[float, float], end: tuple[flo
 
 
 def download(page: Page, name: str, folder: Path) -> Path:
+    downloads = page.get_by_role("group", name="Download")
+    if name not in AT_HAND:
+        downloads.get_by_text("More formats").click()
     with page.expect_download() as info:
-        page.get_by_role("group", name="Download").get_by_role("button", name=name, exact=True).click()
+        downloads.get_by_role("button", name=name, exact=True).click()
     path = folder / info.value.suggested_filename
     info.value.save_as(path)
     return path

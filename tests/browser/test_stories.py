@@ -131,7 +131,7 @@ def test_the_address_leads_back_to_the_same_place(visit: Visit) -> None:
     assert pixels(again) == pixels(page)
 
 
-@pytest.mark.parametrize("name", ["WAV", "PNG", "NPZ", "JSON", "MID"])
+@pytest.mark.parametrize("name", ["WAV", "PNG", "PDF", "JSON", "MID"])
 def test_a_saved_file_leads_back_to_its_place(visit: Visit, tmp_path: Path, name: str) -> None:
     page = visit("?model=toy&seed=8&label=high&offsets.pc1=1.5")
     path = download(page, name, tmp_path)
