@@ -236,7 +236,7 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
 
         # always_last: while an event is on its way, of those behind it only the newest is kept. The handlers check
         # every value, so gradio's own checks, which answer with a traceback, are needed for uploaded files alone.
-        # The page copies whatever progress may be shown on, at every event; a hidden text is copied sooner than a sound.
+        # At every event the page copies what progress may be shown on: a hidden text sooner than a sound.
         trigger(guarded, inputs, to, js=js, queue=False, trigger_mode="always_last", show_progress="hidden",
                 show_progress_on=place, preprocess=files, api_visibility="private")
 
