@@ -33,6 +33,7 @@ APPRAISALS_AT_ONCE = 1  # some milliseconds each, unless the sound is no longer 
 KEPT_SECONDS = 3600  # of the files that the API answers with
 # In place of the hidden first input an event sends the recipe that the page holds.
 WITH_PLACE = "(_, ...values) => [explorer.place(), ...values]"
+WANTED = "(_, ...values) => [explorer.wanted(), ...values]"  # or the one it is to lead to
 FONT = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")  # of the machine: nothing is fetched
 MONO = ("ui-monospace", "Menlo", "Consolas", "monospace")
 
@@ -184,11 +185,11 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
                 return answer
         return arrive(handlers.opening(engine))
 
-    def go(hold: bool, event: gr.EventData) -> dict[Component, Any]:
-        return arrive(handlers.read(event.recipe), hold)
+    def go(text: str, hold: bool) -> dict[Component, Any]:
+        return arrive(handlers.read(text), hold)
 
-    def drag(event: gr.EventData) -> dict[Component, Any]:
-        return {player: handlers.show(engine, handlers.settle(engine, handlers.read(event.recipe)))}
+    def drag(text: str) -> dict[Component, Any]:
+        return {player: handlers.show(engine, handlers.settle(engine, handlers.read(text)))}
 
     def choose(text: str, name: str, hold: bool) -> dict[Component, Any]:
         current = handlers.read(text)
@@ -253,8 +254,8 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
     on(controls["roll_b"].click, roll(False, True), [place, hold], outputs)
     on(player.reset, reset, [place, hold], outputs)
     on(controls["open"].upload, load, [controls["open"]], outputs, js=None, files=True)
-    on(player.go, go, [hold], outputs, js=None)
-    on(player.drag, drag, [], [player], js=None)
+    on(player.go, go, [place, hold], outputs, js=WANTED)
+    on(player.drag, drag, [place], [player], js=WANTED)
     on(app.load, start, [place], outputs, js="() => [location.search]")
 
 

@@ -233,14 +233,23 @@ document.addEventListener("drop", drop);
 window.addEventListener("storage", changed); // by another tab
 new ResizeObserver(refresh).observe(canvas);
 
+// Where `go` and `drag` lead, read when an event sets out: of one that had to wait gradio forgets what came with it.
+let wanted = "";
+
 /** Leads to a place: a recipe as JSON or as a link's query. */
-function go(recipe) { trigger("go", { recipe }); }
+function go(recipe) {
+  wanted = recipe;
+  trigger("go");
+}
 
 /** Likewise while a hand moves: to one that differs from the present place in nothing that a control shows. */
-function drag(recipe) { trigger("drag", { recipe }); }
+function drag(recipe) {
+  wanted = recipe;
+  trigger("drag");
+}
 
 // What gradio's own listeners and the panels beside need of the page. A panel may be on the page before the player.
-window.explorer = { place: () => (shown ? shown.recipe : location.search), shown: () => shown, speaker, history, kept,
+window.explorer = { wanted: () => wanted, place: () => (shown ? shown.recipe : location.search), shown: () => shown, speaker, history, kept,
                     Picture, unpack, decode, go, drag, pass, say, warn, play: () => sounded(speaker.play()) };
 document.dispatchEvent(new CustomEvent("explorer:ready"));
 watch("value", () => show(props.value));
