@@ -81,6 +81,10 @@ def _parser() -> argparse.ArgumentParser:
     snapshots.add_argument("--count", type=int, default=6, metavar="N",
                            help="how many, the checkpoint itself as the last (default: 6)")
     snapshots.set_defaults(run=_snapshots)
+    curves = commands.add_parser("curves", help="draw how a run went: loss, Wasserstein estimate, penalty")
+    curves.add_argument("folder", type=Path, metavar="RUN", help="or the snapshots of a checkpoint")
+    curves.add_argument("--out", type=Path, required=True, metavar="FILE", help="to write: .png, .svg or .pdf")
+    curves.set_defaults(run=_curves)
     _add_evaluate(commands.add_parser("evaluate", help="measure a checkpoint against real data", description=(
         "Measure a checkpoint: figures of the model between those of real data and of simple baselines. Takes some "
         "minutes on one thread; the same checkpoint and data give the same figures.")))
@@ -109,7 +113,8 @@ def _add_family(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prepare", nargs="*", default=[], metavar="OPTION=VALUE", help="options of the data loader")
     parser.add_argument("--objective", choices=("wgan-gp", "non-saturating"),
                         help="what to train with; the second is the original GAN loss, for comparison")
-    numbers = parser.add_argument_group("numbers of the run", "Default: the family's recipe, see --dry-run.")
+    numbers = parser.add_argument_group("numbers of the run", (
+        "Default: the family's recipe, see --dry-run. What each means: training.task.TrainingRecipe."))
     for field in dataclasses.fields(TrainingRecipe):
         if field.name not in ("extra", "objective"):
             kind = int if field.type in (int, "int") else float
@@ -371,6 +376,19 @@ def _snapshots(args: argparse.Namespace, argv: Sequence[str]) -> int:
 
     for path in export_snapshots(args.folder, args.name, args.checkpoints or DEFAULT_FOLDER, args.count):
         print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
+    return 0
+
+
+def _curves(args: argparse.Namespace, argv: Sequence[str]) -> int:
+    from explorer.figures import training_curves
+    from training.export import read_metrics
+    from training.loop import TrainingError
+
+    if args.out.suffix not in (".png", ".svg", ".pdf"):
+        raise TrainingError(f"curves are drawn as .png, .svg or .pdf, not as {args.out}")
+    if not args.out.absolute().parent.is_dir():
+        raise TrainingError(f"there is no folder {args.out.parent} to write to")
+    training_curves(read_metrics(args.folder)).savefig(args.out)
     return 0
 
 

@@ -131,7 +131,7 @@ def export_snapshots(folder: Path, name: str, target: Path, count: int = 6) -> l
             raise TrainingError(f"{kept[step]} is of another configuration than the run {folder}")
         written.append(shelf / f"{step}.safetensors")
         checkpoint.save(written[-1], generator, provenance=_provenance(about, step), dtype=torch.int8)
-    lines = thinned([line for line in _metrics(folder / METRICS) if line["step"] <= last])
+    lines = thinned([line for line in read_metrics(folder) if line["step"] <= last])
     (shelf / METRICS).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     for path in set(shelf.glob("*.safetensors")) - set(written):
         path.unlink()
@@ -169,7 +169,13 @@ def _mean(lines: Sequence[Mapping[str, Any]], name: str) -> float:
     return float(sum(values) / len(values))
 
 
-def _metrics(path: Path) -> list[dict[str, Any]]:
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of `metrics.jsonl` of a run or of snapshots, without a last one that is cut short.
+
+    Raises:
+        TrainingError: if there are none to be read.
+    """
+    path = folder / METRICS
     try:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
     except (OSError, ValueError) as error:

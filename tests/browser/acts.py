@@ -74,7 +74,7 @@ def drag_in(page: Page, box: Locator, start: tuple[float, float], end: tuple[flo
 def download(page: Page, name: str, folder: Path) -> Path:
     downloads = page.get_by_role("group", name="Download")
     if name not in AT_HAND:
-        downloads.get_by_text("More formats").click()
+        downloads.get_by_label("More formats").click()
     with page.expect_download() as info:
         downloads.get_by_role("button", name=name, exact=True).click()
     path = folder / info.value.suggested_filename

@@ -10,6 +10,7 @@ from toy import ToyConfig, make
 
 from explorer import checkpoint
 from explorer.checkpoint import CheckpointError
+from training.__main__ import main
 from training.export import choose, export_snapshots, portable, thinned
 from training.loop import TrainingError
 
@@ -99,3 +100,14 @@ def test_thinned_figures_are_the_means_of_neighbours_of_one_phase() -> None:
         {"step": 2, "phase": "warm", "loss": 1.5}, {"step": 3, "phase": "warm", "loss": 3.0},
         {"step": 5, "phase": "adversarial", "loss": 4.5, "penalty": 0.25},
         {"step": 7, "phase": "adversarial", "loss": 6.5}]
+
+
+@pytest.mark.parametrize(("kind", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
+def test_the_curves_of_a_run_are_drawn_for_print(run: Path, tmp_path: Path, kind: str, start: bytes) -> None:
+    assert main(["curves", str(run), "--out", str(tmp_path / f"curves.{kind}")]) == 0
+    assert (tmp_path / f"curves.{kind}").read_bytes().startswith(start)
+
+
+def test_curves_of_nothing_or_as_nothing_known_are_an_error(run: Path, tmp_path: Path) -> None:
+    assert main(["curves", str(tmp_path), "--out", str(tmp_path / "curves.png")]) == 2
+    assert main(["curves", str(run), "--out", str(tmp_path / "curves.txt")]) == 2
