@@ -1,0 +1,134 @@
+"""The training loop's throughput on one thread: `python -m tests.benchmarks.bench_training [--rounds N]`.
+
+For each family, real items that the critic learns from per second of an adversarial step (`critic_steps` updates of
+the critic and one of the generator), as shipped and as a plain loop has it: float32, contiguous memory, real and fake
+scored in two passes, the gradient penalty at every step, gradients of the critic in the generator's step. The data is
+noise of the right shape. Steps of the two alternate, so that what else the machine does slows both, and processor
+seconds are counted, so that it slows them little. Target: 2.5 times.
+"""
+
+import argparse
+import time
+from dataclasses import replace
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from explorer.generators.spectogan import SpectoGANConfig
+from training import wgan_gp
+from training.families import TASKS
+from training.loop import Run, adversarial_step, draw_latents, start
+from training.task import Batch, Prepared
+
+ITEMS = 512
+CPU = torch.device("cpu")
+
+
+def noise(family: str) -> Prepared:
+    """Prepared data of a family's shape and no meaning."""
+    rng = torch.Generator().manual_seed(0)
+    if family == "spectogan":
+        config = SpectoGANConfig()
+        x = torch.rand((ITEMS, 1, config.mel.n_mels, config.mel.frames), generator=rng) * 2 - 1
+        digits = tuple(map(str, range(10)))
+        return Prepared({"x": x, "condition": torch.eye(10)[torch.arange(ITEMS) % 10]}, {},
+                        {"mel": vars(config.mel), "labels": digits})
+    n = ITEMS + 256
+    notes = {"start": torch.arange(ITEMS), "pitch": torch.randint(30, 100, (n,), generator=rng).byte(),
+             "step": torch.rand(n, generator=rng) / 4, "duration": torch.rand(n, generator=rng) + 0.1,
+             "velocity": torch.randint(1, 128, (n,), generator=rng).byte()}
+    return Prepared(notes, {}, {})
+
+
+def shipped(family: str, data: Prepared) -> Run:
+    """A run of the family's defaults, past its warm start."""
+    task = TASKS[family]()
+    return start(task, replace(task.defaults, warm_steps=0), data, {}, CPU, bfloat16=True)
+
+
+def plain(family: str, data: Prepared) -> Run:
+    """The same networks in contiguous memory: every convolution is given it, and gives it on."""
+    task = TASKS[family]()
+    run = start(task, replace(task.defaults, warm_steps=0), data, {}, CPU, bfloat16=False)
+    for module in run.modules().values():
+        module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        for layer in module.modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.register_forward_pre_hook(lambda _, inputs: tuple(x.contiguous() for x in inputs))
+    return run
+
+
+def plain_step(run: Run, tensors: dict[str, Tensor]) -> None:
+    """`adversarial_step` as the papers have it."""
+    task, recipe = run.task, run.recipe
+
+    def draw() -> tuple[Batch, Tensor]:
+        index = torch.randint(ITEMS, (recipe.batch_size,), generator=run.rng)
+        return task.batch(tensors, index, run.rng), draw_latents(run.generator.latent, recipe.batch_size, run.rng)
+
+    def update(name: str, loss: Tensor) -> None:
+        run.optimizers[name].zero_grad()
+        loss.backward()
+        run.optimizers[name].step()
+
+    def verdict(logits: Tensor | None, batch: Batch) -> Tensor | float:
+        if logits is None or batch.condition is None:
+            return 0.0
+        return recipe.auxiliary_weight * F.cross_entropy(logits, batch.condition)
+
+    for _ in range(recipe.critic_steps):
+        batch, z = draw()
+        with torch.no_grad():
+            real = task.real_view(batch, run.encoder, run.rng)
+            fake = task.fake_view(run.generator, z, batch.condition, run.rng)
+        real_scores, logits = run.critic(real, batch.condition)
+        loss = wgan_gp.critic_loss(real_scores, run.critic(fake, batch.condition)[0]) + verdict(logits, batch)
+        penalty = wgan_gp.gradient_penalty(partial(score, run.critic, batch.condition), real, fake, run.rng)
+        update("critic", loss + recipe.penalty_weight * penalty)
+    batch, z = draw()
+    scores, logits = run.critic(task.fake_view(run.generator, z, batch.condition, run.rng), batch.condition)
+    loss = wgan_gp.generator_loss(scores) + verdict(logits, batch)
+    if run.step % recipe.reconstruction_every == 0 and run.encoder is not None:  # as often as the shipped loop
+        loss = loss + task.warm_loss(run.generator, run.encoder, draw()[0], recipe, run.rng)[0]
+    update("generator", loss)
+    for average, weight in zip(run.ema.parameters(), run.generator.parameters(), strict=True):
+        average.data.lerp_(weight.data, 1 - recipe.ema_decay)
+
+
+def score(critic: nn.Module, condition: Tensor | None, x: Tensor) -> Tensor:
+    scores: Tensor = critic(x, condition)[0]
+    return scores
+
+
+def rates(family: str, rounds: int) -> tuple[float, float]:
+    """Items per processor second of the shipped loop and of the plain one."""
+    data = noise(family)
+    tensors = dict(data.train)
+    loops = [(shipped(family, data), adversarial_step), (plain(family, data), plain_step)]
+    taken = [0.0, 0.0]
+    for step in range(8 * rounds + 1):
+        for k, (run, work) in enumerate(loops):
+            run.step = step
+            since = time.process_time()
+            work(run, tensors)
+            if step > 0:  # the first pays for what is set up once
+                taken[k] += time.process_time() - since
+    recipe = loops[0][0].recipe
+    items = 8 * rounds * recipe.batch_size * recipe.critic_steps
+    return items / taken[0], items / taken[1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure the training loop's throughput.")
+    parser.add_argument("--rounds", type=int, default=1, help="of eight steps: all of what is done lazily (default: 1)")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    for family in TASKS:
+        fast, slow = rates(family, args.rounds)
+        print(f"{family:10} shipped {fast:6.1f} items/s   plain {slow:6.1f} items/s   {fast / slow:.2f} times")
+
+
+if __name__ == "__main__":
+    main()

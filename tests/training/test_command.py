@@ -1,0 +1,26 @@
+"""What the trainers' command line says."""
+
+from pathlib import Path
+
+import pytest
+from precise_points import train
+
+from training.__main__ import main
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def test_the_help_is_the_one_that_was_reviewed(capsys: pytest.CaptureFixture[str],
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a wanted change: COLUMNS=100 python -m training spectogan --help > tests/golden/training-spectogan.txt"""
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit, match="0"):
+        main(["spectogan", "--help"])
+    assert capsys.readouterr().out == (GOLDEN / "training-spectogan.txt").read_text(encoding="utf-8")
+
+
+def test_a_folder_that_cannot_be_written_gets_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    assert train(tmp_path / "file" / "run", 1) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert [line.startswith("error: ") for line in said] == [True]
