@@ -2,7 +2,8 @@
 
 Every process ("rank") holds the whole model and takes its share of the global batch. Random numbers are drawn for the
 whole batch from the same stream everywhere, and each rank keeps its rows: what a run computes, and the state that it
-saves, does not depend on how many processes share it, up to the order of sums.
+saves, does not depend on how many processes share it, up to the order of sums (and to the statistics of the batch
+norm in PianoGAN's encoder, which each rank takes of its own rows).
 
 `DistributedDataParallel` is not used. It reduces in hooks of one `backward()` of one `forward()`: its documentation
 excludes `torch.autograd.grad`, on which the gradient penalty stands, and a `Task` enters its networks by other doors
