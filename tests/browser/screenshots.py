@@ -2,11 +2,13 @@
 
     python tests/browser/screenshots.py [--checkpoints DIR] [--out docs]
 
-`explorer.png` is the first checkpoint on a desktop; then one of each checkpoint, light and dark, desktop and phone.
+`explorer.png` is the first checkpoint on a desktop; then every view of every checkpoint, MODEL-VIEW-SCREEN-SCHEME.png,
+light and dark, desktop and phone; `--views` takes some of them.
 """
 
 import argparse
 import shutil
+from itertools import product
 from pathlib import Path
 
 from acts import status
@@ -16,6 +18,8 @@ from explorer.checkpoint import DEFAULT_FOLDER
 from explorer.engine import Engine
 from explorer.ui import serve
 
+VIEWS = {"Directions": 0, "Between": 11, "Places": 9, "Learn": 4}  # with how many small pictures each has at least
+LESSON = "Generator and critic"  # the one that is open in `Learn`
 SCREENS = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 360, "height": 740}}
 
 
@@ -24,6 +28,7 @@ def main() -> None:
     parser.add_argument("--checkpoints", type=Path, default=DEFAULT_FOLDER)
     parser.add_argument("--out", type=Path, default=Path("docs"))
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--views", nargs="+", choices=VIEWS, default=list(VIEWS))
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     engine = Engine(args.checkpoints)
@@ -31,19 +36,24 @@ def main() -> None:
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        for number, model in enumerate(engine.names()):
-            for screen, viewport in SCREENS.items():
-                for scheme in ("light", "dark"):
-                    page = browser.new_page(viewport=viewport, color_scheme=scheme, device_scale_factor=1.5,
-                                            reduced_motion="reduce")
-                    page.goto(f"{app.local_url}?model={model}&seed={args.seed}")
-                    expect(status(page)).to_contain_text(model, timeout=60_000)
-                    page.screenshot(path=args.out / f"{model}-{screen}-{scheme}.png", full_page=screen == "phone")
-                    page.close()
-            if number == 0:
-                shutil.copy(args.out / f"{model}-desktop-light.png", args.out / "explorer.png")
+        for model, screen, scheme in product(engine.names(), SCREENS, ("light", "dark")):
+            page = browser.new_page(viewport=SCREENS[screen], color_scheme=scheme, device_scale_factor=1.5,
+                                    reduced_motion="reduce")
+            page.goto(f"{app.local_url}?model={model}&seed={args.seed}")
+            expect(status(page)).to_contain_text(model, timeout=60_000)
+            for view in args.views:
+                page.get_by_role("tab", name=view).click()
+                if view == "Learn":
+                    page.locator("summary").filter(has_text=LESSON).click()
+                if VIEWS[view]:
+                    expect(page.locator(".card canvas:visible").nth(VIEWS[view] - 1)).to_be_visible(timeout=60_000)
+                page.screenshot(path=args.out / f"{model}-{view.lower()}-{screen}-{scheme}.png",
+                                full_page=screen == "phone")
+            page.close()
         browser.close()
     app.close()
+    first = args.out / f"{engine.names()[0]}-{args.views[0].lower()}-desktop-light.png"
+    shutil.copy(first, args.out / "explorer.png")
 
 
 if __name__ == "__main__":
