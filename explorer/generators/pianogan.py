@@ -24,6 +24,7 @@ from explorer.generators.base import Generator, RowwiseLinear
 from explorer.latent import LatentSpace
 from explorer.sound.notes import (
     CHANNELS,
+    CHORD_BELOW,
     DURATION,
     EVEN_DURATION,
     EVEN_STEP,
@@ -85,10 +86,11 @@ class PianoGAN(Generator):
             self.dcgan = DCGAN(config.latent_size, config.dcgan_width)
 
     def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        if self.training or len(z) == 1:
-            return self.harden(self.decoder(self.codes(z)) if self.config.architecture == "flow" else self.dcgan(z))
-        # Attention and group norms sum in another order in another batch: one row at a time keeps the bits.
-        return torch.cat([self.forward(row) for row in z.split(1)])
+        if not self.training and len(z) > 1:
+            # Attention and group norms sum in another order in another batch: one row at a time keeps the bits.
+            return torch.cat([self.forward(row) for row in z.split(1)])
+        logits = self.decoder(self.codes(z)) if self.config.architecture == "flow" else self.dcgan(z)
+        return self.harden(logits if self.training else self.playable(logits))
 
     def codes(self, z: Tensor) -> Tensor:
         """(batch, latent_size) -> (batch, code_size, 1, 64): Euler's method from the noise to the codes of music."""
@@ -97,6 +99,24 @@ class PianoGAN(Generator):
         for k in range(n):
             x = x + self.mover(x, torch.full((len(x),), k / n, device=x.device)) / n
         return x
+
+    def playable(self, logits: Tensor) -> Tensor:
+        """The logits (1, 91, 256), but none of a key that an earlier note of the same chord has: no piano can strike it
+        twice at once."""
+        if self.config.even_rhythm:  # no chords
+            return logits
+        found = logits[0].detach().float().numpy(force=True)
+        chord = np.tanh(found[STEP]) < CHORD_BELOW
+        keys, taken = found[:KEYS].argmax(0), np.zeros((KEYS, NOTES), dtype=bool)
+        for i in range(1, NOTES):
+            if chord[i]:
+                taken[:, i] = taken[:, i - 1]
+                taken[keys[i - 1], i] = True
+                taken[:, i] &= not taken[:, i].all()  # an untrained generator may want more keys than there are
+                if taken[keys[i], i]:
+                    keys[i] = np.where(taken[:, i], -np.inf, found[:KEYS, i]).argmax()
+        mask = torch.from_numpy(taken).to(logits.device)
+        return torch.cat([logits[:, :KEYS].masked_fill(mask, -math.inf), logits[:, KEYS:]], dim=1)
 
     def harden(self, logits: Tensor) -> Tensor:
         """Pitch logits and times (batch, 91, 256) -> notes in [-1, 1] with one-hot pitches.

@@ -26,6 +26,23 @@ def test_every_note_has_exactly_one_key(generator):
     assert torch.equal((keys == -1).sum(0), torch.full((256,), 87))
 
 
+def test_no_chord_has_a_key_twice(generator):
+    logits = torch.randn(1, 91, 256, generator=torch.Generator().manual_seed(0))
+    logits[0, 60] += 3  # one key that most notes want, and many chords
+    logits[0, STEP] -= 1
+    notes = decode_notes(generator.harden(generator.playable(logits))[0])
+    chord = (notes[:, 1] > 0).cumsum(0)
+    struck = list(zip(chord.tolist(), notes[:, 0].tolist(), strict=True))
+    assert len(set(struck)) == len(struck) == 256
+    assert len(set(chord.tolist())) < 200  # there are chords
+
+
+def test_a_chord_of_more_notes_than_keys_is_still_notes(generator):
+    logits = torch.randn(1, 91, 256, generator=torch.Generator().manual_seed(0))
+    logits[0, STEP] = -9
+    assert torch.equal((generator.harden(generator.playable(logits))[0, :KEYS] == 1).sum(0), torch.ones(256))
+
+
 def test_a_row_is_the_same_bits_in_any_batch(generator):
     z = torch.stack([generator.latent.from_seed(s) for s in range(5)])
     together = generator(z)
