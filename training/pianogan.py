@@ -31,11 +31,11 @@ TRANSPOSE, TEMPO, LOUDNESS = 2.5, 0.05, 4.0  # semitones, logarithm, velocity
 class PianoTask(Task):
     family = "pianogan"
     defaults = TrainingRecipe(
-        batch_size=64, warm_steps=2200, steps=2000, critic_steps=2, warm_lr=1e-3, generator_lr=5e-5, critic_lr=2e-4,
-        penalty_weight=10.0, penalty_every=8, reconstruction_weight=1.0, reconstruction_every=4, ema_decay=0.99,
-        extra={"code_noise": 0.5})
+        batch_size=64, warm_steps=2200, steps=2600, critic_steps=2, warm_lr=1e-3, generator_lr=1e-4, critic_lr=2e-4,
+        cooldown=500, penalty_weight=10.0, penalty_every=8, reconstruction_weight=1.0, reconstruction_every=8,
+        ema_decay=0.99, extra={"code_noise": 0.5})
     fine_tuning = replace(defaults, warm_steps=400, steps=200, head_start=100, cooldown=100, warm_lr=2e-4,
-                          reconstruction_every=4, snapshot_every=100, state_every=100)
+                          generator_lr=5e-5, reconstruction_every=4, snapshot_every=100, state_every=100)
 
     def prepare(self, folder: Path, cache: Path, options: Mapping[str, str], like: Any = None) -> Prepared:
         if options:

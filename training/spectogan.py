@@ -35,7 +35,8 @@ class SpectoTask(Task):
     defaults = TrainingRecipe(
         batch_size=32,
         warm_steps=800,
-        steps=6000,
+        steps=4900,
+        cooldown=700,
         critic_steps=2,
         warm_lr=5e-4,
         generator_lr=2e-4,
