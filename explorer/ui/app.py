@@ -32,8 +32,8 @@ SAVES_AT_ONCE = 2  # the WAV of a long piece takes a core for a second
 APPRAISALS_AT_ONCE = 1  # some milliseconds each, unless the sound is no longer at hand
 KEPT_SECONDS = 3600  # of the files that the API answers with
 # In place of the hidden first input an event sends the recipe that the page holds.
-WITH_PLACE = "(_, ...values) => [explorer.place(), ...values]"
-WANTED = "(_, ...values) => [explorer.wanted(), ...values]"  # or the one it is to lead to
+WITH_PLACE = "(_, ...values) => [explorer.sending(explorer.place()), ...values]"
+WANTED = "(_, ...values) => [explorer.sending(explorer.wanted()), ...values]"  # or the one it is to lead to
 FONT = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")  # of the machine: nothing is fetched
 MONO = ("ui-monospace", "Menlo", "Consolas", "monospace")
 

@@ -3,6 +3,7 @@
 
 const AT_HAND = ["wav", "mid", "png"]; // formats that are not in the menu
 const SETTLED = 350; // ms without a move until a place counts as visited
+const PATIENCE = 3000; // ms that an answer may take until it is not waited for
 const AGAIN = 1000; // ms until the server is asked again how far the search for directions is
 
 const find = (name) => element.querySelector(`.${name}`);
@@ -29,6 +30,8 @@ class History {
 const canvas = find("picture"), playhead = find("playhead"), play = find("play"), positionBar = find("position");
 const picture = new Picture(canvas), history = new History();
 const speaker = new Speaker(new Piano(props.piano, `${gradio_config.root}/gradio_api/file=${props.samples}/`), refresh);
+let held = false; // whether a pointer is down
+let asked = 0, answered = 0; // when the last question to the server set out, and when one was answered
 let shown = null, settling = 0, appraising = 0, silenced = false;
 let searching = false; // whether the sliders still lack the directions they are to follow
 
@@ -45,6 +48,7 @@ function unpack(sent) {
 }
 
 async function show(sent) {
+  answered = performance.now();
   warn(sent?.error);
   if (sent?.places) add(sent.places);
   if (sent?.error && !shown) find("title").textContent = "";
@@ -58,7 +62,7 @@ async function show(sent) {
   find("title").textContent = shown.title;
   performance.mark("explorer:picture");
   clearTimeout(settling);
-  settling = setTimeout(settle, first ? 0 : SETTLED);
+  settling = first ? setTimeout(settle, 0) : setTimeout(rest, SETTLED);
   await sounded(speaker.load(shown));
   if (!first && !silenced && !speaker.playing && navigator.userActivation?.hasBeenActive) await sounded(speaker.play());
   performance.mark("explorer:sound");
@@ -77,6 +81,12 @@ function pass(sound, position) {
 
 /** Waits for the speaker, and tells what went wrong. */
 function sounded(promise) { return promise.catch((error) => warn(`No sound: ${error.message}`)); }
+
+/** Settles once the hand rests: no pointer is down, and the server owes no answer (unless it keeps one waiting long). */
+function rest() {
+  if (held || (asked > answered && performance.now() - asked < PATIENCE)) settling = setTimeout(rest, SETTLED);
+  else settle();
+}
 
 /** What is not done while a slider moves: history, address, downloads, a word to screen readers. */
 function settle() {
@@ -230,6 +240,8 @@ canvas.onclick = seek;
 document.addEventListener("keydown", shortcut);
 document.addEventListener("dragover", (event) => event.preventDefault());
 document.addEventListener("drop", drop);
+document.addEventListener("pointerdown", () => { held = true; }, true);
+for (const name of ["pointerup", "pointercancel"]) document.addEventListener(name, () => { held = false; }, true);
 window.addEventListener("storage", changed); // by another tab
 new ResizeObserver(refresh).observe(canvas);
 
@@ -248,8 +260,14 @@ function drag(recipe) {
   trigger("drag");
 }
 
+/** What an event takes along as it sets out. */
+function sending(recipe) {
+  asked = performance.now();
+  return recipe;
+}
+
 // What gradio's own listeners and the panels beside need of the page. A panel may be on the page before the player.
-window.explorer = { wanted: () => wanted, place: () => (shown ? shown.recipe : location.search), shown: () => shown, speaker, history, kept,
+window.explorer = { sending, wanted: () => wanted, place: () => (shown ? shown.recipe : location.search), shown: () => shown, speaker, history, kept,
                     Picture, unpack, decode, go, drag, pass, say, warn, play: () => sounded(speaker.play()) };
 document.dispatchEvent(new CustomEvent("explorer:ready"));
 watch("value", () => show(props.value));

@@ -1,6 +1,7 @@
 """Places that are kept, visited and offered: found again by whoever looks, after whatever happened between."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,7 +28,8 @@ def items(page: Page, name: str) -> Locator:
 
 
 def card(page: Page, name: str, title: str) -> Locator:
-    return items(page, name).get_by_role("button", name=title).first
+    # The button with the picture, which comes later than the one that removes it.
+    return items(page, name).get_by_role("button", name=re.compile(f"^(?!Remove ).*{title}")).first
 
 
 def keep(page: Page) -> None:
