@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -229,20 +230,22 @@ def test_a_damaged_state_falls_back_to_the_one_before(tmp_path: Path) -> None:
         load_state(run, tmp_path)
 
 
-@pytest.fixture
-def no_room() -> Iterator[Callable[[], None]]:
-    """Called, it lets no file grow beyond 8 kB, as a disk that is all but full."""
+@contextmanager
+def no_room() -> Iterator[None]:
+    """Inside, no file grows beyond 8 kB: the disk is all but full. Not for the whole test: pytest writes files too."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_is_said_and_leaves_the_last_state_whole(tmp_path: Path, no_room: Callable[[], None]) -> None:
+def test_a_full_disk_is_said_and_leaves_the_last_state_whole(tmp_path: Path) -> None:
     interrupted(tmp_path, 4)
     run, data = fresh()
     load_state(run, tmp_path)
-    no_room()
-    with pytest.raises(TrainingError, match=r"the state of step 6 cannot be written .* make room in"):
+    with no_room(), pytest.raises(TrainingError, match=r"the state of step 6 cannot be written .* make room in"):
         train(run, data, tmp_path, silent)
     again, _ = fresh()
     load_state(again, tmp_path)
