@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from explorer.generators.base import Generator
 from explorer.generators.pianogan import FOLD, PianoGAN, PianoGANConfig, ResidualBlock, fold, unfold
-from explorer.sound.notes import CHANNELS, CHORD_BELOW, KEYS, LOWEST, NOTES, encode_notes
+from explorer.sound.notes import CHANNELS, CHORD_BELOW, KEYS, LOWEST, NOTES, STEP, encode_notes
 from training import midi_data
 from training.initialize import he_normal
 from training.loop import draw_latents
@@ -88,7 +88,7 @@ class PianoTask(Task):
         if generator.config.architecture == "dcgan":
             return fold(generator(z))
         codes = generator.codes(z)
-        return _view(generator.harden(generator.decoder(codes)), codes)
+        return _view(ascending(generator.harden(generator.playable(generator.decoder(codes)))), codes)
 
 
 def _code_size(generator: Generator) -> int:
@@ -99,6 +99,14 @@ def _code_size(generator: Generator) -> int:
 def _view(x: Tensor, codes: Tensor) -> Tensor:
     """Notes (batch, 91, 256) and codes (batch, code, 1, 64) -> (batch, 4 * 91 + code, 1, 64)."""
     return torch.cat([fold(x), codes.float()], dim=1)
+
+
+def ascending(x: Tensor) -> Tensor:
+    """Notes (batch, 91, 256) with those of a chord in the order of their keys, as real ones are written; steps stay."""
+    chord = x[:, STEP] < CHORD_BELOW
+    order = ((~chord).cumsum(1) * KEYS + x[:, :KEYS].argmax(1)).argsort(dim=1, stable=True)
+    moved = x.gather(2, order[:, None].expand_as(x))
+    return torch.cat([moved[:, :STEP], x[:, STEP:STEP + 1], moved[:, STEP + 1:]], dim=1)
 
 
 def reconstruction_loss(decoded: Tensor, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -155,28 +163,31 @@ class PianoCritic(nn.Module):
     def __init__(self, code_size: int, width: int = 192) -> None:
         super().__init__()
         self.attributes = NoteAttributes()
+        self.novelty = Novelty()
         self.statistics = WindowStatistics()
-        self.enter = nn.Conv2d(FOLD * (CHANNELS + NoteAttributes.SIZE) + code_size, width, (1, 3), padding=(0, 1))
+        inputs = FOLD * (CHANNELS + NoteAttributes.SIZE + Novelty.SIZE) + code_size
+        self.enter = nn.Conv2d(inputs, width, (1, 3), padding=(0, 1))
         self.blocks = nn.ModuleList(CriticBlock(width) for _ in range(3))
         self.pooled = nn.Conv2d(4 * width, width, 1)
         self.leave = nn.Linear(width * 8 + width, 1)
         self.judge = nn.Sequential(
-            nn.Linear(WindowStatistics.SIZE, width), nn.LeakyReLU(0.2), nn.Linear(width, width), nn.LeakyReLU(0.2),
-            nn.Linear(width, 1))
+            nn.Linear(WindowStatistics.SIZE + 8 * Novelty.SIZE + NOTES, width), nn.LeakyReLU(0.2),
+            nn.Linear(width, width), nn.LeakyReLU(0.2), nn.Linear(width, 1))
         he_normal(self)
 
     def forward(self, view: Tensor, condition: Tensor | None = None) -> tuple[Tensor, None]:
         notes = unfold(view[:, :FOLD * CHANNELS])
         keys = (notes[:, :KEYS] + 1) / 2
-        attributes = self.attributes(keys, notes[:, KEYS:])
-        x = F.leaky_relu(self.enter(torch.cat([view, fold(attributes)], dim=1)), 0.2)
+        attributes, (novelty, returns) = self.attributes(keys, notes[:, KEYS:]), self.novelty(keys)
+        x = F.leaky_relu(self.enter(torch.cat([view, fold(attributes), fold(novelty)], dim=1)), 0.2)
         means = [x.mean(3, keepdim=True)]
         for block in self.blocks:
             x = block(x)
             means.append(x.mean(3, keepdim=True))
         whole = F.leaky_relu(self.pooled(torch.cat(means, dim=1)), 0.2)
         local = self.leave(torch.cat([x.flatten(1), whole.flatten(1)], dim=1))
-        return (local + self.judge(self.statistics(keys, attributes))).squeeze(1), None
+        seen = torch.cat([self.statistics(keys, attributes), F.avg_pool1d(novelty, 32).flatten(1) * 4, returns], dim=1)
+        return (local + self.judge(seen)).squeeze(1), None
 
 
 class NoteAttributes(nn.Module):
@@ -215,17 +226,48 @@ class NoteAttributes(nn.Module):
                          dim=1)
 
 
-class WindowStatistics(nn.Module):
-    """Keys (batch, 88, 256) and their `NoteAttributes` -> (batch, 7738) numbers on the whole window, of order 1.
+class Novelty(nn.Module):
+    """What a piece takes up again: keys (batch, 88, 256) -> (batch, 3, 256) and (batch, 256).
 
-    Which keys there are; intervals to the next note, inside chords and elsewhere; how often a key and a pitch class
-    come back after 1 to 128 notes; and how often any two attributes meet in one note and in neighbours (Gram matrices,
-    as of Gatys et al., 2015, arXiv:1505.07376).
+    First, for each note alone, with the next, and with the next two: 1 over how often such a succession of keys occurs
+    in the window, so that the mean is the share of different ones. Then how often two successive keys come back after
+    0, 1, 2, … notes. A critic without this lets music pass that has no themes (EXPERIMENTS.md).
+    """
+
+    SIZE = 3
+
+    def forward(self, keys: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast(keys.device.type, enabled=False):
+            keys = keys.float()
+            same = keys.mT @ keys  # 1 where two notes have one key
+            successions, found = [same], []
+            for n in range(1, self.SIZE):
+                successions.append(successions[-1][:, :-1, :-1] * same[:, n:, n:])
+            for n, match in enumerate(successions):
+                others = match.sum(2) - match.diagonal(dim1=1, dim2=2)
+                found.append(F.pad(1 / (1 + others), (0, n)))
+            return torch.stack(found, dim=1), _by_distance(F.pad(successions[1], (0, 1, 0, 1))) / 8
+
+
+def _by_distance(match: Tensor) -> Tensor:
+    """(batch, n, n) -> (batch, n): the sums of the diagonal and of those right of it."""
+    n = match.shape[1]
+    skewed = F.pad(F.pad(match, (0, n)).flatten(1), (0, n)).unflatten(1, (n, 2 * n + 1))
+    return skewed.sum(1)[:, :n]
+
+
+class WindowStatistics(nn.Module):
+    """Keys (batch, 88, 256) and their `NoteAttributes` -> (batch, 7750) numbers on the whole window, of order 1.
+
+    Which keys there are; how much there is of the rarest pitch class, the next, …, whichever they are; intervals to the
+    next note, inside chords and elsewhere; how often a key and a pitch class come back after 1 to 128 notes; and how
+    often any two attributes meet in one note and in neighbours (Gram matrices, as of Gatys et al., 2015,
+    arXiv:1505.07376).
     """
 
     LAGS = 128
     INTERVALS = 48  # semitones, either way
-    SIZE = KEYS + 2 * (2 * INTERVALS + 1) + 2 * LAGS + 2 * 60 * 60
+    SIZE = KEYS + 12 + 2 * (2 * INTERVALS + 1) + 2 * LAGS + 2 * 60 * 60
 
     def forward(self, keys: Tensor, attributes: Tensor) -> Tensor:
         with torch.autocast(keys.device.type, enabled=False):
@@ -234,7 +276,8 @@ class WindowStatistics(nn.Module):
             returns = [self.returns(x) for x in (keys, attributes[:, NoteAttributes.CLASSES].float())]
         counted = attributes[:, NoteAttributes.COUNTED]
         meeting = [(counted[:, :, lag:] @ counted[:, :, :NOTES - lag].mT).flatten(1).float() / 32 for lag in (0, 1)]
-        return torch.cat([keys.mean(2) * 4, *intervals, *returns, *meeting], dim=1)
+        profile = attributes[:, NoteAttributes.CLASSES].float().mean(2).sort(1).values
+        return torch.cat([keys.mean(2) * 4, profile * 8, *intervals, *returns, *meeting], dim=1)
 
     def intervals(self, keys: Tensor, share: Tensor) -> Tensor:
         """How often each interval leads to the next note, weighted by a share (batch, 1, 255): (batch, 97)."""

@@ -101,22 +101,12 @@ class PianoGAN(Generator):
         return x
 
     def playable(self, logits: Tensor) -> Tensor:
-        """The logits (1, 91, 256), but none of a key that an earlier note of the same chord has: no piano can strike it
-        twice at once."""
+        """The logits (batch, 91, 256), but none of a key that an earlier note of the same chord has: no piano can
+        strike it twice at once."""
         if self.config.even_rhythm:  # no chords
             return logits
-        found = logits[0].detach().float().numpy(force=True)
-        chord = np.tanh(found[STEP]) < CHORD_BELOW
-        keys, taken = found[:KEYS].argmax(0), np.zeros((KEYS, NOTES), dtype=bool)
-        for i in range(1, NOTES):
-            if chord[i]:
-                taken[:, i] = taken[:, i - 1]
-                taken[keys[i - 1], i] = True
-                taken[:, i] &= not taken[:, i].all()  # an untrained generator may want more keys than there are
-                if taken[keys[i], i]:
-                    keys[i] = np.where(taken[:, i], -np.inf, found[:KEYS, i]).argmax()
-        mask = torch.from_numpy(taken).to(logits.device)
-        return torch.cat([logits[:, :KEYS].masked_fill(mask, -math.inf), logits[:, KEYS:]], dim=1)
+        mask = torch.from_numpy(np.stack([_taken(x) for x in logits.detach().float().numpy(force=True)]))
+        return torch.cat([logits[:, :KEYS].masked_fill(mask.to(logits.device), -math.inf), logits[:, KEYS:]], dim=1)
 
     def harden(self, logits: Tensor) -> Tensor:
         """Pitch logits and times (batch, 91, 256) -> notes in [-1, 1] with one-hot pitches.
@@ -140,6 +130,20 @@ class PianoGAN(Generator):
         register = (x[:, :KEYS] + 1).mul(torch.linspace(-1, 1, KEYS).to(x)[:, None]).sum(1, keepdim=True) / 2
         sections = F.adaptive_avg_pool1d(torch.cat([register, x[:, KEYS:]], dim=1), SECTIONS)
         return (sections / torch.tensor([0.14, 0.2, 0.2, 0.2]).to(x)[:, None]).flatten(1)
+
+
+def _taken(logits: np.ndarray) -> np.ndarray:
+    """(91, 256) -> (88, 256): whether an earlier note of its chord has the key, if each takes the best one left."""
+    chord = np.tanh(logits[STEP]) < CHORD_BELOW
+    keys, taken = logits[:KEYS].argmax(0), np.zeros((KEYS, NOTES), dtype=bool)
+    for i in range(1, NOTES):
+        if chord[i]:
+            taken[:, i] = taken[:, i - 1]
+            taken[keys[i - 1], i] = True
+            taken[:, i] &= not taken[:, i].all()  # an untrained generator may want more keys than there are
+            if taken[keys[i], i]:
+                keys[i] = np.where(taken[:, i], -np.inf, logits[:KEYS, i]).argmax()
+    return taken
 
 
 class NoiseField(nn.Module):

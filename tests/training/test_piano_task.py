@@ -1,11 +1,14 @@
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from explorer.generators.pianogan import PianoGANConfig, fold
+from explorer.generators.pianogan import PianoGANConfig, fold, unfold
 from explorer.sound.notes import CHANNELS, KEYS, LOWEST, decode_notes, encode_notes
 from training.pianogan import (
     NoteAttributes,
     NoteEncoder,
+    Novelty,
     PianoCritic,
     PianoTask,
     WindowStatistics,
@@ -77,8 +80,34 @@ def test_the_critic_counts_intervals_and_returning_keys_as_a_loop_would(data):
         if abs(pitch[i] - pitch[i - 1]) <= 48:
             intervals[pitch[i] - pitch[i - 1] + 48] += chord[i]
     returns = torch.tensor([sum(pitch[i] == pitch[i - lag] for i in range(lag, 256)) for lag in range(1, 129)])
-    torch.testing.assert_close(counted[KEYS:KEYS + 97] * 16, intervals, atol=1e-3, rtol=0)
-    torch.testing.assert_close(counted[KEYS + 2 * 97:KEYS + 2 * 97 + 128] * 16, returns.float(), atol=1e-3, rtol=0)
+    profile = torch.bincount(torch.tensor(pitch) % 12, minlength=12).sort().values
+    after = KEYS + 12
+    torch.testing.assert_close(counted[KEYS:after] * 32, profile.float(), atol=1e-3, rtol=0)
+    torch.testing.assert_close(counted[after:after + 97] * 16, intervals, atol=1e-3, rtol=0)
+    after += 2 * 97
+    torch.testing.assert_close(counted[after:after + 128] * 16, returns.float(), atol=1e-3, rtol=0)
+
+
+def test_novelty_counts_the_different_successions_of_keys_and_where_they_come_back():
+    pitch = np.random.RandomState(0).randint(30, 36, 256)
+    novelty, returns = Novelty()(torch.eye(KEYS)[pitch].T[None])
+    for n in (1, 2, 3):
+        successions = np.lib.stride_tricks.sliding_window_view(pitch, n)
+        assert novelty[0, n - 1].sum().item() == pytest.approx(len(np.unique(successions, axis=0)), abs=1e-3)
+    pairs = np.lib.stride_tricks.sliding_window_view(pitch, 2)
+    expected = [(pairs[lag:] == pairs[:len(pairs) - lag]).all(1).sum() for lag in range(256)]
+    np.testing.assert_allclose(returns[0] * 8, expected, atol=1e-3)
+
+
+def test_chords_of_generated_notes_ascend_without_doubled_keys_as_real_ones_do(data):
+    task = PianoTask()
+    generator = task.generator(data, SMALL)
+    nn.init.normal_(generator.decoder.layers[-1].weight, std=2.0)
+    view = task.fake_view(generator, torch.randn(4, 32, generator=rng()), None, rng())
+    notes = decode_notes(unfold(view[:, :4 * CHANNELS]))
+    in_chord = notes[:, 1:, 1] == 0
+    assert in_chord.any()
+    assert (notes[..., 0].diff(dim=1)[in_chord] > 0).all()
 
 
 def test_the_critic_treats_items_apart():
