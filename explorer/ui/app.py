@@ -1,7 +1,8 @@
 """The app: its controls, what each of them does, and how it is served.
 
-Every control sends the page's recipe and the values of all controls; the answer is a new recipe with its picture and
-its sound, for the player, which is one component of canvas and Web Audio. The server keeps nothing of a visitor.
+A slider in motion sends the recipe that it leads to, straight from the page's script; every other control sends the
+page's recipe and the values of all controls. The answer is a new recipe with its picture and its sound, for the player,
+which is one component of canvas and Web Audio. The server keeps nothing of a visitor.
 """
 
 import base64
@@ -21,18 +22,19 @@ from explorer.recipe import Recipe, RecipeError
 from explorer.sound import synth
 from explorer.ui import handlers, places
 from explorer.ui.between import Ways
-from explorer.ui.handlers import CONTROLS, REACH, SETTINGS, SLIDERS
+from explorer.ui.handlers import CONTROLS, DIALS, DIRECTION_DIALS, RAW_DIALS, REACH, SETTINGS, SLIDERS
 from explorer.ui.learn import Lessons
 from explorer.ui.panels import HERE, PICTURES_AT_ONCE, answering, panel
 
 Controls = dict[str, Any]  # by name; gradio gives components their events as they are made, unseen by mypy
 
 SCRIPTS = ("picture.js", "sound.js", "kept.js", "player.js")
+MOVES_AT_ONCE = 2  # of all hands on sliders: more would only make each of them slower
 SAVES_AT_ONCE = 2  # the WAV of a long piece takes a core for a second
 APPRAISALS_AT_ONCE = 1  # some milliseconds each, unless the sound is no longer at hand
 KEPT_SECONDS = 3600  # of the files that the API answers with
-# In place of the hidden first input an event sends the recipe that the page holds.
-WITH_PLACE = "(_, ...values) => [explorer.sending(explorer.place()), ...values]"
+# In place of the hidden first input an event sends the recipe that the page holds, or is about to.
+WITH_PLACE = "(_, ...values) => [explorer.sending(explorer.heading()), ...values]"
 WANTED = "(_, ...values) => [explorer.sending(explorer.wanted()), ...values]"  # or the one it is to lead to
 FONT = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")  # of the machine: nothing is fetched
 MONO = ("ui-monospace", "Menlo", "Consolas", "monospace")
@@ -94,6 +96,9 @@ def build(engine: Engine) -> gr.Blocks:
 
 
 def _player(engine: Engine) -> gr.HTML:
+    def lead(recipe: Any) -> dict[str, Any]:
+        return handlers.show(engine, handlers.settle(engine, handlers.read(recipe)))
+
     def save(request: Any) -> dict[str, str]:
         """Takes [recipe, format]."""
         text, name = request
@@ -106,7 +111,8 @@ def _player(engine: Engine) -> gr.HTML:
     return gr.HTML({}, html_template=(HERE / "player.html").read_text(encoding="utf-8"),
                    js_on_load="\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS),
                    apply_default_css=False, elem_id="player",
-                   server_functions=[answering(save, SAVES_AT_ONCE), answering(appraise, APPRAISALS_AT_ONCE)],
+                   server_functions=[answering(lead, MOVES_AT_ONCE), answering(save, SAVES_AT_ONCE),
+                                     answering(appraise, APPRAISALS_AT_ONCE)],
                    piano=synth.manifest(), samples=synth.SAMPLES.as_posix())
 
 
@@ -119,7 +125,7 @@ def _way() -> Controls:
             made["roll"] = gr.Button("Roll A", size="sm")
             made["lock"] = gr.Checkbox(label="Lock A", container=False)
         with gr.Column(scale=3, min_width=200):
-            made["t"] = gr.Slider(0, 1, 0, step=0.01, label="From A to B")
+            made["t"] = gr.Slider(0, 1, 0, step=0.01, label="From A to B", elem_id="dial-t")
             made["path"] = gr.Radio([("Arc", "arc"), ("Line", "line")], label="Path", elem_classes="keys")
         with gr.Column(min_width=110, elem_classes="end"):
             made["seed_b"] = gr.Number(1, label="Seed B", precision=0)
@@ -133,23 +139,24 @@ def _sliders(engine: Engine) -> Controls:
     def greeting(model: Any) -> dict[str, Any]:
         return places.greeting(engine, model)
 
-    def offset() -> gr.Slider:
-        return gr.Slider(-REACH, REACH, 0, step=0.05, visible=False, elem_classes=["dial", "offset"])
+    def offset(name: str) -> gr.Slider:
+        return gr.Slider(-REACH, REACH, 0, step=0.05, visible=False, elem_classes=["dial", "offset"],
+                         elem_id=f"dial-{name}")
 
     made: Controls = {}
     with gr.Tabs(overflow_behavior="wrap"):
         with gr.Tab("Directions"):
             made["hold"] = gr.Checkbox(label="Hold the others", visible=False, container=False,
                                        info="Each slider then moves only what it is named after, as far as it can.")
-            made |= {f"direction{i}": offset() for i in range(SLIDERS)}
+            made |= {name: offset(name) for name in DIRECTION_DIALS}
         with gr.Tab("Raw"):
             made["first"] = gr.Slider(0, SLIDERS, 0, step=SLIDERS, label="First dimension", elem_classes="dial")
-            made |= {f"raw{i}": offset() for i in range(SLIDERS)}
+            made |= {name: offset(name) for name in RAW_DIALS}
         with gr.Tab("More"):
             made["truncation"] = gr.Slider(0, 2, 1, step=0.05, label="Truncation", elem_classes="dial",
-                                           info="below 1 more typical, above 1 stranger")
+                                           elem_id="dial-truncation", info="below 1 more typical, above 1 stranger")
             made["label_b"] = gr.Radio([], visible=False, elem_classes="keys")
-            made["blend"] = gr.Slider(0, 1, 0, step=0.01, visible=False, elem_classes="dial")
+            made["blend"] = gr.Slider(0, 1, 0, step=0.01, visible=False, elem_classes="dial", elem_id="dial-blend")
             made |= {f"setting{i}": gr.Radio([], visible=False, elem_classes="keys") for i in range(SETTINGS)}
         with gr.Tab("Between"):
             panel("between", engine, Ways(engine).functions())
@@ -172,6 +179,7 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
         """Everything, as it should look at a place; `hold` is how the switch of that name stands."""
         settled = handlers.settle(engine, recipe)
         sight = handlers.show(engine, settled)  # before the sliders: it must not say too early that they are here
+        sight["dials"] = handlers.dials(engine.model(settled.model), settled, hold=hold)
         looks = handlers.look(engine, settled, hold=hold)
         return {shown[name]: gr.update(**look) for name, look in looks.items()} | {player: sight}
 
@@ -188,9 +196,6 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
     def go(text: str, hold: bool) -> dict[Component, Any]:
         return arrive(handlers.read(text), hold)
 
-    def drag(text: str) -> dict[Component, Any]:
-        return {player: handlers.show(engine, handlers.settle(engine, handlers.read(text)))}
-
     def choose(text: str, name: str, hold: bool) -> dict[Component, Any]:
         current = handlers.read(text)
         try:
@@ -204,10 +209,12 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
         # A slider is "released" wherever a pointer comes up over it, and that is no reason to draw.
         return {player: handlers.show(engine, recipe) if recipe != current else {"error": ""}}
 
-    def turn(text: str, first: float) -> dict[Component, Any]:
+    def turn(text: str, first: float, hold: bool) -> dict[Component, Any]:
         current = handlers.read(text)
-        looks = handlers.raw_look(engine.model(current.model), current, first)
-        return {shown[name]: gr.update(**look) for name, look in looks.items()}
+        model = engine.model(current.model)
+        looks = handlers.raw_look(model, current, first)
+        return {shown[name]: gr.update(**look) for name, look in looks.items()} | {
+            player: {"dials": handlers.dials(model, current, first, hold)}}
 
     def switch(text: str, hold: bool) -> dict[Component, Any]:
         return arrive(handlers.hold(engine, handlers.read(text), hold), hold)
@@ -241,12 +248,13 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
         trigger(guarded, inputs, to, js=js, queue=False, trigger_mode="always_last", show_progress="hidden",
                 show_progress_on=place, preprocess=files, api_visibility="private")
 
+    led = {("input", name) for name in DIALS}  # by the page's script; a release it does not see
     moves = [getattr(controls[name], event) for name in CONTROLS if name not in ("first", "hold")
-             for event in ("input", "release") if event in controls[name].EVENTS]
+             for event in ("input", "release") if event in controls[name].EVENTS and (event, name) not in led]
     turns = [controls["first"].input, controls["first"].release]
     on(functools.partial(gr.on, moves), move, [place, *values], [player])
-    on(functools.partial(gr.on, turns), turn, [place, controls["first"]], outputs)
     hold = controls["hold"]
+    on(functools.partial(gr.on, turns), turn, [place, controls["first"], hold], outputs)
     on(hold.input, switch, [place, hold], outputs)
     on(controls["model"].input, choose, [place, controls["model"], hold], outputs)
     on(player.random, random, [place, hold, controls["lock"], controls["lock_b"]], outputs)
@@ -255,7 +263,6 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
     on(player.reset, reset, [place, hold], outputs)
     on(controls["open"].upload, load, [controls["open"]], outputs, js=None, files=True)
     on(player.go, go, [place, hold], outputs, js=WANTED)
-    on(player.drag, drag, [place], [player], js=WANTED)
     on(app.load, start, [place], outputs, js="() => [location.search]")
 
 

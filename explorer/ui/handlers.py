@@ -31,10 +31,12 @@ RANGE_DB = 60.0  # of a spectrogram's colours, below its loudest point
 WORTH_SAYING = 0.1  # probability of a label that is heard
 NAMED_WEIGHTS = 12  # digits of their hash in a link
 
+DIRECTION_DIALS = tuple(f"direction{i}" for i in range(SLIDERS))
+RAW_DIALS = tuple(f"raw{i}" for i in range(SLIDERS))
+DIALS = ("t", "truncation", "blend", *DIRECTION_DIALS, *RAW_DIALS)  # sliders that are followed while they move
 # The controls whose values make a place, in the order in which gradio passes them.
-CONTROLS = ("label", "label_b", "blend", "seed", "seed_b", "t", "path", "truncation", "first", "hold",
-            *(f"setting{i}" for i in range(SETTINGS)),
-            *(f"direction{i}" for i in range(SLIDERS)), *(f"raw{i}" for i in range(SLIDERS)))
+CONTROLS = ("label", "label_b", "seed", "seed_b", "path", "first", "hold", *(f"setting{i}" for i in range(SETTINGS)),
+            *DIALS)
 
 Look = dict[str, dict[str, Any]]  # for each control, the properties it should take
 
@@ -125,6 +127,16 @@ def followed(directions: Sequence[Direction], held: bool) -> list[Direction]:
     known = {d.name: d for d in directions}
     plain = [d for d in directions if not d.name.endswith(HELD)][:SLIDERS]
     return [known.get(d.name + HELD, d) if held else d for d in plain]
+
+
+def dials(model: Model, place: Recipe, first: Any = 0, hold: Any = False) -> dict[str, str]:
+    """For each slider of an offset that is in use, the offset's name. Arguments as of `look`."""
+    directions = model.directions_so_far
+    names = [d.name for d in followed(directions, holding(directions, place, hold))]
+    start = raw_start(model, first)
+    raw = [f"z{k}" for k in range(start, model.generator.latent.size)]
+    # As many as there are sliders, or as offsets.
+    return dict(zip(DIRECTION_DIALS, names, strict=False)) | dict(zip(RAW_DIALS, raw, strict=False))
 
 
 def variants(directions: Sequence[Direction]) -> dict[str, str]:

@@ -32,6 +32,9 @@ const picture = new Picture(canvas), history = new History();
 const speaker = new Speaker(new Piano(props.piano, `${gradio_config.root}/gradio_api/file=${props.samples}/`), refresh);
 let held = false; // whether a pointer is down
 let asked = 0, answered = 0; // when the last question to the server set out, and when one was answered
+let heading = null; // the place that the hand leads to, until it is here
+let leads = 0, led = 0; // how often the hand has asked, and the last of those that is shown or outdated
+let dials = {}; // for each slider of an offset, the offset's name
 let shown = null, settling = 0, appraising = 0, silenced = false;
 let searching = false; // whether the sliders still lack the directions they are to follow
 
@@ -50,6 +53,7 @@ function unpack(sent) {
 async function show(sent) {
   answered = performance.now();
   warn(sent?.error);
+  if (sent?.dials) dials = sent.dials;
   if (sent?.places) add(sent.places);
   if (sent?.error && !shown) find("title").textContent = "";
   if (!sent?.recipe) return;
@@ -82,7 +86,7 @@ function pass(sound, position) {
 /** Waits for the speaker, and tells what went wrong. */
 function sounded(promise) { return promise.catch((error) => warn(`No sound: ${error.message}`)); }
 
-/** Settles once the hand rests: no pointer is down, and the server owes no answer (unless it keeps one waiting long). */
+/** Settles once the hand rests: no pointer is down, and no answer is owed (unless it keeps one waiting long). */
 function rest() {
   if (held || (asked > answered && performance.now() - asked < PATIENCE)) settling = setTimeout(rest, SETTLED);
   else settle();
@@ -240,12 +244,13 @@ canvas.onclick = seek;
 document.addEventListener("keydown", shortcut);
 document.addEventListener("dragover", (event) => event.preventDefault());
 document.addEventListener("drop", drop);
+document.addEventListener("input", slide);
 document.addEventListener("pointerdown", () => { held = true; }, true);
 for (const name of ["pointerup", "pointercancel"]) document.addEventListener(name, () => { held = false; }, true);
 window.addEventListener("storage", changed); // by another tab
 new ResizeObserver(refresh).observe(canvas);
 
-// Where `go` and `drag` lead, read when an event sets out: of one that had to wait gradio forgets what came with it.
+// Where `go` leads, read when its event sets out: of one that had to wait gradio forgets what came with it.
 let wanted = "";
 
 /** Leads to a place: a recipe as JSON or as a link's query. */
@@ -254,22 +259,60 @@ function go(recipe) {
   trigger("go");
 }
 
-/** Likewise while a hand moves: to one that differs from the present place in nothing that a control shows. */
+/** Likewise while a hand moves, past gradio's events: to a place that differs from the present one in what the hand
+ * moves alone. One question is on its way at a time; of the places that come meanwhile the last is asked for next. */
 function drag(recipe) {
-  wanted = recipe;
-  trigger("drag");
+  const resting = heading === null;
+  heading = recipe;
+  if (resting) lead();
 }
 
-/** What an event takes along as it sets out. */
+async function lead() {
+  const recipe = heading, turn = ++leads;
+  asked = performance.now();
+  const answer = await server.lead(recipe).catch(() => ({ error: "The server did not answer; try again." }));
+  if (heading === recipe) heading = null;
+  else if (heading !== null) lead(); // before the picture is drawn
+  if (turn <= led) return;
+  led = turn;
+  show(answer);
+}
+
+/** Follows a slider, whatever moves it. */
+function slide({ target }) {
+  const dial = target.closest("[id^=dial-]"), value = target.valueAsNumber;
+  if (!dial || !shown || !Number.isFinite(value)) return;
+  const { min, max } = dial.querySelector("input[type=range]"), name = dial.id.slice("dial-".length);
+  const within = Math.min(Math.max(value, Number(min)), Number(max)); // a number typed beside it may be anything
+  const place = JSON.parse(heading ?? shown.recipe);
+  if (dials[name]) place.offsets = { ...place.offsets, [dials[name]]: within };
+  else place[name] = within;
+  if (name === "t") delete place.mix;
+  drag(JSON.stringify(place));
+}
+
+/** What an event of gradio's takes along as it sets out. */
 function sending(recipe) {
   asked = performance.now();
   return recipe;
 }
 
+/** What it brings. It knows of everything that the hand asked for before, which is outdated. */
+function receive() {
+  if (props.value?.recipe) {
+    heading = null;
+    led = leads;
+  }
+  show(props.value);
+}
+
 // What gradio's own listeners and the panels beside need of the page. A panel may be on the page before the player.
-window.explorer = { sending, wanted: () => wanted, place: () => (shown ? shown.recipe : location.search), shown: () => shown, speaker, history, kept,
-                    Picture, unpack, decode, go, drag, pass, say, warn, play: () => sounded(speaker.play()) };
+const place = () => (shown ? shown.recipe : location.search);
+window.explorer = {
+  sending, wanted: () => wanted, heading: () => heading ?? place(), place, shown: () => shown, speaker, history, kept,
+  Picture, unpack, decode, go, drag, pass, say, warn, play: () => sounded(speaker.play()),
+};
 document.dispatchEvent(new CustomEvent("explorer:ready"));
-watch("value", () => show(props.value));
-show(props.value);
+watch("value", receive);
+receive();
 animate();

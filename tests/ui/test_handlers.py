@@ -77,6 +77,25 @@ def test_raw_sliders_move_the_dimensions_they_name(engine: Engine) -> None:
     assert dict(moved.offsets) == {"z17": 3.0}
 
 
+def assert_dials_name_what_sliders_move(engine: Engine, model: str, first: int = 0, hold: bool = False) -> None:
+    place = arrive(engine, Recipe(model))
+    dials, looks = handlers.dials(engine.model(model), place, first, hold), handlers.look(engine, place, first, hold)
+    assert set(dials) == {name for name in looks if name.startswith(("direction", "raw")) and looks[name]["visible"]}
+    for name, offset in dials.items():
+        moved = handlers.move(engine, place, values(engine, place, first=first, hold=hold, **{name: 1.0}))
+        assert dict(moved.offsets) == {offset: 1.0}
+
+
+@pytest.mark.parametrize(("model", "first"), [("toy", 0), ("plain", 0), ("plain", 16)])
+def test_each_dial_is_the_offset_that_its_slider_moves(engine: Engine, model: str, first: int) -> None:
+    assert_dials_name_what_sliders_move(engine, model, first)
+
+
+@pytest.mark.parametrize("hold", [False, True])
+def test_each_dial_is_the_variant_that_holds_the_others_where_asked(named: Engine, hold: bool) -> None:
+    assert_dials_name_what_sliders_move(named, "toy", hold=hold)
+
+
 def test_sliders_beyond_the_latent_are_hidden(engine: Engine) -> None:
     looks = handlers.raw_look(engine.model("plain"), arrive(engine, Recipe("plain")), 16)
     assert [looks[f"raw{i}"]["visible"] for i in range(8)] == [True] * 4 + [False] * 4
