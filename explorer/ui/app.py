@@ -87,7 +87,7 @@ def build(engine: Engine) -> gr.Blocks:
         with gr.Row(elem_id="instrument"):
             with gr.Column(scale=3, min_width=300):
                 player = _player(engine)
-                controls = _way()
+                controls = _way(engine)
             with gr.Column(scale=2, min_width=300):
                 controls |= _sliders(engine)
         _listen(app, engine, place, player, {"model": model, **controls})
@@ -116,11 +116,12 @@ def _player(engine: Engine) -> gr.HTML:
                    piano=synth.manifest(), samples=synth.SAMPLES.as_posix())
 
 
-def _way() -> Controls:
+def _way(engine: Engine) -> Controls:
     """What leads to a place: condition, two seeds, and the way between them."""
     made: Controls = {"label": gr.Radio([], visible=False, elem_classes="keys")}
     with gr.Row(elem_id="way"):
         with gr.Column(min_width=110, elem_classes="end"):
+            panel("alone", engine, elem_id="alone-a", end="A")
             made["seed"] = gr.Number(0, label="Seed A", precision=0)
             made["roll"] = gr.Button("Roll A", size="sm")
             made["lock"] = gr.Checkbox(label="Lock A", container=False)
@@ -128,6 +129,7 @@ def _way() -> Controls:
             made["t"] = gr.Slider(0, 1, 0, step=0.01, label="From A to B", elem_id="dial-t")
             made["path"] = gr.Radio([("Arc", "arc"), ("Line", "line")], label="Path", elem_classes="keys")
         with gr.Column(min_width=110, elem_classes="end"):
+            panel("alone", engine, elem_id="alone-b", end="B")
             made["seed_b"] = gr.Number(1, label="Seed B", precision=0)
             made["roll_b"] = gr.Button("Roll B", size="sm")
             made["lock_b"] = gr.Checkbox(label="Lock B", container=False)

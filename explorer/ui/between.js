@@ -13,8 +13,6 @@ let awaited = "", handUntil = 0; // the mix that the dot stands for, and until w
 let steps = [], stripKey = "", cornerKey = "", asking = false;
 let walk = null; // the path that is played: its steps, where it is, where to it goes
 
-const present = () => JSON.parse(explorer.place());
-const visible = () => element.isConnected && element.offsetParent !== null;
 
 /** The present place without what leads there from the seeds. */
 function base() {

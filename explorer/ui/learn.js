@@ -13,8 +13,6 @@ let equipped = null; // what the checkpoint has for the lessons: Lessons.equipme
 let steps = []; // of its training: { model, name }, the checkpoint itself the last
 let stepsFor = "", refreshing = false;
 
-const present = () => JSON.parse(explorer.place());
-const visible = () => element.isConnected && element.offsetParent !== null;
 const count = (x) => x.toLocaleString("en");
 
 /** The seed, the label and the way of decoding of the present place, on the final checkpoint and without all else. */

@@ -1,6 +1,8 @@
 // Stands before the script of every panel. Gradio runs both once, with `element`, `props` and `server` in scope.
 
 const find = (name) => element.querySelector(`.${name}`);
+const visible = () => element.isConnected && element.offsetParent !== null;
+const present = () => JSON.parse(explorer.place());
 
 /** Calls back once the player is on the page: at once, if it already is. */
 function whenReady(callback) {

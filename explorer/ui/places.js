@@ -4,8 +4,6 @@
 const pictures = new Map(); // by recipe, what the server sent of it
 let gallery = { model: "", places: [] }, filling = false;
 
-function visible() { return element.isConnected && element.offsetParent !== null; }
-
 /** Brings all lists up to date. */
 function draw() {
   if (!visible()) return;

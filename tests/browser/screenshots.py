@@ -18,7 +18,7 @@ from explorer.checkpoint import DEFAULT_FOLDER
 from explorer.engine import Engine
 from explorer.ui import serve
 
-VIEWS = {"Directions": 0, "Between": 11, "Places": 9, "Learn": 4}  # with how many small pictures each has at least
+VIEWS = {"Directions": 2, "Between": 13, "Places": 11, "Learn": 6}  # with how many small pictures each has at least
 LESSON = "Generator and critic"  # the one that is open in `Learn`
 SCREENS = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 360, "height": 740}}
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pretty_midi
 import pytest
 import soundfile as sf
-from acts import Visit, drag_in, expect_another_picture, pixels, place, seed, status
-from playwright.sync_api import Locator, Page, expect
+from acts import Visit, direction, drag, drag_in, expect_another_picture, pixels, place, seed, status
+from playwright.sync_api import Locator, Page, Request, expect
 
 from explorer import paths
 from explorer.engine import Engine
@@ -26,6 +26,16 @@ def panel(page: Page) -> Locator:
 
 def corner(page: Page, name: str) -> Locator:
     return panel(page).get_by_role("button", name=f"{name}: corner of the pad")
+
+
+def alone(page: Page, end: str, before: str = "") -> str:
+    """The picture of what the seed of one end sounds like alone, once it is drawn and another than `before`."""
+    return str(page.wait_for_function("""([end, before]) => {
+        const canvas = document.querySelector(`[aria-label^="Go to ${end}, seed"] canvas`);
+        if (!canvas) return null;
+        const { width, height } = canvas, empty = Object.assign(document.createElement("canvas"), { width, height });
+        return [empty.toDataURL(), before].includes(canvas.toDataURL()) ? null : canvas.toDataURL();
+    }""", arg=[end, before]).json_value())
 
 
 def save(page: Page, kind: str, steps: int, folder: Path) -> Path:
@@ -123,3 +133,37 @@ def test_a_cancelled_file_is_not_handed_over(visit: Visit) -> None:
     expect(between.get_by_role("progressbar")).to_be_hidden()
     expect(between.get_by_role("button", name="Save the path")).to_be_enabled()
     assert handed == []
+
+
+def test_the_picture_beside_a_seed_shows_the_seed_without_what_leads_away_from_it(visit: Visit) -> None:
+    between = visit("?model=words&seed=3&seed_b=9&t=0.5&offsets.pc1=2")
+    assert alone(between, "B") == alone(visit("?model=words&seed=9"), "A")
+
+
+@pytest.mark.parametrize("there", ["model=words&seed=4&label=yes", "model=words&seed=3&label=no",
+                                   "model=words&seed=3&label=yes&truncation=0.5", "model=toy&seed=3"],
+                         ids=["seed", "condition", "truncation", "checkpoint"])
+def test_the_picture_beside_a_seed_follows(visit: Visit, there: str) -> None:
+    page = visit("?model=words&seed=3&label=yes")
+    before = alone(page, "A")
+    page.evaluate("link => explorer.go(link)", f"?{there}")
+    assert alone(page, "A", before) != before
+
+
+def test_a_slider_that_changes_no_seed_asks_for_no_picture_of_one(visit: Visit) -> None:
+    page = visit("?model=words&seed=3&seed_b=9")
+    alone(page, "A"), alone(page, "B")
+    asked: list[Request] = []
+    page.on("request", lambda r: asked.append(r) if '"pictures"' in (r.post_data or "") else None)
+    drag(page, direction(page), 0.8)
+    expect(status(page)).to_contain_text("pc1")
+    seed(page).fill("5")
+    expect(page.get_by_role("button", name="Go to A, seed 5 alone")).to_be_visible()
+    assert len(asked) == 1  # for the seed
+
+
+def test_the_picture_beside_seed_b_leads_to_that_end(visit: Visit) -> None:
+    page = visit("?model=words&seed=3&seed_b=9&offsets.pc1=2")
+    page.get_by_role("button", name="Go to B, seed 9").press("Enter")
+    expect(page.get_by_role("slider", name="From A to B")).to_have_value("1")
+    assert dict(place(page).offsets) == {"pc1": 2.0}
