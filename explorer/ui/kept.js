@@ -77,7 +77,7 @@ function joined(first, second) {
 }
 
 const kept = { favourites: new Store("favourites"), visited: new Store("history"), newcomer: false, trouble: null,
-               keep, remove, take, add, dumps, identity };
+               keep, remove, reorder, take, add, dumps, identity };
 
 /** What is shown, as a place to be stored. */
 function present() { return { name: shown.title, time: new Date().toISOString(), recipe: JSON.parse(shown.recipe) }; }
@@ -118,6 +118,16 @@ function keep() {
 function remove(place) {
   const { name } = kept.favourites.read().find((p) => identity(p) === identity(place));
   take(kept.favourites, (p) => identity(p) === identity(place), `Removed: ${name ?? ""}`);
+}
+
+/** Moves a favourite by places in their list, as far as that goes. */
+function reorder(place, by) {
+  const places = [...kept.favourites.read()], from = places.findIndex((p) => identity(p) === identity(place)), to = from + by;
+  if (from < 0 || to < 0 || to >= places.length) return;
+  const [moved] = places.splice(from, 1);
+  places.splice(to, 0, moved);
+  kept.favourites.write(places);
+  say(`${moved.name ?? ""}: ${to + 1} of ${places.length}`);
 }
 
 /** Takes places out of a list; the panel offers them back. */

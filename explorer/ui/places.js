@@ -29,9 +29,9 @@ function list(root, places, make) {
   root.replaceChildren(...places.map((place) => {
     const item = there.get(identity(place)) ?? make(place);
     item.dataset.place = identity(place);
-    item.update?.(place);
     return item;
   }));
+  places.forEach((place, i) => root.children[i].update?.(place));
   if (root.contains(activeElement)) activeElement.focus({ preventScroll: true });
 }
 
@@ -42,24 +42,34 @@ function visit(place) {
   return item;
 }
 
-/** A picture, its name to be changed, what it is, and a button to remove it. */
+/** A picture, its name to be changed, what it is, and buttons to move and to remove it. */
 function favourite(place) {
-  const { favourites, identity, remove } = explorer.kept, item = document.createElement("li");
-  const name = document.createElement("input"), about = document.createElement("small"), cross = document.createElement("button");
+  const { favourites, identity, remove, reorder } = explorer.kept, item = document.createElement("li");
+  const name = document.createElement("input"), about = document.createElement("small"), acts = document.createElement("span");
+  const [up, down, cross] = ["↑", "↓", "✕"].map((sign) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = sign;
+    return button;
+  });
   name.type = "text";
   name.maxLength = 200;
   name.onchange = () => favourites.write(
     favourites.read().map((p) => (identity(p) === identity(place) ? { ...p, name: name.value } : p)));
-  cross.type = "button";
-  cross.className = "remove";
-  cross.textContent = "✕";
+  up.onclick = () => reorder(place, -1);
+  down.onclick = () => reorder(place, 1);
   cross.onclick = () => remove(place);
-  item.append(name, cross, about);
+  acts.append(up, down, cross);
+  item.append(name, acts, about);
   item.update = (now) => {
     const words = now.name ?? "", sent = pictures.get(identity(place)), title = sent?.error ?? sent?.title ?? "";
     if (name !== document.activeElement) name.value = words;
     name.setAttribute("aria-label", `Name of ${title}`);
+    up.setAttribute("aria-label", `Move ${words} earlier`);
+    down.setAttribute("aria-label", `Move ${words} later`);
     cross.setAttribute("aria-label", `Remove ${words}`);
+    up.setAttribute("aria-disabled", item.previousElementSibling === null); // they keep the focus, so that one can go back
+    down.setAttribute("aria-disabled", item.nextElementSibling === null);
     item.querySelector(".card span")?.replaceChildren(words);
     about.textContent = title === words ? "" : title;
   };

@@ -28,8 +28,8 @@ def items(page: Page, name: str) -> Locator:
 
 
 def card(page: Page, name: str, title: str) -> Locator:
-    # The button with the picture, which comes later than the one that removes it.
-    return items(page, name).get_by_role("button", name=re.compile(f"^(?!Remove ).*{title}")).first
+    # The button with the picture, which comes later than those that move and remove it.
+    return items(page, name).get_by_role("button", name=re.compile(f"^(?!Remove |Move ).*{title}")).first
 
 
 def keep(page: Page) -> None:
@@ -117,6 +117,30 @@ def test_a_favourite_that_was_removed_can_be_put_back(visit: Visit) -> None:
     expect(page.get_by_role("button", name="Put back")).to_be_focused()
     page.keyboard.press("Enter")
     expect(card(page, "Favourites", "seed 8")).to_be_visible()
+
+
+def test_a_favourite_is_moved_by_keys_and_stays_there_in_another_visit_and_in_an_export(visit: Visit,
+                                                                                        tmp_path: Path) -> None:
+    page = visit("?model=toy&seed=1")
+    three = [gallery.Place(name, Recipe("toy", seed=seed)) for seed, name in enumerate(("One", "Two", "Three"))]
+    (tmp_path / "three.json").write_text(gallery.dumps(three))
+    page.locator("input[type=file]").set_input_files(tmp_path / "three.json")
+    earlier = items(page, "Favourites").get_by_role("button", name="Move Three earlier")
+    earlier.focus()
+    page.keyboard.press("Enter")
+    expect(status(page)).to_contain_text("Three: 2 of 3")
+    expect(earlier).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(status(page)).to_contain_text("Three: 1 of 3")
+    expect(earlier).to_be_focused()
+    expect(earlier).to_be_disabled()
+    page.keyboard.press("Enter")  # to no effect
+    page.reload()
+    expect(items(page, "Favourites")).to_have_count(3)
+    with page.expect_download() as info:
+        places(page).get_by_role("button", name="Export").click()
+    kept = gallery.loads(Path(info.value.path()).read_text(encoding="utf-8"))
+    assert [place.name for place in kept] == ["Three", "One", "Two"]
 
 
 def test_the_way_to_a_visited_place_can_be_undone(visit: Visit) -> None:
