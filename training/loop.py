@@ -225,6 +225,9 @@ def adversarial_step(run: Run, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         if logits is not None and batch.condition is not None:
             figures["fake_class_loss"] = F.cross_entropy(logits.float(), batch.condition)
             loss = loss + recipe.auxiliary_weight * figures["fake_class_loss"]
+        if (matching := run.task.matching_loss(fake, batch, recipe, run.rng)) is not None:
+            figures["matching_loss"] = matching
+            loss = loss + matching
         remembering = recipe.reconstruction_weight > 0 and run.step % recipe.reconstruction_every == 0
         if remembering and run.encoder is not None:
             batch = _batch(run, tensors)

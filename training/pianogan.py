@@ -23,19 +23,30 @@ from training.initialize import he_normal
 from training.loop import draw_latents
 from training.parallel import rand, randn
 from training.task import Batch, DataError, Prepared, Task, TrainingRecipe
+from training.window_statistics import Descriptors, NoteAttributes, Novelty, WindowStatistics, energy_distance
 
 # How far a window is changed at most, either way. Little: held-out music is to be met in its own keys and tempi.
 TRANSPOSE, TEMPO, LOUDNESS = 2.5, 0.05, 4.0  # semitones, logarithm, velocity
+PAIRS = 1024  # of descriptors that are compared together, drawn anew at each step
 
 
 class PianoTask(Task):
+    """Notes in windows of 256.
+
+    `recipe.extra["code_noise"]` is the deviation of the noise on codes in the warm start, and `["matching_weight"]` the
+    weight of the distance between descriptions of generated and of real windows.
+    """
+
     family = "pianogan"
     defaults = TrainingRecipe(
         batch_size=64, warm_steps=2200, steps=2600, critic_steps=2, warm_lr=1e-3, generator_lr=1e-4, critic_lr=2e-4,
         cooldown=500, penalty_weight=10.0, penalty_every=8, reconstruction_weight=1.0, reconstruction_every=8,
-        ema_decay=0.99, extra={"code_noise": 0.5})
+        ema_decay=0.99, extra={"code_noise": 0.5, "matching_weight": 20.0})
     fine_tuning = replace(defaults, warm_steps=400, steps=200, head_start=100, cooldown=100, warm_lr=2e-4,
                           generator_lr=5e-5, reconstruction_every=4, snapshot_every=100, state_every=100)
+
+    def __init__(self) -> None:
+        self.descriptors = Descriptors()
 
     def prepare(self, folder: Path, cache: Path, options: Mapping[str, str], like: Any = None) -> Prepared:
         if options:
@@ -89,6 +100,20 @@ class PianoTask(Task):
             return fold(generator(z))
         codes = generator.codes(z)
         return _view(ascending(generator.harden(generator.playable(generator.decoder(codes)))), codes)
+
+    def matching_loss(self, fake: Tensor, batch: Batch, recipe: TrainingRecipe, rng: torch.Generator) -> Tensor | None:
+        weight = recipe.extra.get("matching_weight", 0.0)  # a run may be older than it
+        if not weight:
+            return None
+        describe = self.descriptors.to(fake.device)
+        with torch.no_grad():
+            real = describe(*shares(batch.x))
+        return weight * energy_distance(describe(*shares(unfold(fake[:, :FOLD * CHANNELS]))), real, PAIRS, rng)
+
+
+def shares(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Notes (batch, 91, 256) as shares of keys (batch, 88, 256) in [0, 1], and times (batch, 3, 256)."""
+    return (x[:, :KEYS] + 1) / 2, x[:, KEYS:]
 
 
 def _code_size(generator: Generator) -> int:
@@ -176,9 +201,8 @@ class PianoCritic(nn.Module):
         he_normal(self)
 
     def forward(self, view: Tensor, condition: Tensor | None = None) -> tuple[Tensor, None]:
-        notes = unfold(view[:, :FOLD * CHANNELS])
-        keys = (notes[:, :KEYS] + 1) / 2
-        attributes, (novelty, returns) = self.attributes(keys, notes[:, KEYS:]), self.novelty(keys)
+        keys, times = shares(unfold(view[:, :FOLD * CHANNELS]))
+        attributes, (novelty, returns) = self.attributes(keys, times), self.novelty(keys)
         x = F.leaky_relu(self.enter(torch.cat([view, fold(attributes), fold(novelty)], dim=1)), 0.2)
         means = [x.mean(3, keepdim=True)]
         for block in self.blocks:
@@ -188,109 +212,6 @@ class PianoCritic(nn.Module):
         local = self.leave(torch.cat([x.flatten(1), whole.flatten(1)], dim=1))
         seen = torch.cat([self.statistics(keys, attributes), F.avg_pool1d(novelty, 32).flatten(1) * 4, returns], dim=1)
         return (local + self.judge(seen)).squeeze(1), None
-
-
-class NoteAttributes(nn.Module):
-    """Shares of keys (batch, 88, 256) in [0, 1] and times (batch, 3, 256) in [-1, 1] -> (batch, 62, 256): what music
-    theory would look at in each note, in the order of the slices below. Each number is softly binned."""
-
-    BINS = 12
-    SHARPNESS = 6.0  # of the bins' Gaussians, which lie 2 / 11 apart
-    CLASSES, CHORD, INTERVAL = slice(0, 12), slice(60, 61), slice(61, 62)
-    COUNTED = slice(0, 60)  # pitch class, register, step, duration, velocity: twelve bins each
-    SIZE = 62
-
-    classes: Tensor
-    heights: Tensor
-    centres: Tensor
-    registers: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        centres = torch.linspace(-1, 1, self.BINS)
-        heights = torch.linspace(-1, 1, KEYS)
-        self.register_buffer("classes", torch.eye(12)[(torch.arange(KEYS) + LOWEST) % 12].T.clone(), persistent=False)
-        self.register_buffer("heights", heights, persistent=False)
-        self.register_buffer("centres", centres[:, None], persistent=False)
-        self.register_buffer("registers", self.bins(heights), persistent=False)
-
-    def bins(self, x: Tensor) -> Tensor:
-        """(..., n) -> (..., 12, n)"""
-        return torch.exp(-((x.unsqueeze(-2) - self.centres) * self.SHARPNESS).square())
-
-    def forward(self, keys: Tensor, times: Tensor) -> Tensor:
-        height = (keys * self.heights[:, None]).sum(1, keepdim=True)
-        interval = F.pad(height.diff(dim=2), (1, 0)) * 4
-        chord = torch.sigmoid((CHORD_BELOW - times[:, :1]) * 16)
-        return torch.cat([self.classes @ keys, self.registers @ keys, self.bins(times).flatten(1, 2), chord, interval],
-                         dim=1)
-
-
-class Novelty(nn.Module):
-    """What a piece takes up again: keys (batch, 88, 256) -> (batch, 3, 256) and (batch, 256).
-
-    First, for each note alone, with the next, and with the next two: 1 over how often such a succession of keys occurs
-    in the window, so that the mean is the share of different ones. Then how often two successive keys come back after
-    0, 1, 2, … notes. A critic without this lets music pass that has no themes (EXPERIMENTS.md).
-    """
-
-    SIZE = 3
-
-    def forward(self, keys: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.autocast(keys.device.type, enabled=False):
-            keys = keys.float()
-            same = keys.mT @ keys  # 1 where two notes have one key
-            successions, found = [same], []
-            for n in range(1, self.SIZE):
-                successions.append(successions[-1][:, :-1, :-1] * same[:, n:, n:])
-            for n, match in enumerate(successions):
-                others = match.sum(2) - match.diagonal(dim1=1, dim2=2)
-                found.append(F.pad(1 / (1 + others), (0, n)))
-            return torch.stack(found, dim=1), _by_distance(F.pad(successions[1], (0, 1, 0, 1))) / 8
-
-
-def _by_distance(match: Tensor) -> Tensor:
-    """(batch, n, n) -> (batch, n): the sums of the diagonal and of those right of it."""
-    n = match.shape[1]
-    skewed = F.pad(F.pad(match, (0, n)).flatten(1), (0, n)).unflatten(1, (n, 2 * n + 1))
-    return skewed.sum(1)[:, :n]
-
-
-class WindowStatistics(nn.Module):
-    """Keys (batch, 88, 256) and their `NoteAttributes` -> (batch, 7750) numbers on the whole window, of order 1.
-
-    Which keys there are; how much there is of the rarest pitch class, the next, …, whichever they are; intervals to the
-    next note, inside chords and elsewhere; how often a key and a pitch class come back after 1 to 128 notes; and how
-    often any two attributes meet in one note and in neighbours (Gram matrices, as of Gatys et al., 2015,
-    arXiv:1505.07376).
-    """
-
-    LAGS = 128
-    INTERVALS = 48  # semitones, either way
-    SIZE = KEYS + 12 + 2 * (2 * INTERVALS + 1) + 2 * LAGS + 2 * 60 * 60
-
-    def forward(self, keys: Tensor, attributes: Tensor) -> Tensor:
-        with torch.autocast(keys.device.type, enabled=False):
-            keys, chord = keys.float(), attributes[:, NoteAttributes.CHORD, 1:].float()
-            intervals = [self.intervals(keys, share) for share in (chord, 1 - chord)]
-            returns = [self.returns(x) for x in (keys, attributes[:, NoteAttributes.CLASSES].float())]
-        counted = attributes[:, NoteAttributes.COUNTED]
-        meeting = [(counted[:, :, lag:] @ counted[:, :, :NOTES - lag].mT).flatten(1).float() / 32 for lag in (0, 1)]
-        profile = attributes[:, NoteAttributes.CLASSES].float().mean(2).sort(1).values
-        return torch.cat([keys.mean(2) * 4, profile * 8, *intervals, *returns, *meeting], dim=1)
-
-    def intervals(self, keys: Tensor, share: Tensor) -> Tensor:
-        """How often each interval leads to the next note, weighted by a share (batch, 1, 255): (batch, 97)."""
-        spectrum = torch.fft.rfft(keys, n=2 * 96, dim=1)  # room for intervals of up to 95, more than the keyboard has
-        pairs = (spectrum[:, :, 1:] * spectrum[:, :, :-1].conj() * share).sum(2)
-        counts = torch.fft.irfft(pairs, n=2 * 96, dim=1)
-        return torch.cat([counts[:, -self.INTERVALS:], counts[:, :self.INTERVALS + 1]], dim=1) / 16
-
-    def returns(self, x: Tensor) -> Tensor:
-        """How often what sounds comes back after 1, 2, … notes: (batch, channels, 256) -> (batch, 128)."""
-        spectrum = torch.fft.rfft(x, n=2 * NOTES, dim=2)  # padded, so that the end does not meet the beginning
-        power = spectrum.real.square() + spectrum.imag.square()
-        return torch.fft.irfft(power.sum(1), n=2 * NOTES, dim=1)[:, 1:self.LAGS + 1] / 16
 
 
 class CriticBlock(nn.Module):

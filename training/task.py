@@ -133,6 +133,11 @@ class Task(ABC):
         output: Tensor = generator(z, condition)
         return output
 
+    def matching_loss(self, fake: Tensor, batch: Batch, recipe: TrainingRecipe, rng: torch.Generator) -> Tensor | None:
+        """What the generator's loss has beside the critic: how far views of generated items are, as a set, from a batch
+        of real ones (feature matching: Salimans et al., 2016, arXiv:1606.03498). None for nothing."""
+        return None
+
     def adversarial_parameters(self, generator: Generator) -> list[nn.Parameter]:
         """The parameters that the adversarial phase trains. By default all."""
         return list(generator.parameters())

@@ -1,17 +1,13 @@
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from explorer.generators.pianogan import PianoGANConfig, fold, unfold
-from explorer.sound.notes import CHANNELS, KEYS, LOWEST, decode_notes, encode_notes
+from explorer.sound.notes import CHANNELS, KEYS, LOWEST, decode_notes
 from training.pianogan import (
-    NoteAttributes,
     NoteEncoder,
-    Novelty,
     PianoCritic,
     PianoTask,
-    WindowStatistics,
     flow_loss,
     reconstruction_loss,
 )
@@ -68,37 +64,6 @@ def test_real_and_fake_look_alike_to_the_critic(data, overrides):
     assert logits is None
 
 
-def test_the_critic_counts_intervals_and_returning_keys_as_a_loop_would(data):
-    x = PianoTask().batch(data.train, torch.arange(1), rng()).x
-    keys, times = (x[:, :KEYS] + 1) / 2, x[:, KEYS:]
-    attributes = NoteAttributes()(keys, times)
-    counted = WindowStatistics()(keys, attributes)[0]
-    assert len(counted) == WindowStatistics.SIZE
-    pitch, chord = keys[0].argmax(0).tolist(), attributes[0, NoteAttributes.CHORD].squeeze(0)
-    intervals = torch.zeros(2 * 48 + 1)
-    for i in range(1, 256):
-        if abs(pitch[i] - pitch[i - 1]) <= 48:
-            intervals[pitch[i] - pitch[i - 1] + 48] += chord[i]
-    returns = torch.tensor([sum(pitch[i] == pitch[i - lag] for i in range(lag, 256)) for lag in range(1, 129)])
-    profile = torch.bincount(torch.tensor(pitch) % 12, minlength=12).sort().values
-    after = KEYS + 12
-    torch.testing.assert_close(counted[KEYS:after] * 32, profile.float(), atol=1e-3, rtol=0)
-    torch.testing.assert_close(counted[after:after + 97] * 16, intervals, atol=1e-3, rtol=0)
-    after += 2 * 97
-    torch.testing.assert_close(counted[after:after + 128] * 16, returns.float(), atol=1e-3, rtol=0)
-
-
-def test_novelty_counts_the_different_successions_of_keys_and_where_they_come_back():
-    pitch = np.random.RandomState(0).randint(30, 36, 256)
-    novelty, returns = Novelty()(torch.eye(KEYS)[pitch].T[None])
-    for n in (1, 2, 3):
-        successions = np.lib.stride_tricks.sliding_window_view(pitch, n)
-        assert novelty[0, n - 1].sum().item() == pytest.approx(len(np.unique(successions, axis=0)), abs=1e-3)
-    pairs = np.lib.stride_tricks.sliding_window_view(pitch, 2)
-    expected = [(pairs[lag:] == pairs[:len(pairs) - lag]).all(1).sum() for lag in range(256)]
-    np.testing.assert_allclose(returns[0] * 8, expected, atol=1e-3)
-
-
 def test_chords_of_generated_notes_ascend_without_doubled_keys_as_real_ones_do(data):
     task = PianoTask()
     generator = task.generator(data, SMALL)
@@ -116,15 +81,6 @@ def test_the_critic_treats_items_apart():
     critic(view, None)[0][0].backward()
     assert view.grad[0].any()
     assert not view.grad[1:].any()
-
-
-def test_the_critic_is_shown_pitch_classes_and_chords():
-    pitch = torch.tensor([60, 64, 67, 72]).repeat(64)
-    step = torch.tensor([0.5, 0, 0, 0]).repeat(64)
-    x = encode_notes(pitch, step, torch.ones(256), torch.full((256,), 64))[None]
-    seen = NoteAttributes()((x[:, :KEYS] + 1) / 2, x[:, KEYS:])[0]
-    assert seen[NoteAttributes.CLASSES].argmax(0)[:4].tolist() == [0, 4, 7, 0]
-    assert (seen[NoteAttributes.CHORD] > 0.5).flatten()[:8].tolist() == [False, True, True, True] * 2
 
 
 def test_codes_have_unit_variance(data):

@@ -1,0 +1,123 @@
+"""What the critic and the matching loss look at in a window of notes."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from explorer.sound.notes import CHORD_BELOW, KEYS, encode_notes
+from training.music_measures import in_key_ratio, polyphony_rate
+from training.window_statistics import (
+    Descriptors,
+    NoteAttributes,
+    Novelty,
+    WindowStatistics,
+    correlation,
+    energy_distance,
+    polyphony,
+)
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def window(seed, keys=(40, 80), chords=0.4):
+    """(1, 256, 4) of pitch, step, duration and velocity, by chance."""
+    random = np.random.RandomState(seed)
+    step = np.where(random.random_sample(256) < chords, 0, 0.03 + random.exponential(0.2, 256))
+    columns = random.randint(*keys, 256), step, 0.02 + random.exponential(0.5, 256), random.randint(1, 128, 256)
+    return np.stack(columns, axis=1)[None].astype(float)
+
+
+def described(notes):
+    x = encode_notes(*torch.from_numpy(notes).unbind(-1)).float()
+    return (x[:, :KEYS] + 1) / 2, x[:, KEYS:]
+
+
+def test_intervals_and_returning_keys_are_counted_as_a_loop_would():
+    keys, times = described(window(0, keys=(21, 109)))
+    attributes = NoteAttributes()(keys, times)
+    counted = WindowStatistics()(keys, attributes)[0]
+    assert len(counted) == WindowStatistics.SIZE
+    pitch, chord = keys[0].argmax(0).tolist(), attributes[0, NoteAttributes.CHORD].squeeze(0)
+    intervals = torch.zeros(2 * 48 + 1)
+    for i in range(1, 256):
+        if abs(pitch[i] - pitch[i - 1]) <= 48:
+            intervals[pitch[i] - pitch[i - 1] + 48] += chord[i]
+    returns = torch.tensor([sum(pitch[i] == pitch[i - lag] for i in range(lag, 256)) for lag in range(1, 129)])
+    classes = torch.bincount((torch.tensor(pitch) + 21) % 12, minlength=12).sort().values
+    after = KEYS + 12
+    torch.testing.assert_close(counted[KEYS:after] * 32, classes.float(), atol=1e-3, rtol=0)
+    torch.testing.assert_close(counted[after:after + 97] * 16, intervals, atol=1e-3, rtol=0)
+    after += 2 * 97
+    torch.testing.assert_close(counted[after:after + 128] * 16, returns.float(), atol=1e-3, rtol=0)
+
+
+def test_attributes_show_pitch_classes_and_chords():
+    columns = torch.tensor([60, 64, 67, 72]).repeat(64), torch.tensor([0.5, 0, 0, 0]).repeat(64)
+    x = encode_notes(*columns, torch.ones(256), torch.full((256,), 64))[None]
+    seen = NoteAttributes()((x[:, :KEYS] + 1) / 2, x[:, KEYS:])[0]
+    assert seen[NoteAttributes.CLASSES].argmax(0)[:4].tolist() == [0, 4, 7, 0]
+    assert (seen[NoteAttributes.CHORD] > 0.5).flatten()[:8].tolist() == [False, True, True, True] * 2
+
+
+def test_novelty_counts_the_different_successions_of_keys_and_where_they_come_back():
+    pitch = np.random.RandomState(0).randint(30, 36, 256)
+    novelty, returns = Novelty()(torch.eye(KEYS)[pitch].T[None])
+    for n in (1, 2, 3):
+        successions = np.lib.stride_tricks.sliding_window_view(pitch, n)
+        assert novelty[0, n - 1].sum().item() == pytest.approx(len(np.unique(successions, axis=0)), abs=1e-3)
+    pairs = np.lib.stride_tricks.sliding_window_view(pitch, 2)
+    expected = [(pairs[lag:] == pairs[:len(pairs) - lag]).all(1).sum() for lag in range(256)]
+    np.testing.assert_allclose(returns[0] * 8, expected, atol=1e-3)
+
+
+def test_polyphony_is_the_share_of_time_with_two_keys_held():
+    notes = np.concatenate([window(seed, chords=chords) for seed, chords in ((0, 0.0), (1, 0.4), (2, 0.9))])
+    held, together, _, _ = polyphony(torch.from_numpy(notes[..., 1]), torch.from_numpy(notes[..., 2]))
+    np.testing.assert_allclose(together / held, polyphony_rate(notes), rtol=1e-9)
+
+
+def test_descriptors_hold_the_figures_that_music_is_measured_by():
+    notes = window(3)
+    notes[0, 0, 1] = 1.0  # a window begins with a chord's first note
+    found = Descriptors()(*described(notes))[0].numpy()
+    chords = (described(notes)[1][0, 0] < CHORD_BELOW).float().mean().item()
+    for figure in (in_key_ratio(notes)[0], polyphony_rate(notes)[0], chords):
+        assert np.abs(found - figure).min() < 0.02
+
+
+def test_descriptors_of_monotonous_music_have_finite_gradients():
+    notes = np.tile([60.0, 0.25, 0.25, 64.0], (1, 256, 1))
+    keys, times = (x.requires_grad_() for x in described(notes))
+    Descriptors()(keys, times).sum().backward()
+    assert keys.grad.isfinite().all()
+    assert times.grad.isfinite().all()
+
+
+def test_correlation_is_pearsons():
+    a, b = torch.randn(2, 3, 50, generator=rng(), dtype=torch.float64)
+    expected = [stats.pearsonr(x, y).statistic for x, y in zip(a, a + b, strict=True)]
+    np.testing.assert_allclose(correlation(a, a + b), expected, atol=1e-5)
+
+
+def test_energy_distance_is_scipys():
+    x, y = torch.randn(2, 2000, 1, generator=rng(), dtype=torch.float64)
+    x = 0.5 + 2 * x
+    unit = (y.std() + 0.05 * y.abs().mean() + 1e-3).item()
+    expected = stats.energy_distance(x[:, 0] / unit, y[:, 0] / unit) ** 2
+    assert energy_distance(x, y, pairs=0, rng=rng()).item() == pytest.approx(expected, rel=0.02)
+
+
+def test_the_energy_distance_of_one_distribution_is_nothing_on_average():
+    sets = torch.randn(400, 2, 8, 5, generator=rng())
+    found = torch.stack([energy_distance(x, y, pairs=4, rng=rng()) for x, y in sets])
+    assert abs(found.mean()) < 3 * found.std() / 20
+
+
+def test_energy_distance_sees_what_only_two_numbers_together_tell():
+    x, y = torch.randn(2, 500, 2, generator=rng())
+    y[:, 1] = y[:, 0]
+    alone, together = (energy_distance(x, y, pairs=pairs, rng=rng()).item() for pairs in (0, 64))
+    assert alone < 0.01 < together
