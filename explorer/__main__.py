@@ -315,7 +315,7 @@ def _render(args: argparse.Namespace) -> int:
     for recipe in map(engine.complete, tqdm(recipes, unit="sound", dynamic_ncols=True)):
         sound = engine.render(recipe)
         for name in args.formats:
-            formats.save(sound, recipe, args.out / f"{_stem(recipe)}.{name}")
+            formats.save(sound, recipe, args.out / f"{formats.stem(recipe)}.{name}")
         chances = engine.hear(recipe)
         heard.update(sorted(chances, key=chances.__getitem__)[-1:])
     words = "; heard: " + ", ".join(f"{n:,} as {label}" for label, n in heard.most_common()) if heard else ""
@@ -326,7 +326,7 @@ def _render(args: argparse.Namespace) -> int:
 def _path(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from explorer import paths
+    from explorer import formats, paths
     from explorer.engine import Engine
     from explorer.recipe import Recipe
 
@@ -342,7 +342,7 @@ def _path(args: argparse.Namespace) -> int:
     possible = paths.available(engine.render(way[0]))
     if missing := [name for name in args.formats if name not in possible]:
         raise UsageError(f"{recipe.model!r} has no {missing[0]}; it has {', '.join(possible)}")
-    stem = _stem(engine.complete(way[0])) + f"-to{recipe.seed_b:04d}"
+    stem = formats.stem(engine.complete(way[0]), recipe.seed_b)
     for name in args.formats:
         with tqdm(desc=name, unit="step", dynamic_ncols=True) as bar:
             paths.write(engine, way, args.out / f"{stem}.{name}", _moves(bar))
@@ -429,15 +429,6 @@ def _check_writable(folder: Path) -> None:
         raise UsageError(f"{existing} is not a folder")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise UsageError(f"{existing} cannot be written to")
-
-
-def _stem(recipe: "Recipe") -> str:
-    """The name of a completed recipe's files, without the ending: one for each place that one command can ask for."""
-    place = "-".join(["mix", *(str(seed) for seed, _ in recipe.mix)]) if recipe.mix else f"seed{recipe.seed:04d}"
-    parts = [recipe.model, recipe.label, place]
-    if recipe.seed_b is not None:
-        parts.append(f"to{recipe.seed_b:04d}-t{recipe.t:g}")
-    return re.sub(r"[^\w.+-]", "_", "-".join(part for part in parts if part))
 
 
 if __name__ == "__main__":

@@ -99,6 +99,21 @@ def read_recipe(path: Path) -> Recipe:
         raise RecipeError(f"{path}: {error}") from None
 
 
+def stem(recipe: Recipe, to: int | None = None) -> str:
+    """The name of a completed recipe's files, without the ending: one for each place that one command can ask for.
+
+    Args:
+        to: the seed where a whole way ends that begins with this recipe.
+    """
+    place = "-".join(["mix", *(str(seed) for seed, _ in recipe.mix)]) if recipe.mix else f"seed{recipe.seed:04d}"
+    parts = [recipe.model, recipe.label, place]
+    if recipe.seed_b is not None:
+        parts.append(f"to{recipe.seed_b:04d}-t{recipe.t:g}")
+    if to is not None:
+        parts.append(f"to{to:04d}")
+    return re.sub(r"[^\w.+-]", "_", "-".join(part for part in parts if part))
+
+
 def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")

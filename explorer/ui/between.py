@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from explorer import paths
+from explorer import formats, paths
 from explorer.engine import Engine
 from explorer.recipe import Recipe
 from explorer.ui import handlers
@@ -72,7 +72,7 @@ class Ways:
         possible = paths.available(self._engine.render(place))
         if name not in possible:
             raise ValueError(f"a way of this checkpoint is saved as {', '.join(possible)}, not as {name!r}")
-        stem = f"{handlers.stem(self._engine.complete(place))}-to{place.seed_b}"
+        stem = formats.stem(self._engine.complete(place), place.seed_b)
         with self._lock:
             self._sweep()
             if len(self._jobs) >= WAITING:

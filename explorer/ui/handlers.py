@@ -342,14 +342,7 @@ def save(engine: Engine, place: Recipe, name: str) -> tuple[str, bytes]:
     """A file's name and its bytes, the same as the command line writes. Raises ValueError for an unknown format."""
     recipe = engine.complete(place)
     data = formats.encode(engine.render(recipe), recipe, name)
-    return f"{stem(recipe)}.{name}", data
-
-
-def stem(recipe: Recipe) -> str:
-    place = "-".join(["mix", *(str(seed) for seed, _ in recipe.mix)]) if recipe.mix else f"seed{recipe.seed}"
-    parts = [recipe.model, recipe.label, place]
-    parts += [f"to{recipe.seed_b}", f"t{recipe.t:g}"] if recipe.seed_b is not None else []
-    return "-".join(part for part in parts if part)
+    return f"{formats.stem(recipe)}.{name}", data
 
 
 def opened(path: Path) -> Recipe:

@@ -235,7 +235,7 @@ def test_a_typical_place_is_said_to_lie_within(engine: Engine) -> None:
 def test_a_saved_file_is_the_librarys(engine: Engine) -> None:
     name, data = handlers.save(engine, arrive(engine, Recipe("toy", seed=3, label="high")), "wav")
     recipe = engine.complete(Recipe("toy", seed=3, label="high"))
-    assert name == "toy-high-seed3.wav"
+    assert name == "toy-high-seed0003.wav"
     assert data == formats.encode(engine.render(recipe), recipe, "wav")
 
 

@@ -80,7 +80,7 @@ def test_a_file_that_is_fetched_is_the_one_that_the_library_writes(ways: Ways, f
     engine = Engine(tmp_path)
     expected = paths.joined([engine.render(recipe) for recipe in paths.steps(engine, WAY, 4, "equal")])
     np.testing.assert_allclose(sf.read(io.BytesIO(data))[0], expected.waveform, atol=1 / 32767)
-    assert state["name"] == "toy-high-seed3-to9.wav"
+    assert state["name"] == "toy-high-seed0003-to0009.wav"
     ask(ways, "cancel_file", key)
     assert list(folder.iterdir()) == []
 
