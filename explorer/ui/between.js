@@ -255,8 +255,7 @@ async function save() {
   bar.hidden = find("cancel").hidden = false;
   bar.removeAttribute("value");
   try {
-    const file = await made(mine, [JSON.stringify(base()), find("count").valueAsNumber, spacing(), format], bar);
-    if (file) explorer.say(`Saved ${file}`);
+    await make(mine, [JSON.stringify(base()), find("count").valueAsNumber, spacing(), format], bar);
   } finally {
     job = null;
     button.disabled = false;
@@ -264,10 +263,10 @@ async function save() {
   }
 }
 
-/** Has a file made, fetches it and hands it over; its name, or null if there is none. */
-async function made(mine, request, bar) {
+/** Has a file made, fetches it and hands it over. */
+async function make(mine, request, bar) {
   const begun = await ask("begin_file", request);
-  if (!begun) return null;
+  if (!begun) return;
   mine.key = begun.job;
   let state = {};
   while (state && !state.name) {
@@ -282,13 +281,7 @@ async function made(mine, request, bar) {
     else pieces.push(explorer.decode(piece.data));
   }
   server.cancel_file(mine.key).catch(() => null);
-  if (!state || mine.cancelled) return null;
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob(pieces));
-  link.download = state.name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-  return state.name;
+  if (state && !mine.cancelled) explorer.saveAs(state.name, pieces);
 }
 
 function cancel() {

@@ -113,15 +113,6 @@ async function look() {
   draw();
 }
 
-function saveAs(name, text) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-  explorer.say(`Saved ${name}`);
-}
-
 /** Offers what was removed back. */
 function offer({ words, back }) {
   const undo = document.createElement("button");
@@ -139,10 +130,10 @@ function offer({ words, back }) {
 whenReady(() => {
   const { kept } = explorer;
   find("keep").onclick = kept.keep;
-  find("export").onclick = () => saveAs("favourites.json", kept.dumps(kept.favourites.read()));
+  find("export").onclick = () => explorer.saveAs("favourites.json", [kept.dumps(kept.favourites.read())]);
   find("import").onclick = () => document.querySelector("input[type=file]").click();
   find("clear").onclick = () => kept.take(kept.visited, () => true, "History cleared");
-  find("rescue").onclick = () => saveAs("damaged-places.txt", kept.trouble.text);
+  find("rescue").onclick = () => explorer.saveAs("damaged-places.txt", [kept.trouble.text]);
   find("first").open = kept.newcomer;
 });
 for (const group of element.querySelectorAll("details")) group.ontoggle = fill;

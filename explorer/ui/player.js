@@ -175,18 +175,23 @@ function travel(by) {
   if (by < 0 ? history.back : history.forth) go(history.step(by));
 }
 
+/** Hands the visitor a file of pieces, texts or buffers. */
+function saveAs(name, pieces) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob(pieces));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  say(`Saved ${name}`);
+}
+
 async function save(format, button) {
   button.disabled = true;
   say(`Preparing the ${format.toUpperCase()} file …`);
   try {
     const file = await server.save([shown.recipe, format]);
     if (file.error) return warn(file.error);
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([decode(file.data)]));
-    link.download = file.name;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-    say(`Saved ${file.name}`);
+    saveAs(file.name, [decode(file.data)]);
   } catch {
     warn("The server did not answer; try again.");
   } finally {
@@ -310,7 +315,7 @@ function receive() {
 const place = () => (shown ? shown.recipe : location.search);
 window.explorer = {
   sending, wanted: () => wanted, heading: () => heading ?? place(), place, shown: () => shown, speaker, history, kept,
-  Picture, unpack, decode, go, drag, pass, say, warn, play: () => sounded(speaker.play()),
+  Picture, unpack, decode, saveAs, go, drag, pass, say, warn, play: () => sounded(speaker.play()),
 };
 document.dispatchEvent(new CustomEvent("explorer:ready"));
 watch("value", receive);
