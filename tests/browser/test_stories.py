@@ -25,7 +25,7 @@ from acts import (
     seed,
     status,
 )
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from explorer.directions import Direction, Progress, principal
 from explorer.engine import Engine
@@ -35,6 +35,7 @@ from explorer.recipe import Recipe
 
 pytestmark = pytest.mark.browser
 MODELS = ("piano", "words", "toy")
+SERVER = re.compile("/component_server/")  # where the page calls functions of the server
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -66,6 +67,65 @@ def test_arrow_keys_move_a_slider(visit: Visit, model: str) -> None:
     expect(direction(page, 2)).to_have_value("1")
     expect_another_picture(page, before)
     page.wait_for_function("JSON.parse(explorer.place()).offsets?.pc2 === 1")
+
+
+def held_moves(page: Page) -> list[Route]:
+    """From now on what sliders ask the server waits in this list, until `continue_`."""
+    waiting: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if b"lead" in (route.request.post_data_buffer or b"") and not waiting:
+            waiting.append(route)
+        else:
+            route.continue_()
+
+    page.route(SERVER, hold)
+    return waiting
+
+
+def press(page: Page, slider: Locator, key: str, times: int = 1) -> None:
+    slider.focus()
+    for _ in range(times):
+        page.keyboard.press(key)
+
+
+def test_two_sliders_that_move_while_an_answer_is_owed_both_count(visit: Visit) -> None:
+    page = visit("?model=toy")
+    waiting = held_moves(page)
+    press(page, direction(page, 1), "ArrowRight", 2)
+    press(page, direction(page, 2), "ArrowLeft", 3)
+    waiting[0].continue_()
+    page.wait_for_function("() => { const { pc1, pc2 } = JSON.parse(explorer.place()).offsets ?? {};"
+                           " return pc1 === 0.1 && pc2 === -0.15; }")
+
+
+def test_an_answer_that_comes_after_that_to_a_later_choice_is_not_shown(visit: Visit) -> None:
+    page = visit("?model=toy&label=low")
+    waiting = held_moves(page)
+    press(page, direction(page), "ArrowRight", 4)
+    page.get_by_role("radio", name="high").first.click()
+    page.wait_for_function("JSON.parse(explorer.place()).label === 'high'")
+    with page.expect_response(SERVER):
+        waiting[0].continue_()
+    press(page, direction(page, 2), "ArrowRight", 1)  # so that there is something to wait for
+    page.wait_for_function("JSON.parse(explorer.place()).offsets?.pc2 === 0.05")
+    assert place(page).label == "high"
+    assert dict(place(page).offsets)["pc1"] == 0.2
+
+
+def test_a_number_beyond_a_sliders_end_takes_it_to_its_end(visit: Visit) -> None:
+    page = visit("?model=toy")
+    page.get_by_role("spinbutton", name="Direction 1", exact=False).first.fill("900")
+    page.wait_for_function("JSON.parse(explorer.place()).offsets?.pc1 === 4")
+
+
+def test_raw_sliders_move_what_they_are_named_after_when_the_first_is_another(visit: Visit) -> None:
+    page = visit("?model=words")
+    page.get_by_role("tab", name="Raw").click()
+    press(page, page.get_by_role("slider", name="First dimension"), "ArrowRight")
+    slider = page.get_by_role("slider", name="z9")
+    press(page, slider, "ArrowRight", 3)
+    expect_offset(page, "z9", slider)
 
 
 @pytest.mark.parametrize("model", MODELS)
