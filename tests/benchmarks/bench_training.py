@@ -88,8 +88,11 @@ def plain_step(run: Run, tensors: dict[str, Tensor]) -> None:
         penalty = wgan_gp.gradient_penalty(partial(score, run.critic, batch.condition), real, fake, run.rng)
         update("critic", loss + recipe.penalty_weight * penalty)
     batch, z = draw()
-    scores, logits = run.critic(task.fake_view(run.generator, z, batch.condition, run.rng), batch.condition)
+    fake = task.fake_view(run.generator, z, batch.condition, run.rng)
+    scores, logits = run.critic(fake, batch.condition)
     loss = wgan_gp.generator_loss(scores) + verdict(logits, batch)
+    matching = task.matching_loss(fake, batch, recipe, run.rng)
+    loss = loss if matching is None else loss + matching
     if run.step % recipe.reconstruction_every == 0 and run.encoder is not None:  # as often as the shipped loop
         loss = loss + task.warm_loss(run.generator, run.encoder, draw()[0], recipe, run.rng)[0]
     update("generator", loss)
