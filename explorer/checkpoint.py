@@ -172,12 +172,13 @@ def load_vocoder(path: Path) -> LearnedVocoder:
 
 
 def find_vocoder(folder: Path, mel: MelConfig) -> LearnedVocoder | None:
-    """The first learned inversion of such spectrograms in a folder, by name; None if there is none."""
+    """The first learned inversion of such spectrograms in a folder, by the name of its file, which may be a checkpoint
+    that carries it; None if there is none."""
     for path in sorted(folder.glob("*.safetensors")):
         with _open(path) as file:
-            kind = (file.metadata() or {}).get("kind")
-        if kind == "vocoder" and (vocoder := load_vocoder(path)).config.fits(mel):
-            return vocoder
+            config = (file.metadata() or {}).get("vocoder")
+        if config and config_from_dict(VocoderConfig, json.loads(config)).fits(mel):
+            return load_vocoder(path)
     return None
 
 

@@ -22,7 +22,7 @@ from explorer.checkpoint import config_from_dict
 from explorer.sound.learned_vocoder import LearnedVocoder, VocoderConfig
 from explorer.sound.mel import MelConfig, MelRepresentation
 from training.audio_data import FRAMES, HOP_SECONDS, load_waveforms
-from training.export import read_run
+from training.export import portable, read_run
 from training.loop import LOG_EVERY, METRICS, STATE, TrainingError, last_state, save_state, stop_requests
 
 GAP_SECONDS = 0.05  # of silence between two recordings
@@ -284,7 +284,8 @@ def export(folder: Path, name: str, target: Path) -> Path:
     state = last_state(folder)
     vocoder.load_state_dict(state["modules"]["vocoder"])
     names = [Path(source).name for source in about["data"]]
-    provenance = {**{k: about[k] for k in ("recipe", "command", "hardware", "minutes")}, "data": names,
+    command = portable(about["command"])
+    provenance = {**{k: about[k] for k in ("recipe", "hardware", "minutes")}, "command": command, "data": names,
                   "step": state["step"]}
     path = target / f"{name}.safetensors"
     checkpoint.save_vocoder(path, vocoder, provenance)
@@ -292,7 +293,7 @@ def export(folder: Path, name: str, target: Path) -> Path:
     if not card.exists():
         card.write_text(CARD.format(
             name=name, parameters=sum(p.numel() for p in vocoder.parameters()), step=state["step"],
-            data=", ".join(names), command=about["command"], hardware=about["hardware"], **about["config"]),
+            data=", ".join(names), command=command, hardware=about["hardware"], **about["config"]),
             encoding="utf-8")
     return path
 

@@ -129,6 +129,15 @@ def test_a_checkpoint_is_heard_through_the_vocoder_it_carries(tmp_path: Path, sm
     np.testing.assert_array_equal(fallback, MEL.decode(x).waveform)
 
 
+def test_a_vocoder_that_a_checkpoint_carries_is_found_too(tmp_path: Path, small: LearnedVocoder) -> None:
+    checkpoint.save(tmp_path / "a.safetensors", SpectoGAN(SpectoGAN.Config(channels=(16, 8, 8, 8, 8))))
+    assert find_vocoder(tmp_path, MelConfig()) is None
+    checkpoint.save(tmp_path / "b.safetensors", SpectoGAN(SpectoGAN.Config(channels=(16, 8, 8, 8, 8))), vocoder=small)
+    found = find_vocoder(tmp_path, MelConfig())
+    assert found is not None
+    assert found.config == small.config
+
+
 def test_a_vocoder_of_other_spectrograms_is_refused(tmp_path: Path, small: LearnedVocoder) -> None:
     generator = SpectoGAN(SpectoGAN.Config(channels=(16, 8, 8, 8, 8)))
     checkpoint.save(tmp_path / "c.safetensors", generator, vocoder=LearnedVocoder(replace(SMALL, floor=1e-3)))

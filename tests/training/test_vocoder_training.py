@@ -149,6 +149,8 @@ def test_the_command_trains_and_writes_a_file_that_loads(tmp_path: Path) -> None
     assert load_vocoder(tmp_path / "made" / "tiny.safetensors").config.sample_rate == 8000
     assert json.loads((tmp_path / "run" / RUN).read_text())["recipe"]["steps"] == 2
     assert "tiny" in (tmp_path / "made" / "tiny.md").read_text()
+    for made in (tmp_path / "made").iterdir():  # where the data lay is nobody's business
+        assert str(tmp_path).encode() not in made.read_bytes()
 
 
 def test_a_second_run_into_the_same_folder_is_refused(tmp_path: Path, speech: list[Tensor]) -> None:
