@@ -14,11 +14,11 @@ from pathlib import Path
 from acts import status
 from playwright.sync_api import expect, sync_playwright
 
-from explorer.checkpoint import DEFAULT_FOLDER
+from explorer.checkpoint import DEFAULT_FOLDER, snapshots
 from explorer.engine import Engine
 from explorer.ui import serve
 
-VIEWS = {"Directions": 2, "Between": 13, "Places": 11, "Learn": 6}  # with how many small pictures each has at least
+VIEWS = {"Directions": 2, "Between": 13, "Places": 11, "Learn": 2}  # with how many small pictures each has at least
 LESSON = "Generator and critic"  # the one that is open in `Learn`
 SCREENS = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 360, "height": 740}}
 
@@ -45,8 +45,8 @@ def main() -> None:
                 page.get_by_role("tab", name=view).click()
                 if view == "Learn":
                     page.locator("summary").filter(has_text=LESSON).click()
-                if VIEWS[view]:
-                    expect(page.locator(".card canvas:visible").nth(VIEWS[view] - 1)).to_be_visible(timeout=60_000)
+                pictures = VIEWS[view] + (len(snapshots(args.checkpoints, model)) if view == "Learn" else 0)
+                expect(page.locator(".card canvas:visible").nth(pictures - 1)).to_be_visible(timeout=60_000)
                 page.screenshot(path=args.out / f"{model}-{view.lower()}-{screen}-{scheme}.png",
                                 full_page=screen == "phone")
             page.close()
