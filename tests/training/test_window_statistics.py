@@ -116,6 +116,12 @@ def test_the_energy_distance_of_one_distribution_is_nothing_on_average():
     assert abs(found.mean()) < 3 * found.std() / 20
 
 
+def test_rounding_is_no_difference_to_learn_from():
+    x = torch.full((8, 3), 0.25).add(torch.rand(8, 3, generator=rng()) * 1e-7).requires_grad_()
+    energy_distance(x, torch.full((8, 3), 0.25), pairs=4, rng=rng()).backward()
+    assert not x.grad.any()
+
+
 def test_energy_distance_sees_what_only_two_numbers_together_tell():
     x, y = torch.randn(2, 500, 2, generator=rng())
     y[:, 1] = y[:, 0]
