@@ -29,7 +29,7 @@ from training.window_statistics import Descriptors, NoteAttributes, Novelty, Win
 
 # How far a window is changed at most, either way. Little: held-out music is to be met in its own keys and tempi.
 TRANSPOSE, TEMPO, LOUDNESS = 2.5, 0.05, 4.0  # semitones, logarithm, velocity
-PAIRS = 1024  # of descriptors that are compared together, drawn anew at each step
+PAIRS = 128  # of descriptors that are compared together, drawn anew at each step
 
 
 class PianoTask(Task):
@@ -43,7 +43,7 @@ class PianoTask(Task):
     defaults = TrainingRecipe(
         batch_size=64, warm_steps=2200, steps=3000, critic_steps=2, warm_lr=1e-3, generator_lr=1e-4, critic_lr=2e-4,
         cooldown=1500, penalty_weight=10.0, penalty_every=8, reconstruction_weight=1.0, reconstruction_every=8,
-        ema_decay=0.99, extra={"code_noise": 0.5, "matching_weight": 500.0})
+        ema_decay=0.99, extra={"code_noise": 0.5, "matching_weight": 1500.0})
     fine_tuning = replace(defaults, warm_steps=400, steps=200, head_start=100, cooldown=100, warm_lr=2e-4,
                           generator_lr=5e-5, reconstruction_every=4, snapshot_every=100, state_every=100)
 

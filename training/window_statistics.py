@@ -144,6 +144,7 @@ class Descriptors(nn.Module):
             return self.describe(keys.float(), times.float())
 
     def describe(self, keys: Tensor, times: Tensor) -> Tensor:
+        times = released(keys, times)
         attributes, (novelty, _) = self.attributes(keys, times), self.novelty(keys)
         height = (keys * self.attributes.heights[:, None]).sum(1) * 4
         step, duration, velocity = times.unbind(1)
@@ -201,6 +202,20 @@ def polyphony(step: Tensor, duration: Tensor) -> tuple[Tensor, Tensor, Tensor, T
     last, second = ends.topk(2, dim=2).values.unbind(2)  # of the notes struck by then
     held, together = ((torch.minimum(end, until) - onset).clamp_min(0).sum(1) for end in (last, second))
     return held, together, duration.sum(1), onset[:, -1].clamp_min(0.1)
+
+
+def released(keys: Tensor, times: Tensor) -> Tensor:
+    """The times (batch, 3, n) with keys released, at the latest, when they are struck again: as they are played."""
+    step, duration, velocity = times.unbind(1)
+    with torch.no_grad():
+        onset = ((step >= CHORD_BELOW) * scaled(step, STEP_SECONDS, SHORTEST_STEP)).cumsum(1)
+        struck = keys.argmax(1)
+        later = torch.ones(onset.shape[1], onset.shape[1], dtype=torch.bool, device=onset.device).triu(1)
+        again = (struck[:, :, None] == struck[:, None]) & later
+        held = onset[:, None].masked_fill(~again, math.inf).amin(2) - onset
+        low, high = DURATION_SECONDS
+        most = (held.clamp(low, high) / low).log() / math.log(high / low) * 2 - 1
+    return torch.stack([step, torch.minimum(duration, most), velocity], dim=1)
 
 
 def weighted(x: Tensor, weight: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from explorer.sound.notes import CHORD_BELOW, KEYS, encode_notes
+from explorer.sound.notes import CHORD_BELOW, DURATION, KEYS, NotesRepresentation, encode_notes
 from training.music_measures import in_key_ratio, polyphony_rate
 from training.window_statistics import (
     Descriptors,
@@ -15,6 +15,7 @@ from training.window_statistics import (
     correlation,
     energy_distance,
     polyphony,
+    released,
 )
 
 
@@ -86,6 +87,15 @@ def test_descriptors_hold_the_figures_that_music_is_measured_by():
     chords = (described(notes)[1][0, 0] < CHORD_BELOW).float().mean().item()
     for figure in (in_key_ratio(notes)[0], polyphony_rate(notes)[0], chords):
         assert np.abs(found - figure).min() < 0.02
+
+
+def test_keys_are_released_when_they_are_struck_again_as_they_are_when_played():
+    notes = window(0, keys=(60, 66), chords=0.0)
+    keys, times = described(notes)
+    played = NotesRepresentation().encode(NotesRepresentation().decode(torch.cat([keys[0] * 2 - 1, times[0]])))
+    found = released(keys, times)[0]
+    assert not torch.allclose(times[0, 1], played[DURATION], atol=1e-4)
+    torch.testing.assert_close(found[1], played[DURATION], atol=1e-4, rtol=0)
 
 
 def test_descriptors_of_monotonous_music_have_finite_gradients():
