@@ -225,7 +225,7 @@ def adversarial_step(run: Run, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         if logits is not None and batch.condition is not None:
             figures["fake_class_loss"] = F.cross_entropy(logits.float(), batch.condition)
             loss = loss + recipe.auxiliary_weight * figures["fake_class_loss"]
-        if (matching := run.task.matching_loss(fake, batch, recipe, run.rng)) is not None:
+        if (matching := run.task.matching_loss(run.generator, tensors, recipe, run.rng)) is not None:
             figures["matching_loss"] = matching
             loss = loss + matching
         remembering = recipe.reconstruction_weight > 0 and run.step % recipe.reconstruction_every == 0
@@ -305,6 +305,15 @@ def draw_latents(space: LatentSpace, n: int, rng: torch.Generator) -> Tensor:
     if space.prior == "normal":
         return parallel.randn(size, rng)
     return parallel.rand(size, rng) * 2 - 1
+
+
+def balanced_latents(space: LatentSpace, n: int, rng: torch.Generator) -> Tensor:
+    """(n, *shape) normal latents that are spread evenly: in opposite pairs, and at right angles to as many others as
+    there are dimensions (Yu et al., 2016, arXiv:1610.09072). Means over them vary less than over independent ones."""
+    size = math.prod(space.shape)
+    half = torch.randn(n * parallel.ranks() // 2, size, generator=rng, device=rng.device)
+    half = torch.cat([torch.linalg.qr(z.T).Q.T * z.norm(dim=1, keepdim=True) for z in half.split(size)])
+    return parallel.mine(torch.cat([half, -half])).reshape(n, *space.shape)
 
 
 def _autocast(run: Run) -> torch.autocast:

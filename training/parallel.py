@@ -48,25 +48,36 @@ def joined() -> Iterator[None]:
 
 def rand(size: Sequence[int], rng: torch.Generator | None) -> Tensor:
     """As `torch.rand`; the first dimension is this rank's part of the batch."""
-    return _mine(torch.rand(_whole(size), generator=rng, device=rng.device if rng else None))
+    return mine(torch.rand(_whole(size), generator=rng, device=rng.device if rng else None))
 
 
 def randn(size: Sequence[int], rng: torch.Generator) -> Tensor:
     """As `torch.randn`; the first dimension is this rank's part of the batch."""
-    return _mine(torch.randn(_whole(size), generator=rng, device=rng.device))
+    return mine(torch.randn(_whole(size), generator=rng, device=rng.device))
 
 
 def randint(low: int, high: int, size: Sequence[int], rng: torch.Generator) -> Tensor:
     """As `torch.randint`; the first dimension is this rank's part of the batch."""
-    return _mine(torch.randint(low, high, _whole(size), generator=rng, device=rng.device))
+    return mine(torch.randint(low, high, _whole(size), generator=rng, device=rng.device))
 
 
 def _whole(size: Sequence[int]) -> tuple[int, ...]:
     return (size[0] * ranks(), *size[1:])
 
 
-def _mine(drawn: Tensor) -> Tensor:
+def mine(drawn: Tensor) -> Tensor:
+    """This rank's rows of what is drawn for the whole batch."""
     return drawn.chunk(ranks())[rank()]
+
+
+def gathered(x: Tensor) -> Tensor:
+    """The rows of all ranks, as constants."""
+    x = x.detach().contiguous()
+    if ranks() == 1:
+        return x
+    parts = [torch.empty_like(x) for _ in range(ranks())]
+    dist.all_gather(parts, x)
+    return torch.cat(parts)
 
 
 def first_alone(work: Callable[[], T]) -> T:

@@ -8,6 +8,7 @@ pulled to where windows are described as real ones are (`window_statistics.Descr
 circles about them (EXPERIMENTS.md).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,35 +21,37 @@ from torch import Tensor, nn
 from explorer.generators.base import Generator
 from explorer.generators.pianogan import FOLD, PianoGAN, PianoGANConfig, ResidualBlock, fold, unfold
 from explorer.sound.notes import CHANNELS, CHORD_BELOW, KEYS, LOWEST, NOTES, STEP, encode_notes
-from training import midi_data
+from training import midi_data, parallel
 from training.initialize import he_normal
-from training.loop import draw_latents
+from training.loop import balanced_latents, draw_latents
 from training.parallel import rand, randn
 from training.task import Batch, DataError, Prepared, Task, TrainingRecipe
-from training.window_statistics import Descriptors, NoteAttributes, Novelty, WindowStatistics, energy_distance
+from training.window_statistics import Descriptors, NoteAttributes, Novelty, WindowStatistics, quantile_distance
 
 # How far a window is changed at most, either way. Little: held-out music is to be met in its own keys and tempi.
 TRANSPOSE, TEMPO, LOUDNESS = 2.5, 0.05, 4.0  # semitones, logarithm, velocity
-PAIRS = 128  # of descriptors that are compared together, drawn anew at each step
+REAL = 16  # windows of the training set are described for each generated one that is compared with them
 
 
 class PianoTask(Task):
     """Notes in windows of 256.
 
-    `recipe.extra["code_noise"]` is the deviation of the noise on codes in the warm start, and `["matching_weight"]` the
-    weight of the distance between descriptions of generated and of real windows.
+    `recipe.extra["code_noise"]` is the deviation of the noise on codes in the warm start, `["matching_weight"]` the
+    weight of the distance between descriptions of generated and of real windows, and `["matching_windows"]` how many
+    are generated for it at each step: few are mostly noise, and each takes 15 MB of memory.
     """
 
     family = "pianogan"
     defaults = TrainingRecipe(
         batch_size=64, warm_steps=2200, steps=3000, critic_steps=2, warm_lr=1e-3, generator_lr=1e-4, critic_lr=2e-4,
         cooldown=1500, penalty_weight=10.0, penalty_every=8, reconstruction_weight=1.0, reconstruction_every=8,
-        ema_decay=0.99, extra={"code_noise": 0.5, "matching_weight": 1500.0})
+        ema_decay=0.99, extra={"code_noise": 0.5, "matching_weight": 5000.0, "matching_windows": 128.0})
     fine_tuning = replace(defaults, warm_steps=400, steps=200, head_start=100, cooldown=100, warm_lr=2e-4,
                           generator_lr=5e-5, reconstruction_every=4, snapshot_every=100, state_every=100)
 
     def __init__(self) -> None:
         self.descriptors = Descriptors()
+        self.real: Tensor | None = None  # descriptions of real windows, each number in ascending order
 
     def prepare(self, folder: Path, cache: Path, options: Mapping[str, str], like: Any = None) -> Prepared:
         if options:
@@ -103,14 +106,31 @@ class PianoTask(Task):
         codes = generator.codes(z)
         return _view(ascending(generator.harden(generator.playable(generator.decoder(codes)))), codes)
 
-    def matching_loss(self, fake: Tensor, batch: Batch, recipe: TrainingRecipe, rng: torch.Generator) -> Tensor | None:
-        weight = recipe.extra.get("matching_weight", 0.0)  # a run may be older than it
-        if not weight:
+    def matching_loss(self, generator: Generator, tensors: Mapping[str, Tensor], recipe: TrainingRecipe,
+                      rng: torch.Generator) -> Tensor | None:
+        weight, windows = (recipe.extra.get(f"matching_{name}", 0.0) for name in ("weight", "windows"))
+        if not weight or not windows:  # a run may be older than they
             return None
-        describe = self.descriptors.to(fake.device)
-        with torch.no_grad():
-            real = describe(*shares(batch.x))
-        return weight * energy_distance(describe(*shares(unfold(fake[:, :FOLD * CHANNELS]))), real, PAIRS, rng)
+        z = balanced_latents(generator.latent, int(windows) // parallel.ranks(), rng)
+        found = self.described(self.fake_view(generator, z, None, rng))
+        if self.real is None:
+            self.real = self.real_descriptions(tensors, REAL * int(windows), recipe.seed, rng.device)
+        return weight * quantile_distance(found, parallel.gathered(found), self.real)
+
+    def described(self, view: Tensor) -> Tensor:
+        """Views as the critic sees them -> (batch, numbers)."""
+        notes = unfold(view[:, :FOLD * CHANNELS])
+        found: Tensor = self.descriptors.to(view.device)(*shares(notes))
+        return found
+
+    @torch.no_grad()
+    def real_descriptions(self, tensors: Mapping[str, Tensor], windows: int, seed: int, device: torch.device) -> Tensor:
+        """(windows, numbers), each column ascending. The same for every step of a run, resumed or not."""
+        rng = torch.Generator(device).manual_seed(seed)
+        size = (64 // parallel.ranks(),)
+        draws = (parallel.randint(0, len(tensors["start"]), size, rng) for _ in range(math.ceil(windows / 64)))
+        found = [self.described(fold(self.batch(tensors, index, rng).x)) for index in draws]
+        return parallel.gathered(torch.cat(found)).sort(0).values
 
 
 def shares(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -133,9 +133,10 @@ class Task(ABC):
         output: Tensor = generator(z, condition)
         return output
 
-    def matching_loss(self, fake: Tensor, batch: Batch, recipe: TrainingRecipe, rng: torch.Generator) -> Tensor | None:
-        """What the generator's loss has beside the critic: how far views of generated items are, as a set, from a batch
-        of real ones (feature matching: Salimans et al., 2016, arXiv:1606.03498). None for nothing."""
+    def matching_loss(self, generator: Generator, tensors: Mapping[str, Tensor], recipe: TrainingRecipe,
+                      rng: torch.Generator) -> Tensor | None:
+        """What the generator's loss has beside the critic: how far what it makes is, as a set, from a prepared set
+        (feature matching: Salimans et al., 2016, arXiv:1606.03498). None for nothing."""
         return None
 
     def adversarial_parameters(self, generator: Generator) -> list[nn.Parameter]:

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.sound.notes import CHORD_BELOW, DURATION_SECONDS, KEYS, LOWEST, NOTES, SHORTEST_STEP, STEP_SECONDS
-from training.parallel import randint
 
 
 class NoteAttributes(nn.Module):
@@ -154,6 +153,9 @@ class Descriptors(nn.Module):
         leap = height.diff(dim=1).abs()
         gaps = step.masked_fill(chord > 0.5, 2.0).sort(1).values  # of notes that are not in chords; then 2
         struck = (chord <= 0.5).sum(1, keepdim=True)
+        order = (chord > 0.5).to(torch.uint8).argsort(dim=1, stable=True)  # notes that are not in chords first
+        waits = step.gather(1, order)[:, 1:]
+        waited = (torch.arange(2, NOTES, device=step.device) < struck).to(step)  # where a wait and the next are such
         classes = attributes[:, NoteAttributes.CLASSES]
         profile = classes.mean(2)
         halves = [F.normalize(part.mean(2), dim=1) for part in classes.chunk(2, dim=2)]
@@ -174,7 +176,7 @@ class Descriptors(nn.Module):
             *(weighted(leap, share[:, 1:]) for share in (alone, chord)),
             *(track.diff(dim=1).abs().mean(1) for track in tracks[2:]),
             *((track[:, :128].mean(1) - track[:, 128:].mean(1)).abs() for track in tracks),
-            *(correlation(a, b) for a, b in together),
+            *(correlation(a, b) for a, b in together), correlation(waits[:, 1:], waits[:, :-1], waited),
             chord.mean(1), thirds.mean(1), (thirds[:, 1:] * chord[:, :-2]).mean(1),
             (profile @ self.scales.T).amax(1), (halves[0] * halves[1]).sum(1)]
         ranks = [height.sort(1).values[:, [0, 25, 64, 128, 192, 230, 255]],
@@ -229,28 +231,35 @@ def scaled(x: Tensor, ends: tuple[float, float], lowest: float) -> Tensor:
     return low * ((x - lowest) / (1 - lowest) * math.log(high / low)).exp()
 
 
-def correlation(a: Tensor, b: Tensor) -> Tensor:
-    """(batch, n), (batch, n) -> (batch,): Pearson's; next to 0 where either hardly moves."""
-    a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
-    return (a * b).mean(1) / (a.square().mean(1) * b.square().mean(1) + 1e-6).sqrt()
+def correlation(a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:
+    """(batch, n), (batch, n) -> (batch,): Pearson's, where the weight is; next to 0 where either hardly moves."""
+    weight = torch.ones_like(a) if weight is None else weight
+    a, b = (x - weighted(x, weight)[:, None] for x in (a, b))
+    both = weighted(a.square(), weight) * weighted(b.square(), weight)
+    return weighted(a * b, weight) / (both + 1e-6).sqrt()
 
 
-def energy_distance(x: Tensor, y: Tensor, pairs: int, rng: torch.Generator) -> Tensor:
-    """How far generated descriptions (n, size) are from real ones (m, size): 0 for one distribution.
+def normal_scores(x: Tensor, ordered: Tensor) -> Tensor:
+    """Where numbers (n, size) lie among those of ascending columns (m, size), as quantiles of a normal distribution."""
+    columns, rounding = ordered.T.contiguous(), 1e-4
+    below = torch.searchsorted(columns, (x.T - rounding).contiguous())
+    within = torch.searchsorted(columns, (x.T + rounding).contiguous(), right=True)
+    return torch.special.ndtri((below + within + 1) / (2 * len(ordered) + 2)).T
 
-    The mean of the energy distances (Székely & Rizzo, 2013) of each number, in units of its spread in y, and of sums
-    and differences of two of them drawn at random. Its gradients are unbiased, those of a Wasserstein distance of few
-    items are not (Bellemare et al., 2017, arXiv:1705.10743).
+
+def quantile_distance(x: Tensor, others: Tensor, real: Tensor) -> Tensor:
+    """How far each of the numbers (n, size) that describe generated windows is from its distribution in real ones.
+
+    Half the mean square of what lies, in normal scores, between a number and the real number of its rank: the square of
+    a Wasserstein distance along each axis. The pull of an energy distance fades in the tails, this one's does not.
+
+    Args:
+        others: (k, size), all that `x` is ranked among: `x` itself and, with it, other ranks' descriptions.
+        real: (m, size), each column ascending.
     """
-    unit = y.std(0) + 0.05 * y.abs().mean(0) + 1e-3
-    x, y = x / unit, y / unit
-    first, second = (randint(0, x.shape[1], (pairs,), rng) for _ in range(2))
-    sign = randint(0, 2, (pairs,), rng) * 2 - 1
-    x, y = (torch.cat([v, (v[:, first] + sign * v[:, second]) * 0.7071], dim=1) for v in (x, y))
-
-    def apart(a: Tensor, b: Tensor) -> Tensor:
-        # Of two numbers that are one but for rounding neither is to be moved.
-        return F.softshrink(a[:, None] - b[None], 1e-4).abs().mean(2).sum()
-
-    n, m = len(x), len(y)
-    return 2 * apart(x, y) / (n * m) - apart(x, x) / (n * (n - 1)) - apart(y, y) / (m * (m - 1))
+    unit = real.std(0) + 0.05 * real.abs().mean(0) + 1e-3
+    others, real = others / unit, real / unit
+    x = x / unit
+    with torch.no_grad():
+        apart = normal_scores(x, real) - normal_scores(x, others.sort(0).values)
+    return (apart + x - x.detach()).square().mean() / 2

@@ -3,7 +3,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from explorer.generators.pianogan import NoiseField, PianoGAN, PianoGANConfig, fold, unfold
+from explorer.generators.pianogan import (
+    NoiseField,
+    PianoGAN,
+    PianoGANConfig,
+    _taken,
+    _taken_on_device,
+    fold,
+    unfold,
+)
 from explorer.sound.notes import DURATION, EVEN_DURATION, EVEN_STEP, KEYS, STEP, decode_notes
 
 SMALL = PianoGANConfig(latent_size=32, code_size=16, width=16, blocks=3, decoder_width=16, flow_steps=2, dcgan_width=4)
@@ -41,6 +49,16 @@ def test_a_chord_of_more_notes_than_keys_is_still_notes(generator):
     logits = torch.randn(1, 91, 256, generator=torch.Generator().manual_seed(0))
     logits[0, STEP] = -9
     assert torch.equal((generator.harden(generator.playable(logits))[0, :KEYS] == 1).sum(0), torch.ones(256))
+
+
+def test_keys_that_chords_have_are_found_alike_on_every_device():
+    logits = torch.randn(3, 91, 256, generator=torch.Generator().manual_seed(0))
+    logits[:, 60] += 3
+    logits[1, STEP] -= 1
+    logits[2, STEP] = -9  # one chord of more notes than keys
+    expected = torch.stack([torch.from_numpy(_taken(x.numpy())) for x in logits])
+    assert expected.any(1).any(1).all()
+    assert torch.equal(_taken_on_device(logits), expected)
 
 
 def test_a_row_is_the_same_bits_in_any_batch(generator):

@@ -17,8 +17,11 @@ from torch import Tensor, nn
 import training.families
 import training.snapshot
 from explorer.generators.base import Generator
+from training import parallel
 from training.__main__ import main
-from training.task import Batch, Prepared
+from training.loop import balanced_latents
+from training.task import Batch, Prepared, TrainingRecipe
+from training.window_statistics import quantile_distance
 
 
 class PrecisePoints(Points):
@@ -44,6 +47,12 @@ class PrecisePointsTask(PointsTask):
         batch = super().batch(tensors, index, rng)
         assert batch.condition is not None
         return Batch(batch.x.double(), batch.condition.double())
+
+    def matching_loss(self, generator: Generator, tensors: Mapping[str, Tensor], recipe: TrainingRecipe,
+                      rng: torch.Generator) -> Tensor:
+        z = balanced_latents(generator.latent, 16 // parallel.ranks(), rng)
+        x = generator(z, parallel.mine(torch.eye(2).double().repeat(8, 1)))
+        return quantile_distance(x, parallel.gathered(x), tensors["x"].double().sort(0).values)
 
 
 def train(folder: Path, steps: int) -> int:

@@ -17,12 +17,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor, nn
 
 from explorer.generators.base import Condition, Generator
 from explorer.latent import LatentSpace
 from explorer.sound.base import Sound
-from training.loop import METRICS, PREVIOUS_STATE, STATE, Run, TrainingError, load_state, start, train
+from training.loop import (
+    METRICS,
+    PREVIOUS_STATE,
+    STATE,
+    Run,
+    TrainingError,
+    balanced_latents,
+    load_state,
+    start,
+    train,
+)
 from training.parallel import randn
 from training.task import Batch, Prepared, Task, TrainingRecipe
 
@@ -311,3 +322,16 @@ def test_the_original_loss_trains_without_a_penalty(tmp_path: Path) -> None:
     last = json.loads((tmp_path / METRICS).read_text().splitlines()[-1])
     assert "penalty" not in last
     assert last["critic_loss"] > 0  # a cross entropy, where the Wasserstein loss may have either sign
+
+
+@pytest.mark.parametrize("n", [8, 24, 60])
+def test_balanced_latents_are_normal_in_opposite_pairs_and_at_right_angles(n):
+    rng = torch.Generator().manual_seed(0)
+    sets = [balanced_latents(LatentSpace((4, 3)), n, rng).flatten(1) for _ in range(200)]
+    for z in sets:
+        assert torch.equal(z[:n // 2], -z[n // 2:])
+        among = z[:min(n // 2, 12)]
+        torch.testing.assert_close(among @ among.T, torch.diag(among.square().sum(1)), atol=1e-4, rtol=0)
+    firsts = torch.stack([z[k % 2 * n // 2] for k, z in enumerate(sets)]).flatten()  # of different sets, so independent
+    assert stats.kstest(firsts, "norm").pvalue > 0.01
+    assert stats.kstest([z[0].square().sum() for z in sets], "chi2", args=(12,)).pvalue > 0.01

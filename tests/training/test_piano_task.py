@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -123,3 +125,26 @@ def test_the_warm_start_learns(data):
 
 def test_the_shipped_configuration_is_the_default(data):
     assert PianoTask().generator(data, {}).config == PianoGANConfig()
+
+
+def test_matching_brings_what_windows_are_described_by_to_the_real_ones(data):
+    recipe = replace(PianoTask.defaults, extra={"matching_weight": 1.0, "matching_windows": 8.0})
+    task = PianoTask()
+    generator = task.generator(data, SMALL)
+    optimizer = torch.optim.Adam(generator.parameters(), lr=3e-3)
+    losses = []
+    for step in range(12):
+        loss = task.matching_loss(generator, data.train, recipe, rng(step))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+    resumed = PianoTask()
+    resumed.matching_loss(generator, data.train, recipe, rng(99))
+    assert torch.equal(resumed.real, task.real)
+
+
+def test_a_run_from_before_matching_goes_on_without(data):
+    recipe = replace(PianoTask.defaults, extra={"code_noise": 0.5})
+    assert PianoTask().matching_loss(PianoTask().generator(data, SMALL), data.train, recipe, rng()) is None

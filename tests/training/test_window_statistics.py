@@ -13,8 +13,9 @@ from training.window_statistics import (
     Novelty,
     WindowStatistics,
     correlation,
-    energy_distance,
+    normal_scores,
     polyphony,
+    quantile_distance,
     released,
 )
 
@@ -84,8 +85,10 @@ def test_descriptors_hold_the_figures_that_music_is_measured_by():
     notes = window(3)
     notes[0, 0, 1] = 1.0  # a window begins with a chord's first note
     found = Descriptors()(*described(notes))[0].numpy()
-    chords = (described(notes)[1][0, 0] < CHORD_BELOW).float().mean().item()
-    for figure in (in_key_ratio(notes)[0], polyphony_rate(notes)[0], chords):
+    step = described(notes)[1][0, 0].numpy()
+    gaps = step[1:][step[1:] >= CHORD_BELOW]
+    rhythm = stats.pearsonr(gaps[1:], gaps[:-1]).statistic
+    for figure in (in_key_ratio(notes)[0], polyphony_rate(notes)[0], (step < CHORD_BELOW).mean(), rhythm):
         assert np.abs(found - figure).min() < 0.02
 
 
@@ -112,28 +115,34 @@ def test_correlation_is_pearsons():
     np.testing.assert_allclose(correlation(a, a + b), expected, atol=1e-5)
 
 
-def test_energy_distance_is_scipys():
-    x, y = torch.randn(2, 2000, 1, generator=rng(), dtype=torch.float64)
-    x = 0.5 + 2 * x
-    unit = (y.std() + 0.05 * y.abs().mean() + 1e-3).item()
-    expected = stats.energy_distance(x[:, 0] / unit, y[:, 0] / unit) ** 2
-    assert energy_distance(x, y, pairs=0, rng=rng()).item() == pytest.approx(expected, rel=0.02)
+def test_normal_scores_are_quantiles_of_the_normal_distribution():
+    ordered = torch.arange(9.0)[:, None]
+    found = normal_scores(torch.tensor([[0.0], [4.0], [8.0], [-5.0], [7.5]]), ordered)
+    np.testing.assert_allclose(found[:, 0], stats.norm.ppf([0.1, 0.5, 0.9, 0.05, 0.85]), atol=1e-6)
+    equal = normal_scores(torch.ones(1, 1), torch.ones(5, 1))
+    assert equal.item() == 0
 
 
-def test_the_energy_distance_of_one_distribution_is_nothing_on_average():
-    sets = torch.randn(400, 2, 8, 5, generator=rng())
-    found = torch.stack([energy_distance(x, y, pairs=4, rng=rng()) for x, y in sets])
-    assert abs(found.mean()) < 3 * found.std() / 20
+@pytest.mark.parametrize(("shift", "spread"), [(0.5, 1.0), (0.0, 1.5), (0.3, 0.5)])
+def test_quantile_distance_is_half_the_squared_wasserstein_distance_of_normal_numbers(shift, spread):
+    real = torch.randn(20_000, 1, generator=rng(1), dtype=torch.float64).sort(0).values
+    x = torch.randn(4000, 1, generator=rng(), dtype=torch.float64) * spread + shift
+    expected = (shift**2 + (spread - 1) ** 2) / 2  # of two normal distributions (Givens & Shortt, 1984)
+    assert quantile_distance(x, x, real).item() == pytest.approx(expected, rel=0.1)
+
+
+def test_a_gradient_step_of_the_quantile_distance_brings_a_set_to_the_real_distribution():
+    real = torch.randn(5000, 3, generator=rng(1)).exp().sort(0).values
+    x = (torch.randn(300, 3, generator=rng()) * 0.2).requires_grad_()
+    before = quantile_distance(x, x, real)
+    for _ in range(200):
+        (gradient,) = torch.autograd.grad(quantile_distance(x, x, real), x)
+        x = (x - 30 * gradient).detach().requires_grad_()
+    assert quantile_distance(x, x, real) < 0.01 * before
+    assert all(stats.ks_2samp(a, b).pvalue > 0.05 for a, b in zip(x.detach().T, real.T, strict=True))
 
 
 def test_rounding_is_no_difference_to_learn_from():
     x = torch.full((8, 3), 0.25).add(torch.rand(8, 3, generator=rng()) * 1e-7).requires_grad_()
-    energy_distance(x, torch.full((8, 3), 0.25), pairs=4, rng=rng()).backward()
+    quantile_distance(x, x, torch.full((50, 3), 0.25)).backward()
     assert not x.grad.any()
-
-
-def test_energy_distance_sees_what_only_two_numbers_together_tell():
-    x, y = torch.randn(2, 500, 2, generator=rng())
-    y[:, 1] = y[:, 0]
-    alone, together = (energy_distance(x, y, pairs=pairs, rng=rng()).item() for pairs in (0, 64))
-    assert alone < 0.01 < together
