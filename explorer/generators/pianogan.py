@@ -39,6 +39,7 @@ from explorer.sound.notes import (
 FOLD = 4  # notes a code step
 CODE_STEPS = NOTES // FOLD
 SECTIONS = 8  # of a piece, in `features`
+ON_HOST = {"cpu"}  # kinds of devices whose numbers can be read without waiting for what they are still doing
 
 
 @dataclass(frozen=True)
@@ -106,10 +107,8 @@ class PianoGAN(Generator):
         if self.config.even_rhythm:  # no chords
             return logits
         found = logits.detach().float()
-        if found.device.type == "cpu":
-            mask = torch.from_numpy(np.stack([_taken(x) for x in found.numpy()]))
-        else:
-            mask = _taken_on_device(found)
+        on_host = found.device.type in ON_HOST
+        mask = torch.from_numpy(np.stack([_taken(x) for x in found.numpy()])) if on_host else _taken_on_device(found)
         return torch.cat([logits[:, :KEYS].masked_fill(mask, -math.inf), logits[:, KEYS:]], dim=1)
 
     def harden(self, logits: Tensor) -> Tensor:

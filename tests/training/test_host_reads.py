@@ -1,0 +1,72 @@
+"""A GPU is kept waiting by each number that the host reads from it. On tensors that have shapes and no numbers such a
+read is an error: so a step that runs on them has none."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+
+import explorer.generators.pianogan
+from explorer.generators.spectogan import SpectoGAN
+from training.families import TASKS
+from training.loop import Run, adversarial_step, start, warm_step
+from training.task import Prepared
+
+PIANO = {"latent_size": 32, "code_size": 16, "width": 16, "blocks": 3, "decoder_width": 16, "flow_steps": 2}
+
+
+def notes() -> Prepared:
+    n = 600
+    tensors = {"start": torch.arange(n) * (n - 255) // n, "pitch": torch.full((n,), 60, dtype=torch.uint8),
+               "step": torch.rand(n), "duration": torch.rand(n), "velocity": torch.full((n,), 64, dtype=torch.uint8)}
+    return Prepared(tensors, tensors, {})
+
+
+def spectrograms() -> Prepared:
+    config = SpectoGAN.Config()
+    x = torch.rand(8, 1, config.mel.n_mels, config.mel.frames) * 2 - 1
+    tensors = {"x": x, "condition": torch.eye(2).repeat(4, 1)}
+    return Prepared(tensors, tensors, {"mel": vars(config.mel), "labels": ("left", "right")})
+
+
+FAMILIES = [("pianogan", notes, PIANO), ("spectogan", spectrograms, {})]
+
+
+def without_numbers(run: Run, tensors: dict[str, Tensor], mode: FakeTensorMode) -> dict[str, Tensor]:
+    """Takes the numbers out of all that a run holds, and gives the tensors back without theirs."""
+    new: dict[int, nn.Parameter] = {}
+    other = [m for m in vars(run.task).values() if isinstance(m, nn.Module)]
+    for root in [*run.modules().values(), *other]:
+        for module in root.modules():
+            for name, weight in module._parameters.items():
+                if weight is not None:
+                    shape = mode.from_tensor(weight.detach())
+                    module._parameters[name] = new[id(weight)] = nn.Parameter(shape, weight.requires_grad)
+            module._buffers.update({k: mode.from_tensor(v) for k, v in module._buffers.items() if v is not None})
+    for name, optimizer in run.optimizers.items():
+        weights = [new[id(p)] for group in optimizer.param_groups for p in group["params"]]
+        run.optimizers[name] = torch.optim.Adam(weights, betas=(0.0, 0.9), foreach=False)
+    return {k: mode.from_tensor(v) for k, v in tensors.items()}
+
+
+@pytest.mark.parametrize(("family", "prepared", "config"), FAMILIES, ids=[name for name, _, _ in FAMILIES])
+def test_a_step_reads_no_number(family: str, prepared: Any, config: dict[str, Any],
+                                monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explorer.generators.pianogan, "ON_HOST", set())
+    task, data = TASKS[family](), prepared()
+    extra = {**task.defaults.extra, "matching_windows": 4.0} if family == "pianogan" else task.defaults.extra
+    recipe = replace(task.defaults, batch_size=4, warm_steps=1, steps=1, critic_steps=1, penalty_every=1,
+                     reconstruction_every=1, extra=extra)
+    run = start(task, recipe, data, config, torch.device("cpu"), bfloat16=False)
+    mode = FakeTensorMode()
+    tensors = without_numbers(run, dict(data.train), mode)
+    with mode:
+        figures = warm_step(run, tensors)
+        run.step = 1
+        figures |= adversarial_step(run, tensors)
+        assert {"penalty", "generator_loss", "reconstruction_loss"} <= set(figures)
+        with pytest.raises(DataDependentOutputException):
+            figures["penalty"].item()
