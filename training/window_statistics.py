@@ -270,8 +270,8 @@ def spread(x: Tensor) -> Tensor:
 
 def related_pairs(real: Tensor, count: int, rng: torch.Generator) -> Tensor:
     """(2, count) of the columns of real descriptions (m, size), drawn at random, those that go together more often."""
-    size, apart = real.shape[1], (real - real.mean(0)) / spread(real)
-    likely = (apart.T @ apart / len(real)).square().fill_diagonal_(0) + 0.05
+    size = real.shape[1]
+    likely = real.T.corrcoef().nan_to_num().square().fill_diagonal_(0) + 0.05
     # The first of many in a race at those rates: torch.multinomial would keep a GPU waiting.
     race = torch.rand(size, size, generator=rng, device=rng.device).log() / likely
     drawn = race.flatten().topk(count).indices
