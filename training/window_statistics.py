@@ -255,30 +255,11 @@ def quantile_distance(x: Tensor, others: Tensor, real: Tensor) -> Tensor:
 
     Args:
         others: (k, size), all that `x` is ranked among: `x` itself and, with it, other ranks' descriptions.
-        real: (m, size)
+        real: (m, size), each column ascending.
     """
-    x, others, real = (v / spread(real) for v in (x, others, real))
+    unit = real.std(0) + 0.05 * real.abs().mean(0) + 1e-3
+    others, real = others / unit, real / unit
+    x = x / unit
     with torch.no_grad():
-        apart = normal_scores(x, real.sort(0).values) - normal_scores(x, others.sort(0).values)
+        apart = normal_scores(x, real) - normal_scores(x, others.sort(0).values)
     return (apart + x - x.detach()).square().mean() / 2
-
-
-def spread(x: Tensor) -> Tensor:
-    """(n, size) -> (size,): deviations, but not of what hardly moves."""
-    return x.std(0) + 0.05 * x.abs().mean(0) + 1e-3
-
-
-def related_pairs(real: Tensor, count: int, rng: torch.Generator) -> Tensor:
-    """(2, count) of the columns of real descriptions (m, size), drawn at random, those that go together more often."""
-    size = real.shape[1]
-    likely = real.T.corrcoef().nan_to_num().square().fill_diagonal_(0) + 0.05
-    # The first of many in a race at those rates: torch.multinomial would keep a GPU waiting.
-    race = torch.rand(size, size, generator=rng, device=rng.device).log() / likely
-    drawn = race.flatten().topk(count).indices
-    return torch.stack([drawn // size, drawn % size])
-
-
-def with_pairs(x: Tensor, pairs: Tensor) -> Tensor:
-    """Descriptions (n, size), and sums and differences of pairs (2, count) of their numbers: (n, size + 2 * count)."""
-    first, second = x[:, pairs[0]], x[:, pairs[1]]
-    return torch.cat([x, first + second, first - second], dim=1)

@@ -16,9 +16,7 @@ from training.window_statistics import (
     normal_scores,
     polyphony,
     quantile_distance,
-    related_pairs,
     released,
-    with_pairs,
 )
 
 
@@ -148,21 +146,3 @@ def test_rounding_is_no_difference_to_learn_from():
     x = torch.full((8, 3), 0.25).add(torch.rand(8, 3, generator=rng()) * 1e-7).requires_grad_()
     quantile_distance(x, x, torch.full((50, 3), 0.25)).backward()
     assert not x.grad.any()
-
-
-def test_pairs_show_what_only_two_numbers_together_tell():
-    real, x = torch.randn(2, 3000, 2, generator=rng())
-    real[:, 1] = real[:, 0]
-    alone = quantile_distance(x[:500], x[:500], real)
-    pairs = torch.tensor([[0], [1]])
-    found, seen = with_pairs(x[:500], pairs), with_pairs(real, pairs)
-    assert alone < 0.01 < quantile_distance(found, found, seen)
-
-
-def test_numbers_that_go_together_are_paired_more_often_and_none_with_itself_much():
-    real = torch.randn(500, 20, generator=rng())
-    real[:, 7] = real[:, 3]
-    pairs = related_pairs(real, 200, rng()).T.tolist()
-    assert [3, 7] in pairs
-    assert [7, 3] in pairs
-    assert len({tuple(pair) for pair in pairs}) == 200
