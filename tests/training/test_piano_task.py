@@ -130,16 +130,15 @@ def test_the_shipped_configuration_is_the_default(data):
 def test_matching_brings_what_windows_are_described_by_to_the_real_ones(data):
     recipe = replace(PianoTask.defaults, extra={"matching_weight": 1.0, "matching_windows": 8.0})
     task = PianoTask()
+    torch.manual_seed(0)
     generator = task.generator(data, SMALL)
-    optimizer = torch.optim.Adam(generator.parameters(), lr=3e-3)
-    losses = []
-    for step in range(12):
-        loss = task.matching_loss(generator, data.train, recipe, rng(step))
+    optimizer = torch.optim.Adam(generator.parameters(), lr=1e-2)
+    before = task.matching_loss(generator, data.train, recipe, rng(0)).item()
+    for step in range(20):
         optimizer.zero_grad()
-        loss.backward()
+        task.matching_loss(generator, data.train, recipe, rng(step)).backward()
         optimizer.step()
-        losses.append(loss.item())
-    assert losses[-1] < 0.8 * losses[0]
+    assert task.matching_loss(generator, data.train, recipe, rng(0)).item() < 0.8 * before
     resumed = PianoTask()
     resumed.matching_loss(generator, data.train, recipe, rng(99))
     assert torch.equal(resumed.real, task.real)
