@@ -108,13 +108,15 @@ class PianoTask(Task):
 
     def matching_loss(self, generator: Generator, tensors: Mapping[str, Tensor], recipe: TrainingRecipe,
                       rng: torch.Generator) -> Tensor | None:
-        weight, windows = (recipe.extra.get(f"matching_{name}", 0.0) for name in ("weight", "windows"))
-        if not weight or not windows:  # a run may be older than they
+        numbers = {**self.defaults.extra, "matching_weight": 0.0, **recipe.extra}  # a run may be older than they
+        weight, pairs = numbers["matching_weight"], 2 * parallel.ranks()
+        windows = max(1, int(numbers["matching_windows"]) // pairs) * pairs
+        if not weight:
             return None
-        z = balanced_latents(generator.latent, int(windows) // parallel.ranks(), rng)
+        z = balanced_latents(generator.latent, windows // parallel.ranks(), rng)
         found = self.described(self.fake_view(generator, z, None, rng))
         if self.real is None:
-            self.real = self.real_descriptions(tensors, REAL * int(windows), recipe.seed, rng.device)
+            self.real = self.real_descriptions(tensors, REAL * windows, recipe.seed, rng.device)
         return weight * quantile_distance(found, parallel.gathered(found), self.real)
 
     def described(self, view: Tensor) -> Tensor:

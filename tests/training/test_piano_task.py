@@ -147,3 +147,10 @@ def test_matching_brings_what_windows_are_described_by_to_the_real_ones(data):
 def test_a_run_from_before_matching_goes_on_without(data):
     recipe = replace(PianoTask.defaults, extra={"code_noise": 0.5})
     assert PianoTask().matching_loss(PianoTask().generator(data, SMALL), data.train, recipe, rng()) is None
+
+
+@pytest.mark.parametrize("windows", [0.0, 1.0, 5.0])
+def test_any_number_of_windows_is_matched(data, windows):
+    recipe = replace(PianoTask.defaults, extra={"matching_weight": 1.0, "matching_windows": windows})
+    generator = PianoTask().generator(data, SMALL)
+    assert PianoTask().matching_loss(generator, data.train, recipe, rng()).isfinite()
