@@ -19,11 +19,26 @@ if TYPE_CHECKING:
     from explorer.recipe import Recipe, RecipeError
     from explorer.sound.base import LogMel, Note, Sound
 
-__all__ = ["Card", "CheckpointError", "Engine", "LatentSpace", "LogMel", "Model", "Note", "Recipe", "RecipeError",
-           "Sound"]
+__all__ = [
+    "Card",
+    "CheckpointError",
+    "Engine",
+    "LatentSpace",
+    "LogMel",
+    "Model",
+    "Note",
+    "Recipe",
+    "RecipeError",
+    "Sound",
+]
 
-_HOMES = {"checkpoint": ("Card", "CheckpointError"), "engine": ("Engine", "Model"), "latent": ("LatentSpace",),
-          "recipe": ("Recipe", "RecipeError"), "sound.base": ("LogMel", "Note", "Sound")}
+_HOMES = {
+    "checkpoint": ("Card", "CheckpointError"),
+    "engine": ("Engine", "Model"),
+    "latent": ("LatentSpace",),
+    "recipe": ("Recipe", "RecipeError"),
+    "sound.base": ("LogMel", "Note", "Sound"),
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -117,95 +117,166 @@ def _complain(error: object) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
-    parser = _Parser(prog="python -m explorer", formatter_class=raw, epilog=APP_EXAMPLES,
-                     description="Play the latent space of an audio GAN like an instrument.")
+    parser = _Parser(
+        prog="python -m explorer",
+        formatter_class=raw,
+        epilog=APP_EXAMPLES,
+        description="Play the latent space of an audio GAN like an instrument.",
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to serve on (default: this machine only)")
     parser.add_argument("--port", type=_port, metavar="P", help="port to serve on (default: the first free from 7860)")
     parser.add_argument("--share", action="store_true", help="open a public link through gradio's servers")
-    parser.add_argument("--checkpoints", type=Path, metavar="DIR",
-                        help="folder with NAME.safetensors (default: the shipped ones)")
+    parser.add_argument(
+        "--checkpoints", type=Path, metavar="DIR", help="folder with NAME.safetensors (default: the shipped ones)"
+    )
     parser.set_defaults(run=_launch)
     commands = parser.add_subparsers(metavar="COMMAND", title="commands", description="Without one, the app opens.")
 
-    listing = commands.add_parser("list", help="say which checkpoints there are", formatter_class=raw,
-                                  description="Say which checkpoints there are.", epilog=LIST_EXAMPLES)
+    listing = commands.add_parser(
+        "list",
+        help="say which checkpoints there are",
+        formatter_class=raw,
+        description="Say which checkpoints there are.",
+        epilog=LIST_EXAMPLES,
+    )
     listing.add_argument("--json", action="store_true", help="for programs: a list of objects")
     listing.set_defaults(run=_list)
 
-    render = commands.add_parser("render", help="write sounds to files", formatter_class=raw,
-                                 description="Write one file per seed and format.", epilog=RENDER_EXAMPLES)
+    render = commands.add_parser(
+        "render",
+        help="write sounds to files",
+        formatter_class=raw,
+        description="Write one file per seed and format.",
+        epilog=RENDER_EXAMPLES,
+    )
     # What is not given stays out of the namespace: all that is in it goes into the recipe.
-    render.add_argument("model", nargs="?", metavar="NAME", default=argparse.SUPPRESS,
-                        help="checkpoint, as `list` names it, or NAME@STEP of its training")
+    render.add_argument(
+        "model",
+        nargs="?",
+        metavar="NAME",
+        default=argparse.SUPPRESS,
+        help="checkpoint, as `list` names it, or NAME@STEP of its training",
+    )
     place = render.add_argument_group("place in latent space", argument_default=argparse.SUPPRESS)
     place.add_argument("--seeds", type=_seeds, metavar="A-B", help="such as 7, 0-99 or 0-9,42 (default: 0)")
     place.add_argument("--label", help="condition, e.g. the digit (default: the model's first)")
-    place.add_argument("--to", type=int, dest="seed_b", metavar="SEED",
-                       help="second seed; go there from each of --seeds")
+    place.add_argument(
+        "--to", type=int, dest="seed_b", metavar="SEED", help="second seed; go there from each of --seeds"
+    )
     place.add_argument("--t", type=float, metavar="X", help="how far, from 0 to 1 (default: 0.5)")
     place.add_argument("--path", choices=("arc", "line"), help="which way (default: the model's own)")
     _add_manner(place)
     render.add_argument("--recipe", metavar="FILE-OR-LINK", help="a saved file, or a link, instead of name and place")
     files = render.add_argument_group("files")
-    files.add_argument("--formats", type=_names, default="wav", metavar="F,G",
-                       help="of wav,mid,png,svg,pdf,npz,json (default: wav)")
+    files.add_argument(
+        "--formats", type=_names, default="wav", metavar="F,G", help="of wav,mid,png,svg,pdf,npz,json (default: wav)"
+    )
     files.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder to write to (default: here)")
     render.set_defaults(run=_render)
 
-    path = commands.add_parser("path", help="write the way between two seeds", formatter_class=raw,
-                               description="Write the steps from one seed to another, as one file per format.",
-                               epilog=PATH_EXAMPLES)
+    path = commands.add_parser(
+        "path",
+        help="write the way between two seeds",
+        formatter_class=raw,
+        description="Write the steps from one seed to another, as one file per format.",
+        epilog=PATH_EXAMPLES,
+    )
     path.add_argument("model", metavar="NAME", help="checkpoint, as `list` names it")
     way = path.add_argument_group("way through latent space", argument_default=argparse.SUPPRESS)
     way.add_argument("--from", type=int, dest="seed", required=True, metavar="SEED", help="where the way begins")
     way.add_argument("--to", type=int, dest="seed_b", required=True, metavar="SEED", help="where it ends")
     way.add_argument("--steps", type=int, default=9, metavar="N", help="how many, both ends included (default: 9)")
-    way.add_argument("--spacing", choices=("t", "equal"), default="t",
-                     help="equal steps of t, or of what comes out (default: t)")
-    way.add_argument("--there-and-back", action="store_true", default=False,
-                     help="and back again, up to the step before the first: ready to be looped")
+    way.add_argument(
+        "--spacing", choices=("t", "equal"), default="t", help="equal steps of t, or of what comes out (default: t)"
+    )
+    way.add_argument(
+        "--there-and-back",
+        action="store_true",
+        default=False,
+        help="and back again, up to the step before the first: ready to be looped",
+    )
     way.add_argument("--path", choices=("arc", "line"), help="which way (default: the model's own)")
     way.add_argument("--label", help="condition, e.g. the digit (default: the model's first)")
     _add_manner(way)
     files = path.add_argument_group("files")
-    files.add_argument("--formats", type=_names, default="wav", metavar="F,G",
-                       help="of wav,mid (all steps in one), zip (each in one), gif,png,svg,pdf (default: wav)")
+    files.add_argument(
+        "--formats",
+        type=_names,
+        default="wav",
+        metavar="F,G",
+        help="of wav,mid (all steps in one), zip (each in one), gif,png,svg,pdf (default: wav)",
+    )
     files.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder to write to (default: here)")
     path.set_defaults(run=_path)
 
-    directions = commands.add_parser("directions", help="measure a checkpoint's directions and name them",
-                                     formatter_class=raw, epilog=DIRECTIONS_EXAMPLES, description=(
-                                         "Find the directions that change what one hears, name them after it, say how "
-                                         "well they hold, and put them into the checkpoint."))
+    directions = commands.add_parser(
+        "directions",
+        help="measure a checkpoint's directions and name them",
+        formatter_class=raw,
+        epilog=DIRECTIONS_EXAMPLES,
+        description=(
+            "Find the directions that change what one hears, name them after it, say how "
+            "well they hold, and put them into the checkpoint."
+        ),
+    )
     directions.add_argument("model", metavar="NAME", help="checkpoint, as `list` names it")
-    directions.add_argument("--samples", type=_samples, default=4096, metavar="N",
-                            help="sounds to measure; more are slower and more exact (default: 4096)")
+    directions.add_argument(
+        "--samples",
+        type=_samples,
+        default=4096,
+        metavar="N",
+        help="sounds to measure; more are slower and more exact (default: 4096)",
+    )
     directions.set_defaults(run=_directions)
 
-    gallery = commands.add_parser("gallery", help="find places worth a visit", formatter_class=raw,
-                                  epilog=GALLERY_EXAMPLES, description=(
-                                      "List the first seeds, and of more of them those with the least and the most of "
-                                      "whatever can be measured, for the app to greet with."))
+    gallery = commands.add_parser(
+        "gallery",
+        help="find places worth a visit",
+        formatter_class=raw,
+        epilog=GALLERY_EXAMPLES,
+        description=(
+            "List the first seeds, and of more of them those with the least and the most of "
+            "whatever can be measured, for the app to greet with."
+        ),
+    )
     gallery.add_argument("model", metavar="NAME", help="checkpoint, as `list` names it")
     gallery.add_argument("--samples", type=_samples, default=256, metavar="N", help="seeds to measure (default: 256)")
-    gallery.add_argument("--out", type=Path, metavar="FILE",
-                         help="where to write (default: NAME.gallery.json beside the checkpoint)")
+    gallery.add_argument(
+        "--out", type=Path, metavar="FILE", help="where to write (default: NAME.gallery.json beside the checkpoint)"
+    )
     gallery.set_defaults(run=_gallery)
 
     # SUPPRESS: or the command's default would undo the option given before it
     for command in (listing, render, path, directions, gallery):
-        command.add_argument("--checkpoints", type=Path, metavar="DIR", default=argparse.SUPPRESS,
-                             help="folder with NAME.safetensors (default: the shipped ones)")
+        command.add_argument(
+            "--checkpoints",
+            type=Path,
+            metavar="DIR",
+            default=argparse.SUPPRESS,
+            help="folder with NAME.safetensors (default: the shipped ones)",
+        )
     return parser
 
 
 def _add_manner(group: "argparse._ArgumentGroup") -> None:
     """What `render` and `path` alike can change about every sound."""
     group.add_argument("--truncation", type=float, metavar="X", help="below 1 nearer to the typical (default: 1)")
-    group.add_argument("--offset", type=_offset, action="append", dest="offsets", metavar="NAME=X",
-                       help="move along a direction: pc1, or z7 for raw dimension 7; repeatable")
-    group.add_argument("--set", type=_pair, action="append", dest="settings", metavar="NAME=OPTION",
-                       help="how to decode, e.g. inversion=griffin-lim; repeatable")
+    group.add_argument(
+        "--offset",
+        type=_offset,
+        action="append",
+        dest="offsets",
+        metavar="NAME=X",
+        help="move along a direction: pc1, or z7 for raw dimension 7; repeatable",
+    )
+    group.add_argument(
+        "--set",
+        type=_pair,
+        action="append",
+        dest="settings",
+        metavar="NAME=OPTION",
+        help="how to decode, e.g. inversion=griffin-lim; repeatable",
+    )
 
 
 def _port(text: str) -> int:
@@ -282,13 +353,24 @@ def _list(args: argparse.Namespace) -> int:
         except CheckpointError as error:  # one broken file does not hide the others
             code = _complain(error)
     if args.json:
-        print(json.dumps([{name: getattr(card, name) for name in CARD_FIELDS} for card in cards], indent=1,
-                         ensure_ascii=False))
+        print(
+            json.dumps(
+                [{name: getattr(card, name) for name in CARD_FIELDS} for card in cards], indent=1, ensure_ascii=False
+            )
+        )
         return code
     rows = [("NAME", "FAMILY", "PARAMETERS", "LATENT", "SOUND", "LABELS")]
     for card in cards:
-        rows.append((card.name, card.family, f"{card.parameters:,}", "x".join(map(str, card.latent_shape)),
-                     f"{card.seconds:.3g} s at {card.sample_rate / 1000:g} kHz", " ".join(card.labels or ())))
+        rows.append(
+            (
+                card.name,
+                card.family,
+                f"{card.parameters:,}",
+                "x".join(map(str, card.latent_shape)),
+                f"{card.seconds:.3g} s at {card.sample_rate / 1000:g} kHz",
+                " ".join(card.labels or ()),
+            )
+        )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
@@ -298,8 +380,8 @@ def _list(args: argparse.Namespace) -> int:
 def _render(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from explorer import formats
     from explorer.engine import Engine
+    from explorer.files import formats
 
     if unknown := [name for name in args.formats if name not in formats.FORMATS]:
         raise UsageError(f"no format {unknown[0]!r}; there are {', '.join(formats.FORMATS)}")
@@ -326,35 +408,37 @@ def _render(args: argparse.Namespace) -> int:
 def _path(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from explorer import formats, paths
     from explorer.engine import Engine
+    from explorer.files import formats, morphs
     from explorer.recipe import Recipe
 
-    if unknown := [name for name in args.formats if name not in paths.WRITERS]:
-        raise UsageError(f"no format {unknown[0]!r}; there are {', '.join(paths.WRITERS)}")
+    if unknown := [name for name in args.formats if name not in morphs.WRITERS]:
+        raise UsageError(f"no format {unknown[0]!r}; there are {', '.join(morphs.WRITERS)}")
     recipe = Recipe(seed=args.seed, **{name: getattr(args, name) for name in PLACE if hasattr(args, name)})
     engine = Engine(_folder(args))
     with tqdm(desc="way", unit="sound", dynamic_ncols=True, disable=args.spacing == "t") as bar:
-        way = paths.steps(engine, recipe, args.steps, args.spacing, _moves(bar))
+        way = morphs.steps(engine, recipe, args.steps, args.spacing, _moves(bar))
     if args.there_and_back:
-        way = paths.there_and_back(way)
+        way = morphs.there_and_back(way)
     _check_writable(args.out)
-    possible = paths.available(engine.render(way[0]))
+    possible = morphs.available(engine.render(way[0]))
     if missing := [name for name in args.formats if name not in possible]:
         raise UsageError(f"{recipe.model!r} has no {missing[0]}; it has {', '.join(possible)}")
     stem = formats.stem(engine.complete(way[0]), recipe.seed_b)
     for name in args.formats:
         with tqdm(desc=name, unit="step", dynamic_ncols=True) as bar:
-            paths.write(engine, way, args.out / f"{stem}.{name}", _moves(bar))
+            morphs.write(engine, way, args.out / f"{stem}.{name}", _moves(bar))
     print(f"{len(way)} steps, {len(args.formats)} files in {args.out}")
     return 0
 
 
 def _moves(bar: Any) -> Callable[[int, int], None]:
     """What moves a bar of tqdm."""
+
     def advance(done: int, total: int) -> None:
         bar.total = total
         bar.update(done - bar.n)
+
     return advance
 
 
@@ -382,8 +466,8 @@ def _directions(args: argparse.Namespace) -> int:
 def _gallery(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from explorer import gallery
     from explorer.engine import Engine
+    from explorer.files import gallery
 
     engine = Engine(_folder(args))
     path = args.out or gallery.path_of(engine.model(args.model).card)
@@ -400,7 +484,7 @@ def _gallery(args: argparse.Namespace) -> int:
 
 def _recipes(args: argparse.Namespace) -> "list[Recipe]":
     """One recipe for each seed, not yet completed: all but the seed is the same."""
-    from explorer import formats
+    from explorer.files import formats
     from explorer.recipe import Recipe
 
     given = {name: getattr(args, name) for name in PLACE if hasattr(args, name)}

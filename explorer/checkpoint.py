@@ -31,8 +31,8 @@ from torch import Tensor
 from explorer.directions import Direction
 from explorer.generators import FAMILIES
 from explorer.generators.base import Generator
-from explorer.sound.learned_vocoder import LearnedVocoder, VocoderConfig
 from explorer.sound.mel import MelConfig, MelRepresentation
+from explorer.sound.vocoder import LearnedVocoder, VocoderConfig
 
 FORMAT = "latent-explorer/1"
 DEFAULT_FOLDER = Path(__file__).resolve().parent.parent / "checkpoints"
@@ -126,8 +126,13 @@ def save_vocoder(path: Path, vocoder: LearnedVocoder, provenance: Mapping[str, A
     _store(path, {"format": FORMAT, "kind": "vocoder", "provenance": json.dumps(dict(provenance))}, {}, (), vocoder)
 
 
-def _store(path: Path, metadata: Mapping[str, str], tensors: Mapping[str, Tensor],
-           directions: tuple[Direction, ...], vocoder: LearnedVocoder | None = None) -> None:
+def _store(
+    path: Path,
+    metadata: Mapping[str, str],
+    tensors: Mapping[str, Tensor],
+    directions: tuple[Direction, ...],
+    vocoder: LearnedVocoder | None = None,
+) -> None:
     if vocoder is not None:
         metadata = {**metadata, "vocoder": json.dumps(asdict(vocoder.config))}
         tensors = {**tensors, **{f"vocoder.{k}": v.half() for k, v in vocoder.state_dict().items()}}
@@ -271,8 +276,9 @@ def snapshots(folder: Path, name: str) -> list[int]:
     the checkpoint's own, are not among them."""
     if locate(folder, name) is None:
         return []
-    return sorted(int(path.stem) for path in (folder / SNAPSHOTS / name).glob("*.safetensors")
-                  if STEP.fullmatch(path.stem))
+    return sorted(
+        int(path.stem) for path in (folder / SNAPSHOTS / name).glob("*.safetensors") if STEP.fullmatch(path.stem)
+    )
 
 
 @lru_cache(maxsize=256)
@@ -288,8 +294,11 @@ def _read_card(path: Path, _mtime: int, _size: int) -> Card:
     except ValueError as error:
         raise CheckpointError(f"{path}: the provenance in the metadata is not JSON: {error}") from None
     with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else (
-            hashlib.sha256(stream.read()).hexdigest())
+        digest = (
+            hashlib.file_digest(stream, "sha256").hexdigest()
+            if hasattr(hashlib, "file_digest")
+            else (hashlib.sha256(stream.read()).hexdigest())
+        )
     return Card(
         name=path.stem,
         family=metadata["family"],
@@ -325,7 +334,8 @@ def _build(path: Path, metadata: Mapping[str, str]) -> Generator:
     family = FAMILIES.get(metadata.get("family", ""))
     if family is None:
         raise CheckpointError(
-            f"{path}: family {metadata.get('family')!r} is unknown; known are {', '.join(sorted(FAMILIES))}")
+            f"{path}: family {metadata.get('family')!r} is unknown; known are {', '.join(sorted(FAMILIES))}"
+        )
     try:
         config = config_from_dict(family.Config, json.loads(metadata["config"]))
         with torch.random.fork_rng(devices=[]):  # first weights are drawn, and replaced at once

@@ -87,8 +87,10 @@ def details(direction: Direction, most: int | None = None) -> str:
     if "r2" in measures:
         parts.append(f"R² {measures['r2']:.2f}")
     if leaks := list(direction.leaks.items())[:most]:
-        parts.append("also " + ", ".join(f"{MEASURES[name].title if name in MEASURES else name} {_signed(x)} sd"
-                                         for name, x in leaks))
+        parts.append(
+            "also "
+            + ", ".join(f"{MEASURES[name].title if name in MEASURES else name} {_signed(x)} sd" for name, x in leaks)
+        )
     return ", ".join(parts)
 
 
@@ -137,8 +139,11 @@ def principal(
         vector = vector * torch.sign(vector[vector.abs().argmax()]) / vector.norm().clamp_min(1e-12)
         r2 = _r2(tried[:, k], coordinates[fitted:, k])
         measures = {"explained": round(float(explained[k]), 4), "r2": round(r2, 4)}
-        found.append(Direction(f"pc{k + 1}", vector.float().reshape(generator.latent.shape),
-                               f"Direction {k + 1}", measures=measures))
+        found.append(
+            Direction(
+                f"pc{k + 1}", vector.float().reshape(generator.latent.shape), f"Direction {k + 1}", measures=measures
+            )
+        )
     return tuple(found)
 
 
@@ -187,9 +192,11 @@ def measured(
         if others and alone.norm() > LEFT_OVER * r.gradient.norm():
             held.append(_named(r, alone, r.name + HELD, f"{MEASURES[r.name].title} only", responses))
     shape = generator.latent.shape
-    beside = [replace(d, measures={**d.measures, **_leaks(d.vector.flatten().double(), responses)})
-              for d in principal(generator, samples=more, progress=lambda done, _: tell(samples + done))
-              if d.measures["r2"] >= WORTH_SHIPPING]
+    beside = [
+        replace(d, measures={**d.measures, **_leaks(d.vector.flatten().double(), responses)})
+        for d in principal(generator, samples=more, progress=lambda done, _: tell(samples + done))
+        if d.measures["r2"] >= WORTH_SHIPPING
+    ]
     return tuple(replace(d, vector=d.vector.reshape(shape)) for d in (*named, *beside, *held))
 
 
@@ -248,8 +255,13 @@ def _without(gradient: Tensor, others: list[Tensor]) -> Tensor:
 def _named(r: _Response, vector: Tensor, name: str, title: str, responses: list[_Response]) -> Direction:
     vector = vector / vector.norm()
     measures = {"per_step": float(f"{r.per_step(vector):.4g}"), "r2": round(r.r2(vector), 4)}
-    return Direction(name, vector.float(), title, MEASURES[r.name].unit,
-                     measures | _leaks(vector, [o for o in responses if o is not r]))
+    return Direction(
+        name,
+        vector.float(),
+        title,
+        MEASURES[r.name].unit,
+        measures | _leaks(vector, [o for o in responses if o is not r]),
+    )
 
 
 def _leaks(vector: Tensor, responses: list[_Response]) -> dict[str, float]:

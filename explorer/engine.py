@@ -196,9 +196,11 @@ class Engine:
 
     def _guarded(self, sound: Sound) -> Sound:
         """The sound, whose waveform is computed on one thread too, whenever it is asked for."""
+
         def synthesize() -> np.ndarray:
             with self._lock, _one_thread(), torch.inference_mode():
                 return sound.synthesize()
+
         return replace(sound, synthesize=synthesize)
 
     def render_all(self, recipes: Iterable[Recipe]) -> Iterator[Sound]:
@@ -219,7 +221,8 @@ def _complete(model: Model, recipe: Recipe) -> Recipe:
     if not model.card.sha256.startswith(recipe.weights):
         raise CheckpointError(
             f"this recipe was made with weights {recipe.weights[:12]} of {recipe.model!r}; "
-            f"here are weights {model.card.sha256[:12]}")
+            f"here are weights {model.card.sha256[:12]}"
+        )
     label, label_b, blend = recipe.label, recipe.label_b, recipe.blend
     if generator.condition is None and (label is not None or label_b is not None):
         raise RecipeError(f"{recipe.model!r} takes no label")

@@ -1,5 +1,7 @@
-"""A judge of spoken words: a small network that says which word it hears. `training/judge.py` trains it, on real
-recordings only, so what it says of a generator's sounds is no part of what the generator learned.
+"""A judge of spoken words: a small network that says which word it hears.
+
+`training/evaluation/judge.py` trains it on real recordings only, so what it says of a generator's sounds is no part of
+what the generator learned.
 
 A judge is a file of its own beside the checkpoints, and hears those that speak its words at its sample rate.
 """
@@ -32,8 +34,11 @@ class Judge(nn.Module):
         channels = (1, 32, 64, 96, 128)
         layers: list[nn.Module] = []
         for before, after in pairwise(channels):
-            layers += [nn.Conv2d(before, after, 5 if before == 1 else 3, stride=2, padding=2 if before == 1 else 1),
-                       nn.BatchNorm2d(after), nn.ReLU()]
+            layers += [
+                nn.Conv2d(before, after, 5 if before == 1 else 3, stride=2, padding=2 if before == 1 else 1),
+                nn.BatchNorm2d(after),
+                nn.ReLU(),
+            ]
         self.body = nn.Sequential(*layers)
         self.hidden = nn.Linear(channels[-1] * mel.n_mels // 16, FEATURES)
         self.decide = nn.Linear(FEATURES, len(labels))

@@ -21,20 +21,22 @@ class Measure:
     unit: str
 
 
-MEASURES: Mapping[str, Measure] = MappingProxyType({
-    # of a spectrogram
-    "duration": Measure("Duration", "s"),
-    "loudness": Measure("Loudness", "dB"),
-    "brightness": Measure("Brightness", "Hz"),
-    "pitch": Measure("Pitch", "semitones"),
-    # of notes
-    "density": Measure("Notes per second", "notes/s"),
-    "register": Measure("Register", "semitones"),
-    "velocity": Measure("Loudness", "velocity"),
-    "chords": Measure("Chords", "% of notes"),
-    "in-key": Measure("In key", "% of notes"),
-    "length": Measure("Note length", "s"),
-})
+MEASURES: Mapping[str, Measure] = MappingProxyType(
+    {
+        # of a spectrogram
+        "duration": Measure("Duration", "s"),
+        "loudness": Measure("Loudness", "dB"),
+        "brightness": Measure("Brightness", "Hz"),
+        "pitch": Measure("Pitch", "semitones"),
+        # of notes
+        "density": Measure("Notes per second", "notes/s"),
+        "register": Measure("Register", "semitones"),
+        "velocity": Measure("Loudness", "velocity"),
+        "chords": Measure("Chords", "% of notes"),
+        "in-key": Measure("In key", "% of notes"),
+        "length": Measure("Note length", "s"),
+    }
+)
 
 ACTIVE_DB = 25.0  # a frame that is softer than the loudest by more is silence around the sound
 LOWEST_F0, HIGHEST_F0 = 60.0, 400.0  # Hz

@@ -23,17 +23,38 @@ ARROWS: dict[str, set[str]] = {
     "explorer.directions": {"explorer.generators", "explorer.latent", "explorer.measures"},
     "explorer.checkpoint": {"explorer.directions", "explorer.generators", "explorer.sound"},
     "explorer.judge": {"explorer.checkpoint", "explorer.sound"},
-    "explorer.engine": {"explorer.checkpoint", "explorer.directions", "explorer.generators", "explorer.judge",
-                        "explorer.latent", "explorer.recipe", "explorer.sound"},
-    "explorer.figures": {"explorer.sound"},
-    "explorer.formats": {"explorer.figures", "explorer.recipe", "explorer.sound"},
-    "explorer.paths": {"explorer.engine", "explorer.figures", "explorer.formats", "explorer.recipe", "explorer.sound"},
-    "explorer.gallery": {"explorer.checkpoint", "explorer.engine", "explorer.measures", "explorer.recipe"},
+    "explorer.engine": {
+        "explorer.checkpoint",
+        "explorer.directions",
+        "explorer.generators",
+        "explorer.judge",
+        "explorer.latent",
+        "explorer.recipe",
+        "explorer.sound",
+    },
+    "explorer.files": {
+        "explorer.checkpoint",
+        "explorer.engine",
+        "explorer.files",
+        "explorer.measures",
+        "explorer.recipe",
+        "explorer.sound",
+    },
     "explorer.ui": {"explorer"},
     "explorer.__main__": {"explorer"},
     "explorer": {"explorer.checkpoint", "explorer.engine", "explorer.latent", "explorer.recipe", "explorer.sound"},
-    "training": {"training", "explorer.checkpoint", "explorer.directions", "explorer.figures", "explorer.formats",
-                 "explorer.generators", "explorer.judge", "explorer.latent", "explorer.measures", "explorer.sound"},
+    "training": {
+        "training",
+        "explorer.checkpoint",
+        "explorer.directions",
+        "explorer.files.figures",
+        "explorer.files.formats",
+        "explorer.generators",
+        "explorer.judge",
+        "explorer.latent",
+        "explorer.measures",
+        "explorer.sound",
+    },
     "app": {"explorer"},
 }
 MAY_OPEN_THE_UI = {"app", "explorer.__main__"}
@@ -98,12 +119,22 @@ def test_no_file_of_the_app_names_a_family(family: str) -> None:
     assert [path.name for path, text in texts.items() if family in text.lower()] == []
 
 
-@pytest.mark.parametrize(("rooms", "file"), [(("explorer", "app"), "requirements.txt"),
-                                             (("explorer", "app", "training"), "requirements-dev.txt")])
+@pytest.mark.parametrize(
+    ("rooms", "file"),
+    [(("explorer", "app"), "requirements.txt"), (("explorer", "app", "training"), "requirements-dev.txt")],
+)
 def test_what_is_imported_is_required(rooms: tuple[str, ...], file: str) -> None:
     homes = packages_distributions()
-    used = {name.split(".")[0] for module, path in MODULES.items() if module.split(".")[0] in rooms
-            for name in imports(path)} - {"explorer", "training", "app"} - sys.stdlib_module_names
+    used = (
+        {
+            name.split(".")[0]
+            for module, path in MODULES.items()
+            if module.split(".")[0] in rooms
+            for name in imports(path)
+        }
+        - {"explorer", "training", "app"}
+        - sys.stdlib_module_names
+    )
     wanted = {plain(homes.get(name, [name])[0]) for name in used}
     # matplotlib and gradio bring pillow; pesq needs a C compiler, so it is used only where it is.
     assert wanted - required(ROOT / file) - {"pillow", "pesq"} == set()
@@ -131,8 +162,10 @@ def test_rendering_loads_neither_gradio_nor_the_trainers() -> None:
 
 def test_training_from_a_prepared_cache_needs_no_library_for_sound() -> None:
     # A bare GPU machine has torch, numpy, safetensors, tqdm and tensorboard.
-    program = "import sys, training.loop, training.families, training.snapshot, training.export; print(sorted(" \
-              "{'librosa', 'soundfile', 'symusic', 'pretty_midi', 'matplotlib', 'scipy', 'gradio'} & set(sys.modules)))"
+    program = (
+        "import sys, training.loop, training.families, training.snapshot, training.export; print(sorted("
+        "{'librosa', 'soundfile', 'symusic', 'pretty_midi', 'matplotlib', 'scipy', 'gradio'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -146,8 +179,11 @@ def tracked_texts() -> list[Path]:
 
 def test_nothing_committed_names_a_path_of_a_machine() -> None:
     machine = re.compile(r"(?<![\w.])/(?:work|root|home|Users|mnt|opt/[a-z]+)/[\w.]|[A-Z]:\\\\Users", re.ASCII)
-    found = [f"{path.relative_to(ROOT)}: {match.group()}" for path in tracked_texts()
-             if (match := machine.search(path.read_text(encoding="utf-8", errors="replace")))]
+    found = [
+        f"{path.relative_to(ROOT)}: {match.group()}"
+        for path in tracked_texts()
+        if (match := machine.search(path.read_text(encoding="utf-8", errors="replace")))
+    ]
     assert found == []
 
 

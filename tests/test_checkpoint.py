@@ -151,15 +151,18 @@ def test_a_misshapen_tensor_is_named(path: Path, toy: Toy) -> None:
         load(path)
 
 
-@pytest.mark.parametrize(("field", "value", "message"), [
-    ("format", "latent-explorer/99", "format 'latent-explorer/99'; this program reads 'latent-explorer/1'"),
-    ("family", "wavegan", "family 'wavegan' is unknown; known are pianogan, spectogan, toy"),
-    ("config", "{}", "the configuration does not fit family 'toy'"),
-    ("config", "[]", "the configuration does not fit family 'toy'"),
-    ("config", "3", "the configuration does not fit family 'toy'"),
-    ("config", "{", "the configuration does not fit family 'toy'"),
-    ("provenance", "{", "the provenance in the metadata is not JSON"),
-])
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("format", "latent-explorer/99", "format 'latent-explorer/99'; this program reads 'latent-explorer/1'"),
+        ("family", "wavegan", "family 'wavegan' is unknown; known are pianogan, spectogan, toy"),
+        ("config", "{}", "the configuration does not fit family 'toy'"),
+        ("config", "[]", "the configuration does not fit family 'toy'"),
+        ("config", "3", "the configuration does not fit family 'toy'"),
+        ("config", "{", "the configuration does not fit family 'toy'"),
+        ("provenance", "{", "the provenance in the metadata is not JSON"),
+    ],
+)
 def test_metadata_that_does_not_fit_is_named(path: Path, field: str, value: str, message: str) -> None:
     change(path, lambda _, metadata: metadata.update({field: value}))
     with pytest.raises(CheckpointError, match=message):

@@ -16,9 +16,9 @@ import soundfile
 from PIL import Image
 from toy import write
 
-from explorer import formats
 from explorer.__main__ import main
 from explorer.engine import Engine
+from explorer.files import formats
 from explorer.recipe import Recipe
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -36,8 +36,10 @@ def models(tmp_path: Path) -> Path:
 @pytest.fixture
 def render(models: Path, tmp_path: Path) -> Callable[..., int]:
     """Runs `render` with the toys, into `tmp_path/out`."""
+
     def run(*argv: str) -> int:
         return main(["render", *argv, "--checkpoints", str(models), "--out", str(tmp_path / "out")])
+
     return run
 
 
@@ -61,8 +63,9 @@ def complaint(capsys: pytest.CaptureFixture[str], run: Callable[..., int], *argv
 
 def test_one_file_for_each_seed_and_format(render: Callable[..., int], tmp_path: Path) -> None:
     assert render("toy", "--seeds", "0-2,9", "--label", "high", "--formats", "wav,mid,png,npz,json") == 0
-    expected = [f"toy-high-seed000{seed}.{ending}" for seed in (0, 1, 2, 9)
-                for ending in ("json", "mid", "npz", "png", "wav")]
+    expected = [
+        f"toy-high-seed000{seed}.{ending}" for seed in (0, 1, 2, 9) for ending in ("json", "mid", "npz", "png", "wav")
+    ]
     assert names(tmp_path / "out") == expected
 
 
@@ -88,11 +91,40 @@ def test_the_same_command_writes_the_same_bytes(render: Callable[..., int], tmp_
 
 
 def test_a_file_holds_the_recipe_that_makes_it_again(render: Callable[..., int], models: Path, tmp_path: Path) -> None:
-    render("toy", "--seeds", "5", "--to", "6", "--t", "0.3", "--path", "line", "--truncation", "0.7",
-           "--offset", "pc1=1.5", "--offset", "z2=-1", "--set", "timbre=square", "--label", "high",
-           "--formats", "npz,wav,mid,png,json")
-    wanted = Recipe("toy", seed=5, seed_b=6, t=0.3, path="line", truncation=0.7, label="high",
-                    offsets=(("pc1", 1.5), ("z2", -1.0)), settings=(("timbre", "square"),))
+    render(
+        "toy",
+        "--seeds",
+        "5",
+        "--to",
+        "6",
+        "--t",
+        "0.3",
+        "--path",
+        "line",
+        "--truncation",
+        "0.7",
+        "--offset",
+        "pc1=1.5",
+        "--offset",
+        "z2=-1",
+        "--set",
+        "timbre=square",
+        "--label",
+        "high",
+        "--formats",
+        "npz,wav,mid,png,json",
+    )
+    wanted = Recipe(
+        "toy",
+        seed=5,
+        seed_b=6,
+        t=0.3,
+        path="line",
+        truncation=0.7,
+        label="high",
+        offsets=(("pc1", 1.5), ("z2", -1.0)),
+        settings=(("timbre", "square"),),
+    )
     files = sorted((tmp_path / "out").iterdir())
     assert {formats.read_recipe(path) for path in files} == {Engine(models).complete(wanted)}
 
@@ -130,39 +162,43 @@ def test_a_label_with_odd_characters_makes_a_plain_file_name(models: Path, tmp_p
     assert names(tmp_path / "out") == ["odd-.._a_b-seed0000.wav"]
 
 
-@pytest.mark.parametrize(("argv", "message"), [
-    (["tey"], "no checkpoint 'tey'.*there are: plain, toy"),
-    ([], "which checkpoint"),
-    (["toy", "--seeds", "0-"], "seeds are written like 7, 0-99 or 0-9,42"),
-    (["toy", "--seeds", "a-b"], "seeds are written like"),
-    (["toy", "--seeds", ""], "seeds are written like"),
-    (["toy", "--seeds=-3"], "seeds are written like"),
-    (["toy", "--seeds", "9-3"], "runs backwards"),
-    (["toy", "--seeds", "0-4294967295"], "more than 100,000 seeds"),
-    (["toy", "--seeds", "4294967296"], "seed must be a whole number from 0 to 4294967295"),
-    (["toy", "--seeds", "0-" + "9" * 5000], "seeds are written like"),
-    (["toy", "--label", "loud"], "no register 'loud'; this model knows low, high"),
-    (["plain", "--label", "low"], "'plain' takes no label"),
-    (["toy", "--formats", "mp3"], "no format 'mp3'; there are wav, mid, png, svg, pdf, npz, json"),
-    (["toy", "--formats", "wav,,mid"], "no format ''"),
-    (["toy", "--t", "0.5"], "add --to SEED"),
-    (["toy", "--path", "line"], "add --to SEED"),
-    (["toy", "--path", "bow"], "invalid choice: 'bow'"),
-    (["toy", "--to", "8", "--t", "1.5"], "t must be between 0 and 1"),
-    (["toy", "--to", "8", "--t", "nan"], "t must be between 0 and 1"),
-    (["toy", "--to", "-8"], "seed_b must be a whole number"),
-    (["toy", "--truncation", "3"], "truncation must be between 0 and 2"),
-    (["toy", "--offset", "pc1"], "not of the form NAME=VALUE"),
-    (["toy", "--offset", "pc1=much"], "not of the form NAME=NUMBER"),
-    (["toy", "--offset", "pc1=nan"], "offset pc1 must be between"),
-    (["toy", "--offset", "pc99=1"], "no direction 'pc99'"),
-    (["toy", "--set", "timbre=warm"], "no setting timbre = 'warm'"),
-    (["toy", "--recipe", "model=toy"], "leave out name and place"),
-    (["--recipe", "nowhere.wav"], "neither a file nor a link"),
-    (["--recipe", "?model=toy&seed=one"], "seed must be a number"),
-    (["--recipe", "x" * 5000], "neither a file nor a link"),
-    (["--recipe", "?model=toy&weights=0123456789abcdef"], "made with weights 0123456789ab"),
-], ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "")
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["tey"], "no checkpoint 'tey'.*there are: plain, toy"),
+        ([], "which checkpoint"),
+        (["toy", "--seeds", "0-"], "seeds are written like 7, 0-99 or 0-9,42"),
+        (["toy", "--seeds", "a-b"], "seeds are written like"),
+        (["toy", "--seeds", ""], "seeds are written like"),
+        (["toy", "--seeds=-3"], "seeds are written like"),
+        (["toy", "--seeds", "9-3"], "runs backwards"),
+        (["toy", "--seeds", "0-4294967295"], "more than 100,000 seeds"),
+        (["toy", "--seeds", "4294967296"], "seed must be a whole number from 0 to 4294967295"),
+        (["toy", "--seeds", "0-" + "9" * 5000], "seeds are written like"),
+        (["toy", "--label", "loud"], "no register 'loud'; this model knows low, high"),
+        (["plain", "--label", "low"], "'plain' takes no label"),
+        (["toy", "--formats", "mp3"], "no format 'mp3'; there are wav, mid, png, svg, pdf, npz, json"),
+        (["toy", "--formats", "wav,,mid"], "no format ''"),
+        (["toy", "--t", "0.5"], "add --to SEED"),
+        (["toy", "--path", "line"], "add --to SEED"),
+        (["toy", "--path", "bow"], "invalid choice: 'bow'"),
+        (["toy", "--to", "8", "--t", "1.5"], "t must be between 0 and 1"),
+        (["toy", "--to", "8", "--t", "nan"], "t must be between 0 and 1"),
+        (["toy", "--to", "-8"], "seed_b must be a whole number"),
+        (["toy", "--truncation", "3"], "truncation must be between 0 and 2"),
+        (["toy", "--offset", "pc1"], "not of the form NAME=VALUE"),
+        (["toy", "--offset", "pc1=much"], "not of the form NAME=NUMBER"),
+        (["toy", "--offset", "pc1=nan"], "offset pc1 must be between"),
+        (["toy", "--offset", "pc99=1"], "no direction 'pc99'"),
+        (["toy", "--set", "timbre=warm"], "no setting timbre = 'warm'"),
+        (["toy", "--recipe", "model=toy"], "leave out name and place"),
+        (["--recipe", "nowhere.wav"], "neither a file nor a link"),
+        (["--recipe", "?model=toy&seed=one"], "seed must be a number"),
+        (["--recipe", "x" * 5000], "neither a file nor a link"),
+        (["--recipe", "?model=toy&weights=0123456789abcdef"], "made with weights 0123456789ab"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
+)
 def test_bad_input_gets_one_line_and_writes_nothing(
     render: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str], message: str
 ) -> None:
@@ -241,16 +277,32 @@ def test_an_interrupt_is_quiet_and_leaves_whole_files_only(
 @pytest.fixture
 def path(models: Path, tmp_path: Path) -> Callable[..., int]:
     """Runs `path` with the toys, from seed 7 to seed 8, into `tmp_path/out`."""
+
     def run(name: str, *argv: str) -> int:
-        return main(["path", name, "--from", "7", "--to", "8", *argv, "--checkpoints", str(models),
-                     "--out", str(tmp_path / "out")])
+        return main(
+            [
+                "path",
+                name,
+                "--from",
+                "7",
+                "--to",
+                "8",
+                *argv,
+                "--checkpoints",
+                str(models),
+                "--out",
+                str(tmp_path / "out"),
+            ]
+        )
+
     return run
 
 
 def test_a_path_is_one_file_for_each_format(path: Callable[..., int], tmp_path: Path) -> None:
     assert path("toy", "--label", "high", "--steps", "3", "--formats", "wav,mid,zip,gif,png") == 0
-    assert names(tmp_path / "out") == [f"toy-high-seed0007-to0008.{ending}"
-                                       for ending in ("gif", "mid", "png", "wav", "zip")]
+    assert names(tmp_path / "out") == [
+        f"toy-high-seed0007-to0008.{ending}" for ending in ("gif", "mid", "png", "wav", "zip")
+    ]
 
 
 def test_a_path_there_and_back_ends_a_step_before_its_start(path: Callable[..., int], tmp_path: Path) -> None:
@@ -258,16 +310,19 @@ def test_a_path_there_and_back_ends_a_step_before_its_start(path: Callable[..., 
     assert getattr(Image.open(tmp_path / "out" / "plain-seed0007-to0008.gif"), "n_frames", 1) == 6
 
 
-@pytest.mark.parametrize(("argv", "reason"), [
-    (("toy", "--steps", "1"), "from 2 to 100 steps, not 1"),
-    (("toy", "--steps", "many"), "invalid int value"),
-    (("toy", "--spacing", "odd"), "invalid choice"),
-    (("toy", "--formats", "mp4"), "no format 'mp4'; there are wav, mid, zip, gif, png, svg, pdf"),
-    (("toy", "--label", "loud"), "knows low, high"),
-    (("toy", "--truncation", "3"), "truncation must be between 0 and 2"),
-    (("none",), "no checkpoint 'none'"),
-    (("toy", "--to", "-1"), "seed_b must be a whole number"),
-])
+@pytest.mark.parametrize(
+    ("argv", "reason"),
+    [
+        (("toy", "--steps", "1"), "from 2 to 100 steps, not 1"),
+        (("toy", "--steps", "many"), "invalid int value"),
+        (("toy", "--spacing", "odd"), "invalid choice"),
+        (("toy", "--formats", "mp4"), "no format 'mp4'; there are wav, mid, zip, gif, png, svg, pdf"),
+        (("toy", "--label", "loud"), "knows low, high"),
+        (("toy", "--truncation", "3"), "truncation must be between 0 and 2"),
+        (("none",), "no checkpoint 'none'"),
+        (("toy", "--to", "-1"), "seed_b must be a whole number"),
+    ],
+)
 def test_a_path_that_cannot_be_gone_gets_one_line_and_no_file(
     path: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], reason: str
 ) -> None:
@@ -284,8 +339,15 @@ def listed(capsys: pytest.CaptureFixture[str], folder: Path) -> list[dict[str, A
 def test_the_list_for_programs_says_what_each_checkpoint_is(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plain, toy = listed(capsys, models)
     assert toy == {
-        "name": "toy", "family": "toy", "labels": ["low", "high"], "latent_shape": [6], "parameters": (6 + 2 + 1) * 8,
-        "sample_rate": 8000, "seconds": 0.5, "sha256": sha256((models / "toy.safetensors").read_bytes()).hexdigest()}
+        "name": "toy",
+        "family": "toy",
+        "labels": ["low", "high"],
+        "latent_shape": [6],
+        "parameters": (6 + 2 + 1) * 8,
+        "sample_rate": 8000,
+        "seconds": 0.5,
+        "sha256": sha256((models / "toy.safetensors").read_bytes()).hexdigest(),
+    }
     assert plain["labels"] is None
 
 
@@ -316,9 +378,7 @@ def test_the_folder_may_be_named_before_the_command(models: Path, capsys: pytest
 
 
 @pytest.mark.parametrize("command", [["list"], ["render", "toy"], []], ids=["list", "render", "app"])
-def test_a_missing_folder_gets_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]
-) -> None:
+def test_a_missing_folder_gets_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
     said = complaint(capsys, lambda: main(["--checkpoints", str(tmp_path / "none"), *command]))
     assert "there is no folder" in said
 
@@ -328,10 +388,17 @@ def test_arguments_that_cannot_be_read_get_one_line(capsys: pytest.CaptureFixtur
     complaint(capsys, lambda: main(argv))
 
 
-@pytest.mark.parametrize(("golden", "argv"), [("explorer", []), ("explorer-list", ["list"]),
-                                              ("explorer-render", ["render"]), ("explorer-path", ["path"]),
-                                              ("explorer-directions", ["directions"]),
-                                              ("explorer-gallery", ["gallery"])])
+@pytest.mark.parametrize(
+    ("golden", "argv"),
+    [
+        ("explorer", []),
+        ("explorer-list", ["list"]),
+        ("explorer-render", ["render"]),
+        ("explorer-path", ["path"]),
+        ("explorer-directions", ["directions"]),
+        ("explorer-gallery", ["gallery"]),
+    ],
+)
 def test_the_help_is_the_one_that_was_reviewed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, golden: str, argv: list[str]
 ) -> None:
@@ -343,15 +410,22 @@ def test_the_help_is_the_one_that_was_reviewed(
 
 
 def test_help_does_not_wait_for_torch() -> None:
-    program = ("import sys; from explorer.__main__ import main\n"
-               "try: main(['render', '--help'])\n"
-               "except SystemExit: print('torch' in sys.modules, 'numpy' in sys.modules)")
+    program = (
+        "import sys; from explorer.__main__ import main\n"
+        "try: main(['render', '--help'])\n"
+        "except SystemExit: print('torch' in sys.modules, 'numpy' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False False"
 
 
 def test_the_module_runs_as_a_program(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-m", "explorer", "list", "--checkpoints", str(tmp_path / "none")],
-                          cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "explorer", "list", "--checkpoints", str(tmp_path / "none")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: there is no folder {tmp_path / 'none'}\n"

@@ -251,9 +251,7 @@ def test_the_command_puts_named_directions_into_the_checkpoint(
 
 
 @pytest.mark.parametrize("argv", [["nobody"], ["toy", "--samples", "3"]], ids=["unknown checkpoint", "too few samples"])
-def test_the_command_complains_in_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str]
-) -> None:
+def test_the_command_complains_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
     toy.write(tmp_path)
     try:
         code: object = main(["directions", *argv, "--checkpoints", str(tmp_path)])

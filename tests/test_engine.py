@@ -107,8 +107,9 @@ def test_an_offset_is_added_in_units_of_the_prior(engine: Engine) -> None:
 
 
 def test_truncation_scales_the_latent(engine: Engine) -> None:
-    torch.testing.assert_close(engine.latent(Recipe("toy", seed=7, truncation=0.5)),
-                               engine.latent(Recipe("toy", seed=7)) / 2)
+    torch.testing.assert_close(
+        engine.latent(Recipe("toy", seed=7, truncation=0.5)), engine.latent(Recipe("toy", seed=7)) / 2
+    )
 
 
 def test_offsets_never_leave_the_cube_of_a_uniform_prior(tmp_path: Path) -> None:
@@ -222,17 +223,20 @@ def test_a_name_that_is_no_checkpoint_here_is_refused_and_the_choices_are_named(
         engine.render(Recipe(name))
 
 
-@pytest.mark.parametrize(("wrong", "message"), [
-    (Recipe("toy", label="loud"), "no register 'loud'; this model knows low, high"),
-    (Recipe("toy", label_b="loud", blend=0.5), "no register 'loud'"),
-    (Recipe("toy", offsets=(("pc99", 1.0),)), "no direction 'pc99'; it has pc1, .*, and z0 to z5"),
-    (Recipe("toy", offsets=(("z6", 1.0),)), "no direction 'z6'"),
-    (Recipe("toy", offsets=(("z01", 1.0),)), "no direction 'z01'"),
-    (Recipe("toy", offsets=(("z\N{ARABIC-INDIC DIGIT ONE}", 1.0),)), "no direction"),
-    (Recipe("toy", offsets=(("z" + "9" * 5000, 1.0),)), "no direction 'z9"),
-    (Recipe("toy", settings=(("timbre", "warm"),)), "no setting timbre = 'warm'"),
-    (Recipe("toy", settings=(("reverb", "hall"),)), "no setting reverb"),
-])
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (Recipe("toy", label="loud"), "no register 'loud'; this model knows low, high"),
+        (Recipe("toy", label_b="loud", blend=0.5), "no register 'loud'"),
+        (Recipe("toy", offsets=(("pc99", 1.0),)), "no direction 'pc99'; it has pc1, .*, and z0 to z5"),
+        (Recipe("toy", offsets=(("z6", 1.0),)), "no direction 'z6'"),
+        (Recipe("toy", offsets=(("z01", 1.0),)), "no direction 'z01'"),
+        (Recipe("toy", offsets=(("z\N{ARABIC-INDIC DIGIT ONE}", 1.0),)), "no direction"),
+        (Recipe("toy", offsets=(("z" + "9" * 5000, 1.0),)), "no direction 'z9"),
+        (Recipe("toy", settings=(("timbre", "warm"),)), "no setting timbre = 'warm'"),
+        (Recipe("toy", settings=(("reverb", "hall"),)), "no setting reverb"),
+    ],
+)
 def test_what_a_model_has_not_is_refused_and_the_choices_are_named(engine: Engine, wrong: Recipe, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         engine.render(wrong)

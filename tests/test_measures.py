@@ -51,9 +51,7 @@ def test_a_sine_has_its_brightness_at_its_frequency(hear: Callable[[np.ndarray],
 
 @pytest.mark.parametrize("hear", [sound, seen])
 @pytest.mark.parametrize("frequency", [110.0, 220.0, 350.0])
-def test_a_sine_has_the_pitch_of_its_frequency(
-    hear: Callable[[np.ndarray], Sound], frequency: float
-) -> None:
+def test_a_sine_has_the_pitch_of_its_frequency(hear: Callable[[np.ndarray], Sound], frequency: float) -> None:
     assert measure(hear(sine(frequency)))["pitch"] == pytest.approx(midi(frequency), abs=0.5)
 
 

@@ -53,14 +53,17 @@ def test_a_mix_takes_the_place_of_the_way_and_the_rest_applies_to_it(engine: Eng
     expected = (space.from_seed(3) + space.from_seed(7)) / math.sqrt(2) * 0.5
     expected[1] += 2
     torch.testing.assert_close(engine.latent(recipe), expected)
-    assert engine.complete(recipe) == engine.complete(Recipe("toy", mix=((7, 1.0), (3, 1.0)), truncation=0.5,
-                                                             offsets=(("z1", 2.0),)))
+    assert engine.complete(recipe) == engine.complete(
+        Recipe("toy", mix=((7, 1.0), (3, 1.0)), truncation=0.5, offsets=(("z1", 2.0),))
+    )
 
 
 def test_a_mix_is_one_sound_through_link_and_json(engine: Engine) -> None:
     recipe = Recipe("toy", mix=((3, 1 / 3), (7, -0.1), (2**32 - 1, 0.7)))
-    sounds = [engine.render(r).waveform for r in (
-        recipe, Recipe.from_url(recipe.to_url()), Recipe.from_json(engine.complete(recipe).to_json()))]
+    sounds = [
+        engine.render(r).waveform
+        for r in (recipe, Recipe.from_url(recipe.to_url()), Recipe.from_json(engine.complete(recipe).to_json()))
+    ]
     np.testing.assert_array_equal(sounds[0], sounds[1])
     np.testing.assert_array_equal(sounds[0], sounds[2])
 

@@ -14,8 +14,11 @@ PATIENCE_SECONDS = 900  # for one cell, on a busy machine
 
 def code(name: str) -> list[str]:
     cells = nbformat.read(FOLDER / name, as_version=4).cells
-    return ["\n".join(line for line in cell.source.splitlines() if not line.startswith("%"))
-            for cell in cells if cell.cell_type == "code"]
+    return [
+        "\n".join(line for line in cell.source.splitlines() if not line.startswith("%"))
+        for cell in cells
+        if cell.cell_type == "code"
+    ]
 
 
 def test_both_notebooks_are_here() -> None:
@@ -24,8 +27,12 @@ def test_both_notebooks_are_here() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_defines_nothing(name: str) -> None:
-    defined = [node for source in code(name) for node in ast.walk(ast.parse(source))
-               if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda)]
+    defined = [
+        node
+        for source in code(name)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda)
+    ]
     assert defined == []
 
 

@@ -51,7 +51,8 @@ def test_floats_come_back_to_the_last_bit(t: float) -> None:
 def test_a_link_reads_as_a_person_would_write_it() -> None:
     recipe = Recipe("spoken-digits", seed=7, label="3", offsets=(("pc2", -1.5),), settings=(("inversion", "learned"),))
     assert recipe.to_url("/") == (
-        "/?version=1&model=spoken-digits&seed=7&offsets.pc2=-1.5&label=3&settings.inversion=learned")
+        "/?version=1&model=spoken-digits&seed=7&offsets.pc2=-1.5&label=3&settings.inversion=learned"
+    )
 
 
 def test_a_mix_reads_as_a_sum_of_seeds() -> None:
@@ -84,18 +85,63 @@ def test_defaults_are_not_written() -> None:
     assert json.loads(Recipe("m").to_json()) == {"version": 1, "model": "m"}
 
 
-@pytest.mark.parametrize("change", [
-    {"t": math.nan}, {"t": math.inf}, {"t": -0.1}, {"t": 1.1}, {"t": True}, {"t": None}, {"t": "0.5"}, {"t": 10**400},
-    {"seed": -1}, {"seed": MAX_SEED + 1}, {"seed": 1.0}, {"seed": True}, {"seed": None}, {"seed": "1"},
-    {"seed_b": 1.5}, {"seed_b": False}, {"truncation": 2.1}, {"truncation": math.nan}, {"blend": -1e-9},
-    {"path": "bow"}, {"path": 1}, {"label": 3}, {"label_b": ["3"]}, {"weights": None}, {"weights": 1},
-    {"offsets": {"pc1": math.nan}}, {"offsets": {"pc1": 101}}, {"offsets": {"pc1": True}}, {"offsets": {"pc1": None}},
-    {"mix": {"3": math.nan}}, {"mix": {"3": 101}}, {"mix": {"3": "1"}}, {"mix": {"-3": 1}}, {"mix": {"9" * 10: 1}},
-    {"mix": {"x": 1}}, {"mix": {"²": 1}}, {"mix": {"9" * 5000: 1}}, {"mix": [3, 7]}, {"mix": {"3": 0}}, {"mix": {3: 1}},
-    {"mix": {"3": 60, "03": 60}}, {"mix": {str(seed): 1 for seed in range(9)}},
-    {"offsets": [["pc1", 1]]}, {"offsets": "pc1"}, {"settings": ["inversion"]}, {"settings": {"inversion": None}},
-    {"version": 2}, {"version": "1"}, {"version": None}, {"model": None}, {"model": 3},
-], ids=lambda change: str(change)[:40])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"t": math.nan},
+        {"t": math.inf},
+        {"t": -0.1},
+        {"t": 1.1},
+        {"t": True},
+        {"t": None},
+        {"t": "0.5"},
+        {"t": 10**400},
+        {"seed": -1},
+        {"seed": MAX_SEED + 1},
+        {"seed": 1.0},
+        {"seed": True},
+        {"seed": None},
+        {"seed": "1"},
+        {"seed_b": 1.5},
+        {"seed_b": False},
+        {"truncation": 2.1},
+        {"truncation": math.nan},
+        {"blend": -1e-9},
+        {"path": "bow"},
+        {"path": 1},
+        {"label": 3},
+        {"label_b": ["3"]},
+        {"weights": None},
+        {"weights": 1},
+        {"offsets": {"pc1": math.nan}},
+        {"offsets": {"pc1": 101}},
+        {"offsets": {"pc1": True}},
+        {"offsets": {"pc1": None}},
+        {"mix": {"3": math.nan}},
+        {"mix": {"3": 101}},
+        {"mix": {"3": "1"}},
+        {"mix": {"-3": 1}},
+        {"mix": {"9" * 10: 1}},
+        {"mix": {"x": 1}},
+        {"mix": {"²": 1}},
+        {"mix": {"9" * 5000: 1}},
+        {"mix": [3, 7]},
+        {"mix": {"3": 0}},
+        {"mix": {3: 1}},
+        {"mix": {"3": 60, "03": 60}},
+        {"mix": {str(seed): 1 for seed in range(9)}},
+        {"offsets": [["pc1", 1]]},
+        {"offsets": "pc1"},
+        {"settings": ["inversion"]},
+        {"settings": {"inversion": None}},
+        {"version": 2},
+        {"version": "1"},
+        {"version": None},
+        {"model": None},
+        {"model": 3},
+    ],
+    ids=lambda change: str(change)[:40],
+)
 def test_a_value_of_the_wrong_kind_or_out_of_range_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(RecipeError):
         Recipe.from_dict({"model": "m", **change})
@@ -112,20 +158,40 @@ def test_an_unknown_field_is_refused_since_leaving_it_out_would_be_another_sound
         Recipe.from_dict({"model": "m", "reverb": 0.5})
 
 
-@pytest.mark.parametrize("text", ["", "{", "NaN", "[" * 100_000, '{"model": "m", "t": NaN}',
-                                  '{"model": "m", "t": 1e999}'],
-                         ids=lambda text: text[:24])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "NaN", "[" * 100_000, '{"model": "m", "t": NaN}', '{"model": "m", "t": 1e999}'],
+    ids=lambda text: text[:24],
+)
 def test_a_text_that_is_no_recipe_is_refused(text: str) -> None:
     with pytest.raises(RecipeError):
         Recipe.from_json(text)
 
 
-@pytest.mark.parametrize("link", [
-    "", "https://example.org", "?seed=1", "?model=m&seed=one", "?model=m&seed=1.5", "?model=m&t=nan", "?model=m&t=inf",
-    "?model=m&t=half", "?model=m&offsets.pc1=", "?model=m&mix=3", "?model=m&mix.3=", "?model=m&mix.x=1",
-    "?model=m&offsets=1", "?model=m&settings=1", "?model=m&version=9",
-    "?model=m&seed=-1", "http://[broken?model=m", "?model=m&seed=" + "9" * 5000,
-], ids=lambda link: link[:24])
+@pytest.mark.parametrize(
+    "link",
+    [
+        "",
+        "https://example.org",
+        "?seed=1",
+        "?model=m&seed=one",
+        "?model=m&seed=1.5",
+        "?model=m&t=nan",
+        "?model=m&t=inf",
+        "?model=m&t=half",
+        "?model=m&offsets.pc1=",
+        "?model=m&mix=3",
+        "?model=m&mix.3=",
+        "?model=m&mix.x=1",
+        "?model=m&offsets=1",
+        "?model=m&settings=1",
+        "?model=m&version=9",
+        "?model=m&seed=-1",
+        "http://[broken?model=m",
+        "?model=m&seed=" + "9" * 5000,
+    ],
+    ids=lambda link: link[:24],
+)
 def test_a_link_that_is_no_recipe_is_refused(link: str) -> None:
     with pytest.raises(RecipeError):
         Recipe.from_url(link)

@@ -53,9 +53,25 @@ def test_a_link_to_a_snapshot_holds_for_these_weights_alone(folder: Path) -> Non
         Engine(folder).complete(recipe)
 
 
-@pytest.mark.parametrize("name", ["toy@7", "toy@", "@0", "toy@00", "toy@-0", "toy@0.safetensors", "../toy@0",
-                                  "toy@../0", "..@0", ".@0", "toy@0@0", "snapshots/toy/0", "toy@" + "9" * 5000,
-                                  "to\0y@0"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "toy@7",
+        "toy@",
+        "@0",
+        "toy@00",
+        "toy@-0",
+        "toy@0.safetensors",
+        "../toy@0",
+        "toy@../0",
+        "..@0",
+        ".@0",
+        "toy@0@0",
+        "snapshots/toy/0",
+        "toy@" + "9" * 5000,
+        "to\0y@0",
+    ],
+)
 def test_a_name_that_is_no_snapshot_here_is_refused(folder: Path, name: str) -> None:
     (folder / "snapshots" / "0.safetensors").write_bytes((folder / "toy.safetensors").read_bytes())
     with pytest.raises(CheckpointError, match="no checkpoint"):

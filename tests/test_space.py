@@ -11,13 +11,20 @@ import soundfile
 from gradio_client import Client
 from serving import ROOT, free_port, offline, serving
 
-from explorer import formats
 from explorer.engine import Engine
+from explorer.files import formats
 from explorer.recipe import Recipe
 
 # What the gradio image of Spaces sets; the port is 7860 there, and a free one here.
-SPACES = {"SYSTEM": "spaces", "SPACE_ID": "someone/latent-explorer", "GRADIO_SERVER_NAME": "0.0.0.0",
-          "GRADIO_NUM_PORTS": "1", "GRADIO_ALLOW_FLAGGING": "never", "TQDM_POSITION": "-1", "TQDM_MININTERVAL": "1"}
+SPACES = {
+    "SYSTEM": "spaces",
+    "SPACE_ID": "someone/latent-explorer",
+    "GRADIO_SERVER_NAME": "0.0.0.0",
+    "GRADIO_NUM_PORTS": "1",
+    "GRADIO_ALLOW_FLAGGING": "never",
+    "TQDM_POSITION": "-1",
+    "TQDM_MININTERVAL": "1",
+}
 
 
 @pytest.fixture(scope="module")

@@ -49,8 +49,10 @@ class Tones:
 
     def decode(self, x: Tensor, settings: Mapping[str, str] | None = None) -> Sound:
         pitch, velocity = ((x.detach().numpy() + 1) / 2).tolist()
-        notes = tuple(Note(round(LOWEST + p * (HIGHEST - LOWEST)), i * NOTE_SECONDS, NOTE_SECONDS, round(1 + v * 126))
-                      for i, (p, v) in enumerate(zip(pitch, velocity, strict=True)))
+        notes = tuple(
+            Note(round(LOWEST + p * (HIGHEST - LOWEST)), i * NOTE_SECONDS, NOTE_SECONDS, round(1 + v * 126))
+            for i, (p, v) in enumerate(zip(pitch, velocity, strict=True))
+        )
         square = (settings or {}).get("timbre") == "square"
         waveform = np.concatenate([tone(note, square) for note in notes])
         return Sound(lambda: waveform, SAMPLE_RATE, self.seconds, notes, log_mel(waveform))

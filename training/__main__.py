@@ -49,49 +49,95 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         where = getattr(args, "out", None)
-        print(f"stopped; go on with: python -m training {args.command} --out {where} --resume" if where else "stopped",
-              file=sys.stderr)
+        print(
+            f"stopped; go on with: python -m training {args.command} --out {where} --resume" if where else "stopped",
+            file=sys.stderr,
+        )
         return 130
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m training", description="Train the generators that `python -m explorer` plays.",
-        epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+        prog="python -m training",
+        description="Train the generators that `python -m explorer` plays.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for family, what in (("pianogan", "256 piano notes, from a folder of MIDI (MAESTRO)"),
-                         ("spectogan", "mel spectrograms, from a folder of recordings (spoken digits)")):
-        _add_family(commands.add_parser(family, help=f"train {what}", description=f"Train {what}.", epilog=EXAMPLES,
-                                        formatter_class=argparse.RawDescriptionHelpFormatter))
-    _add_vocoder(commands.add_parser("vocoder", help="train the learned inversion of spectrograms", description=(
-        "Train the network that turns spectrograms into sound, on recordings of any kind. Checkpoints of spectogan "
-        "that are exported after it carry it.")))
+    for family, what in (
+        ("pianogan", "256 piano notes, from a folder of MIDI (MAESTRO)"),
+        ("spectogan", "mel spectrograms, from a folder of recordings (spoken digits)"),
+    ):
+        _add_family(
+            commands.add_parser(
+                family,
+                help=f"train {what}",
+                description=f"Train {what}.",
+                epilog=EXAMPLES,
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+            )
+        )
+    _add_vocoder(
+        commands.add_parser(
+            "vocoder",
+            help="train the learned inversion of spectrograms",
+            description=(
+                "Train the network that turns spectrograms into sound, on recordings of any kind. Checkpoints of "
+                "spectogan that are exported after it carry it."
+            ),
+        )
+    )
     export = commands.add_parser("export", help="turn a run into a checkpoint that the explorer loads")
     export.add_argument("folder", type=Path, metavar="RUN")
     export.add_argument("--name", required=True, help="name of the checkpoint")
     export.add_argument("--checkpoints", type=Path, metavar="DIR", help="where to put it (default: the explorer's)")
     export.add_argument("--encoder", action="store_true", help="ship the warm start's encoder too")
     export.set_defaults(run=_export)
-    snapshots = commands.add_parser("snapshots", help="put snapshots of a run beside its checkpoint", description=(
-        "Put some of a run's snapshots, in 8 bit, and its figures beside the checkpoint exported from it, for the "
-        "explorer to replay how the network learned: checkpoints/snapshots/NAME."))
+    snapshots = commands.add_parser(
+        "snapshots",
+        help="put snapshots of a run beside its checkpoint",
+        description=(
+            "Put some of a run's snapshots, in 8 bit, and its figures beside the checkpoint exported from it, for the "
+            "explorer to replay how the network learned: checkpoints/snapshots/NAME."
+        ),
+    )
     snapshots.add_argument("folder", type=Path, metavar="RUN")
     snapshots.add_argument("--name", required=True, help="name of the checkpoint, as exported")
     snapshots.add_argument("--checkpoints", type=Path, metavar="DIR", help="where it is (default: the explorer's)")
-    snapshots.add_argument("--count", type=int, default=6, metavar="N",
-                           help="how many, the checkpoint itself as the last (default: 6)")
+    snapshots.add_argument(
+        "--count", type=int, default=6, metavar="N", help="how many, the checkpoint itself as the last (default: 6)"
+    )
     snapshots.set_defaults(run=_snapshots)
     curves = commands.add_parser("curves", help="draw how a run went: loss, Wasserstein estimate, penalty")
     curves.add_argument("folder", type=Path, metavar="RUN", help="or the snapshots of a checkpoint")
     curves.add_argument("--out", type=Path, required=True, metavar="FILE", help="to write: .png, .svg or .pdf")
     curves.set_defaults(run=_curves)
-    _add_evaluate(commands.add_parser("evaluate", help="measure a checkpoint against real data", description=(
-        "Measure a checkpoint: figures of the model between those of real data and of simple baselines. Takes some "
-        "minutes on one thread; the same checkpoint and data give the same figures.")))
-    _add_inversion(commands.add_parser("inversion", help="measure how spectrograms are turned into sound", description=(
-        "Measure the learned inversion beside Griffin-Lim: intelligibility, likeness, words understood, cost.")))
-    _add_judge(commands.add_parser("judge", help="train the judge of spoken words that `evaluate` listens with",
-                                   description="Train the judge of spoken words that `evaluate` listens with."))
+    _add_evaluate(
+        commands.add_parser(
+            "evaluate",
+            help="measure a checkpoint against real data",
+            description=(
+                "Measure a checkpoint: figures of the model between those of real data and of simple baselines. "
+                "Takes some minutes on one thread; the same checkpoint and data give the same figures."
+            ),
+        )
+    )
+    _add_inversion(
+        commands.add_parser(
+            "inversion",
+            help="measure how spectrograms are turned into sound",
+            description=(
+                "Measure the learned inversion beside Griffin-Lim: intelligibility, likeness, words understood, cost."
+            ),
+        )
+    )
+    _add_judge(
+        commands.add_parser(
+            "judge",
+            help="train the judge of spoken words that `evaluate` listens with",
+            description="Train the judge of spoken words that `evaluate` listens with.",
+        )
+    )
     return parser
 
 
@@ -102,19 +148,32 @@ def _add_family(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder to train on (with --resume: as before)")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="where prepared data is kept (default: RUN/../cache)")
     parser.add_argument("--resume", action="store_true", help="go on from the last saved state")
-    parser.add_argument("--init-from", metavar="CHECKPOINT",
-                        help="fine-tune: start from the weights of a file, or of one of the explorer's by name")
+    parser.add_argument(
+        "--init-from",
+        metavar="CHECKPOINT",
+        help="fine-tune: start from the weights of a file, or of one of the explorer's by name",
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what would happen, write no run")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … (default: auto)")
     parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
-    parser.add_argument("--config", nargs="*", default=[], metavar="FIELD=VALUE",
-                        help="fields of the generator's configuration that differ from its default")
+    parser.add_argument(
+        "--config",
+        nargs="*",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="fields of the generator's configuration that differ from its default",
+    )
     parser.add_argument("--prepare", nargs="*", default=[], metavar="OPTION=VALUE", help="options of the data loader")
-    parser.add_argument("--objective", choices=("wgan-gp", "non-saturating"),
-                        help="what to train with; the second is the original GAN loss, for comparison")
-    numbers = parser.add_argument_group("numbers of the run", (
-        "Default: the family's recipe, see --dry-run. What each means: training.task.TrainingRecipe."))
+    parser.add_argument(
+        "--objective",
+        choices=("wgan-gp", "non-saturating"),
+        help="what to train with; the second is the original GAN loss, for comparison",
+    )
+    numbers = parser.add_argument_group(
+        "numbers of the run",
+        ("Default: the family's recipe, see --dry-run. What each means: training.task.TrainingRecipe."),
+    )
     for field in dataclasses.fields(TrainingRecipe):
         if field.name not in ("extra", "objective"):
             kind = int if field.type in (int, "int") else float
@@ -138,16 +197,25 @@ def _add_vocoder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
     for field in dataclasses.fields(VocoderRecipe):
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), metavar="N",
-                            help=f"(default: {field.default})")
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=type(field.default),
+            metavar="N",
+            help=f"(default: {field.default})",
+        )
     parser.set_defaults(run=_vocoder)
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a file, or the name of one of the explorer's")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of real data, as for training")
-    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), metavar="DIR",
-                        help="where prepared data and the judge are kept (default: runs/cache)")
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=Path("runs/cache"),
+        metavar="DIR",
+        help="where prepared data and the judge are kept (default: runs/cache)",
+    )
     parser.add_argument("--samples", type=int, metavar="N", help="sounds to generate (speech: 2048, piano: 1024)")
     parser.add_argument("--judge", type=Path, metavar="FILE", help="a judge of speech (default: one is trained, once)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too, for programs")
@@ -156,11 +224,19 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_inversion(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", metavar="CHECKPOINT",
-                        help="a learned inversion, or a checkpoint that carries one: a file, or one of the explorer's")
+    parser.add_argument(
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help="a learned inversion, or a checkpoint that carries one: a file, or one of the explorer's",
+    )
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of recordings, as for training")
-    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), metavar="DIR",
-                        help="where prepared data and the judge are kept (default: runs/cache)")
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=Path("runs/cache"),
+        metavar="DIR",
+        help="where prepared data and the judge are kept (default: runs/cache)",
+    )
     parser.add_argument("--clips", type=int, default=200, metavar="N", help="sounds to measure (default: 200)")
     parser.add_argument("--judge", type=Path, metavar="FILE", help="a judge of speech (default: one is trained, once)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too, for programs")
@@ -171,8 +247,13 @@ def _add_inversion(parser: argparse.ArgumentParser) -> None:
 def _add_judge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of recordings, as for training")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="where to write it (.safetensors)")
-    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), metavar="DIR",
-                        help="where prepared data is kept (default: runs/cache)")
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=Path("runs/cache"),
+        metavar="DIR",
+        help="where prepared data is kept (default: runs/cache)",
+    )
     parser.add_argument("--labels", metavar="A,B", help="only these, in this order (default: all there are)")
     parser.add_argument("--sample-rate", type=int, choices=(8000, 16000), help="(default: what the files have)")
     parser.set_defaults(run=_judge)
@@ -196,11 +277,13 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
 
 def _values(texts: Sequence[str]) -> dict[str, Any]:
     """NAME=VALUE with values read as JSON where they are JSON, and as text where not."""
+
     def value(text: str) -> Any:
         try:
             return json.loads(text)
         except ValueError:
             return text
+
     return {name: value(text) for name, text in _pairs(texts).items()}
 
 
@@ -220,8 +303,10 @@ def _train(args: argparse.Namespace, argv: Sequence[str]) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     if args.init_from and (args.resume or args.config):
-        raise TrainingError("--init-from starts a run with a checkpoint's weights and configuration: it goes neither "
-                            "with --resume nor with --config")
+        raise TrainingError(
+            "--init-from starts a run with a checkpoint's weights and configuration: it goes neither "
+            "with --resume nor with --config"
+        )
     device = _device(args.device)
     task = TASKS[args.command]()
     before = read_run(args.out) if args.resume else None
@@ -234,8 +319,11 @@ def _train(args: argparse.Namespace, argv: Sequence[str]) -> int:
         raise TrainingError("--data is needed to start a run")
     origin = read_origin(_checkpoint(args.init_from), args.command) if args.init_from else None
     recipe = TrainingRecipe(**before["recipe"]) if before else task.fine_tuning if origin else task.defaults
-    given = {f.name: getattr(args, f.name) for f in dataclasses.fields(TrainingRecipe)
-             if f.name != "extra" and getattr(args, f.name) is not None}
+    given = {
+        f.name: getattr(args, f.name)
+        for f in dataclasses.fields(TrainingRecipe)
+        if f.name != "extra" and getattr(args, f.name) is not None
+    }
     extra = {name: float(value) for name, value in _pairs(args.extra).items()}
     if unknown := sorted(set(extra) - set(task.defaults.extra)):
         raise TrainingError(f"no number {', '.join(unknown)}; {args.command} has {', '.join(task.defaults.extra)}")
@@ -256,10 +344,15 @@ def _train(args: argparse.Namespace, argv: Sequence[str]) -> int:
     except (TypeError, ValueError) as error:
         raise TrainingError(f"--config does not fit {args.command}: {error}") from None
     about = {
-        "family": args.command, "recipe": asdict(recipe), "config": asdict(run.generator.config), "overrides": config,
-        "prepare": options, "data": {"folder": str(folder.resolve()), **data.meta},
-        "command": "; ".join([*([before["command"]] if before else []),
-                              shlex.join(["python", "-m", "training", *argv])]),
+        "family": args.command,
+        "recipe": asdict(recipe),
+        "config": asdict(run.generator.config),
+        "overrides": config,
+        "prepare": options,
+        "data": {"folder": str(folder.resolve()), **data.meta},
+        "command": "; ".join(
+            [*([before["command"]] if before else []), shlex.join(["python", "-m", "training", *argv])]
+        ),
         "hardware": hardware(device),
     }
     if origin is not None:
@@ -284,7 +377,7 @@ def _vocoder(args: argparse.Namespace, argv: Sequence[str]) -> int:
     import torch
 
     from explorer.checkpoint import DEFAULT_FOLDER, config_from_dict
-    from explorer.sound.learned_vocoder import VocoderConfig
+    from explorer.sound.vocoder import VocoderConfig
     from training import vocoder
     from training.export import hardware, read_run, write_run
     from training.loop import STATE, TrainingError, load_state
@@ -297,19 +390,27 @@ def _vocoder(args: argparse.Namespace, argv: Sequence[str]) -> int:
     folders = args.data or [Path(folder) for folder in (before["data"] if before else ())]
     if not folders:
         raise TrainingError("--data is needed to start a run")
-    given = {f.name: getattr(args, f.name) for f in dataclasses.fields(vocoder.VocoderRecipe)
-             if getattr(args, f.name) is not None}
+    given = {
+        f.name: getattr(args, f.name)
+        for f in dataclasses.fields(vocoder.VocoderRecipe)
+        if getattr(args, f.name) is not None
+    }
     recipe = vocoder.VocoderRecipe(**{**(before["recipe"] if before else {}), **given})
     config = config_from_dict(VocoderConfig, before["config"]) if before else vocoder.blank_config(args.sample_rate)
     device = _device(args.device)
     streams = vocoder.load_streams(folders, args.cache or args.out.parent / "cache", config.sample_rate)
     run = vocoder.start(config, recipe, device, args.precision == "bfloat16")
     about = {
-        "kind": "vocoder", "recipe": asdict(recipe), "config": asdict(config), "step": recipe.steps,
-        "data": [str(folder.absolute()) for folder in folders], "hardware": hardware(device),
+        "kind": "vocoder",
+        "recipe": asdict(recipe),
+        "config": asdict(config),
+        "step": recipe.steps,
+        "data": [str(folder.absolute()) for folder in folders],
+        "hardware": hardware(device),
         "minutes": {part: [round(len(s) / config.sample_rate / 60, 1) for s in streams[part]] for part in streams},
-        "command": "; ".join([*([before["command"]] if before else []),
-                              shlex.join(["python", "-m", "training", *argv])]),
+        "command": "; ".join(
+            [*([before["command"]] if before else []), shlex.join(["python", "-m", "training", *argv])]
+        ),
     }
     if args.dry_run:
         print("\n".join(f"{name:<12}{value}" for name, value in about.items()))
@@ -331,8 +432,8 @@ def _plan(run: Any, data: Any, about: dict[str, Any]) -> str:
     counts = {"train": data.train, "valid": data.valid}
     lines = [
         f"family      {about['family']}",
-        f"data        {about['data']['folder']}: " + ", ".join(
-            f"{len(next(iter(part.values()))):,} {name}" for name, part in counts.items() if part),
+        f"data        {about['data']['folder']}: "
+        + ", ".join(f"{len(next(iter(part.values()))):,} {name}" for name, part in counts.items() if part),
         f"skipped     {len(data.meta.get('skipped', []))} files",
         "parameters  " + ", ".join(f"{name} {size:,}" for name, size in sizes.items()),
         f"device      {about['hardware']}, {'bfloat16' if run.bfloat16 else 'float32'}",
@@ -380,7 +481,7 @@ def _snapshots(args: argparse.Namespace, argv: Sequence[str]) -> int:
 
 
 def _curves(args: argparse.Namespace, argv: Sequence[str]) -> int:
-    from explorer.figures import training_curves
+    from explorer.files.figures import training_curves
     from training.export import read_metrics
     from training.loop import TrainingError
 
@@ -395,7 +496,7 @@ def _curves(args: argparse.Namespace, argv: Sequence[str]) -> int:
 def _evaluate(args: argparse.Namespace, argv: Sequence[str]) -> int:
     import torch
 
-    from training.evaluate import evaluate
+    from training.evaluation.evaluate import evaluate
     from training.loop import TrainingError
 
     torch.set_num_threads(1)  # or the last digits would depend on the machine's cores
@@ -411,7 +512,7 @@ def _evaluate(args: argparse.Namespace, argv: Sequence[str]) -> int:
 def _inversion(args: argparse.Namespace, argv: Sequence[str]) -> int:
     import torch
 
-    from training.inversion import inversion_tables
+    from training.evaluation.inversion import inversion_tables
     from training.loop import TrainingError
 
     torch.set_num_threads(1)
@@ -431,8 +532,8 @@ def _judge(args: argparse.Namespace, argv: Sequence[str]) -> int:
     import torch
 
     from explorer.judge import save_judge
-    from training.audio_data import load_waveforms
-    from training.judge import accuracy, train_judge
+    from training.data.audio import load_waveforms
+    from training.evaluation.judge import accuracy, train_judge
     from training.task import DataError
 
     torch.set_num_threads(1)
@@ -442,8 +543,10 @@ def _judge(args: argparse.Namespace, argv: Sequence[str]) -> int:
         raise DataError(f"{args.data}: a judge needs recordings of at least two labels")
     judge = train_judge(clips)
     save_judge(args.out, judge)
-    print(f"{args.out}: {100 * accuracy(judge, clips):.1f} % of {len(clips.valid):,} validation recordings right, "
-          f"trained on {len(clips.train):,}")
+    print(
+        f"{args.out}: {100 * accuracy(judge, clips):.1f} % of {len(clips.valid):,} validation recordings right, "
+        f"trained on {len(clips.train):,}"
+    )
     return 0
 
 

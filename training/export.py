@@ -18,8 +18,8 @@ from explorer.directions import measured
 from explorer.generators import FAMILIES
 from explorer.generators.base import Generator
 from explorer.sound.base import Representation
-from explorer.sound.learned_vocoder import LearnedVocoder
 from explorer.sound.mel import MelRepresentation
+from explorer.sound.vocoder import LearnedVocoder
 from training.loop import METRICS, TrainingError, last_state
 from training.parallel import ranks
 
@@ -59,8 +59,15 @@ def write_run(folder: Path, about: Mapping[str, Any]) -> None:
     partial.replace(folder / RUN)
 
 
-def export(folder: Path, name: str, target: Path, *, encoder: bool = False,
-           dtype: torch.dtype = torch.bfloat16, samples: int = 4096) -> Path:
+def export(
+    folder: Path,
+    name: str,
+    target: Path,
+    *,
+    encoder: bool = False,
+    dtype: torch.dtype = torch.bfloat16,
+    samples: int = 4096,
+) -> Path:
     """Writes `target/NAME.safetensors` from a run's averaged weights, and a first model card if there is none.
 
     The directions are measured on `samples` sounds of the weights as stored, so that they belong to what is heard.
@@ -73,29 +80,46 @@ def export(folder: Path, name: str, target: Path, *, encoder: bool = False,
     family = FAMILIES[about["family"]]
     generator = family(config_from_dict(family.Config, about["config"]))
     generator.load_state_dict(state["modules"]["ema"])
-    generator.load_state_dict({k: v.to(dtype).float() if v.is_floating_point() else v
-                               for k, v in generator.state_dict().items()})
+    generator.load_state_dict(
+        {k: v.to(dtype).float() if v.is_floating_point() else v for k, v in generator.state_dict().items()}
+    )
     generator.eval().requires_grad_(False)
     extra = {f"encoder.{k}": v for k, v in state["modules"].get("encoder", {}).items()} if encoder else {}
     provenance = _provenance(about, state["step"])
     path = target / f"{name}.safetensors"
     with tqdm(desc="directions", unit="sound", dynamic_ncols=True) as bar:
+
         def advance(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
         directions = measured(generator, samples, progress=advance)
-    checkpoint.save(path, generator, directions=directions, provenance=provenance, extra=extra,
-                    vocoder=_vocoder(generator.representation, target), dtype=dtype)
+    checkpoint.save(
+        path,
+        generator,
+        directions=directions,
+        provenance=provenance,
+        extra=extra,
+        vocoder=_vocoder(generator.representation, target),
+        dtype=dtype,
+    )
     written = checkpoint.read_card(path)
     card = target / f"{name}.md"
     if not card.exists():
         total = about["recipe"]["warm_steps"] + about["recipe"]["steps"]
         origin = about.get("init_from")
         started = f"`{origin['name']}`, SHA-256 {origin['sha256']}" if origin else "noise"
-        text = CARD.format(name=name, family=written.family, parameters=written.parameters, step=state["step"],
-                           total=total, data=provenance["data"]["folder"], origin=started,
-                           command=provenance["command"], hardware=about["hardware"])
+        text = CARD.format(
+            name=name,
+            family=written.family,
+            parameters=written.parameters,
+            step=state["step"],
+            total=total,
+            data=provenance["data"]["folder"],
+            origin=started,
+            command=provenance["command"],
+            hardware=about["hardware"],
+        )
         card.write_text(text, encoding="utf-8")
     return path
 
@@ -157,11 +181,20 @@ def thinned(lines: Sequence[Mapping[str, Any]], most: int = 240) -> list[dict[st
     """Lines of `metrics.jsonl` in at most about `most` groups of neighbours of one phase: last step and means of each,
     to four digits."""
     size = max(1, -(-len(lines) // most))
-    groups = [phase[i:i + size] for _, lines_of in groupby(lines, key=lambda line: line["phase"])
-              for phase in [list(lines_of)] for i in range(0, len(phase), size)]
-    return [{"step": group[-1]["step"], "phase": group[0]["phase"],
-             **{name: float(f"{_mean(group, name):.4g}") for name in sorted(set().union(*group) - UNTOLD)}}
-            for group in groups]
+    groups = [
+        phase[i : i + size]
+        for _, lines_of in groupby(lines, key=lambda line: line["phase"])
+        for phase in [list(lines_of)]
+        for i in range(0, len(phase), size)
+    ]
+    return [
+        {
+            "step": group[-1]["step"],
+            "phase": group[0]["phase"],
+            **{name: float(f"{_mean(group, name):.4g}") for name in sorted(set().union(*group) - UNTOLD)},
+        }
+        for group in groups
+    ]
 
 
 def _mean(lines: Sequence[Mapping[str, Any]], name: str) -> float:
@@ -216,5 +249,3 @@ def hardware(device: torch.device) -> str:
     else:
         one = f"{torch.get_num_threads()} CPU thread(s), {platform.machine()}"
     return f"{ranks()} x {one}" if ranks() > 1 else one
-
-

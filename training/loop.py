@@ -70,8 +70,9 @@ class Run:
         return {name: module for name, module in named.items() if module is not None}
 
 
-def start(task: Task, recipe: TrainingRecipe, data: Prepared, config: dict[str, Any], device: torch.device,
-          bfloat16: bool) -> Run:
+def start(
+    task: Task, recipe: TrainingRecipe, data: Prepared, config: dict[str, Any], device: torch.device, bfloat16: bool
+) -> Run:
     """Fresh networks and optimizers, initialised from `recipe.seed` alone.
 
     Args:
@@ -129,8 +130,9 @@ def train(run: Run, data: Prepared, folder: Path, snapshot: Callable[[Run, Path]
     with (
         stop_requests() as stop,
         _journal(run, folder) as write,
-        tqdm(total=run.total_steps, initial=run.step, unit="step", smoothing=0.05, dynamic_ncols=True,
-             disable=not first) as bar,
+        tqdm(
+            total=run.total_steps, initial=run.step, unit="step", smoothing=0.05, dynamic_ncols=True, disable=not first
+        ) as bar,
     ):
         while run.step < run.total_steps:
             phase = "warm" if run.warming else "adversarial"
@@ -151,7 +153,8 @@ def train(run: Run, data: Prepared, folder: Path, snapshot: Callable[[Run, Path]
                 if bad := sorted(name for name, value in means.items() if not math.isfinite(value)):
                     raise TrainingError(
                         f"{', '.join(bad)} is no longer finite at step {run.step}; the state of the last good step is "
-                        f"kept in {folder / STATE}: resume from it with lower learning rates")
+                        f"kept in {folder / STATE}: resume from it with lower learning rates"
+                    )
                 write(phase, now - since, means)
                 since = now
                 bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()}, refresh=False)
@@ -174,6 +177,7 @@ def _journal(run: Run, folder: Path) -> Iterator[Callable[[str, float, Mapping[s
         SummaryWriter(str(folder / "tensorboard"), purge_step=run.step) as board,
         (folder / METRICS).open("a", encoding="utf-8") as log,
     ):
+
         def write(phase: str, seconds: float, means: Mapping[str, float]) -> None:
             line = {"step": run.step, "phase": phase, "seconds": round(seconds, 3), **means}
             log.write(json.dumps(line) + "\n")
@@ -362,8 +366,10 @@ def save_state(run: Resumable, folder: Path) -> None:
     """
     for name, module in run.modules().items():
         if not all(bool(p.isfinite().all()) for p in module.parameters()):
-            raise TrainingError(f"the weights of the {name} are no longer finite at step {run.step}; the state of the "
-                                f"last good step is kept in {folder / STATE}")
+            raise TrainingError(
+                f"the weights of the {name} are no longer finite at step {run.step}; the state of the "
+                f"last good step is kept in {folder / STATE}"
+            )
     state = {
         "step": run.step,
         "device": run.device.type,
@@ -379,8 +385,10 @@ def save_state(run: Resumable, folder: Path) -> None:
             os.fsync(file.fileno())
     except (OSError, RuntimeError) as error:  # torch's writer turns the first into the second
         partial.unlink(missing_ok=True)
-        raise TrainingError(f"the state of step {run.step} cannot be written ({error}); make room in {folder} and go "
-                            "on with --resume from the state before") from None
+        raise TrainingError(
+            f"the state of step {run.step} cannot be written ({error}); make room in {folder} and go "
+            "on with --resume from the state before"
+        ) from None
     if (folder / STATE).exists():
         (folder / STATE).replace(folder / PREVIOUS_STATE)
     partial.replace(folder / STATE)

@@ -27,8 +27,8 @@ def snapshot(run: Run, folder: Path) -> None:
     name = f"{run.step:07d}"
     checkpoint.save(target / f"{name}.safetensors", run.ema, dtype=torch.bfloat16, provenance={"step": run.step})
     try:
-        from explorer.figures import sheet
-        from explorer.formats import write_wav
+        from explorer.files.figures import sheet
+        from explorer.files.formats import write_wav
     except ImportError as error:
         log.warning("step %d: no pictures and sound here (%s); the weights are kept", run.step, error)
         return
@@ -50,5 +50,3 @@ def render(generator: Generator, seeds: range) -> list[Sound]:
         weights = torch.stack([condition.encode(label) for label in labels]).to(device)
     x = generator(z, weights).float().cpu()
     return [generator.representation.decode(item) for item in x]
-
-

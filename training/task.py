@@ -133,8 +133,9 @@ class Task(ABC):
         output: Tensor = generator(z, condition)
         return output
 
-    def matching_loss(self, generator: Generator, tensors: Mapping[str, Tensor], recipe: TrainingRecipe,
-                      rng: torch.Generator) -> Tensor | None:
+    def matching_loss(
+        self, generator: Generator, tensors: Mapping[str, Tensor], recipe: TrainingRecipe, rng: torch.Generator
+    ) -> Tensor | None:
         """What the generator's loss has beside the critic: how far what it makes is, as a set, from a prepared set
         (feature matching: Salimans et al., 2016, arXiv:1606.03498). None for nothing."""
         return None

@@ -19,9 +19,9 @@ from tqdm import tqdm
 
 from explorer import checkpoint
 from explorer.checkpoint import config_from_dict
-from explorer.sound.learned_vocoder import LearnedVocoder, VocoderConfig
 from explorer.sound.mel import MelConfig, MelRepresentation
-from training.audio_data import FRAMES, HOP_SECONDS, load_waveforms
+from explorer.sound.vocoder import LearnedVocoder, VocoderConfig
+from training.data.audio import FRAMES, HOP_SECONDS, load_waveforms
 from training.export import portable, read_run
 from training.loop import LOG_EVERY, METRICS, STATE, TrainingError, last_state, save_state, stop_requests
 
@@ -91,12 +91,22 @@ class VocoderRun:
 def representation(config: VocoderConfig) -> MelRepresentation:
     """The spectrogram that a vocoder inverts, not normalised."""
     c = config
-    return MelRepresentation(MelConfig(c.sample_rate, c.n_fft, c.hop_length, c.n_mels, FRAMES, c.floor,
-                                       mean=(0.0,) * c.n_mels, scale=(1.0,) * c.n_mels))
+    return MelRepresentation(
+        MelConfig(
+            c.sample_rate,
+            c.n_fft,
+            c.hop_length,
+            c.n_mels,
+            FRAMES,
+            c.floor,
+            mean=(0.0,) * c.n_mels,
+            scale=(1.0,) * c.n_mels,
+        )
+    )
 
 
 def blank_config(sample_rate: int) -> VocoderConfig:
-    """The network for spectrograms as `training.audio_data` makes them at a sample rate."""
+    """The network for spectrograms as `training.data.audio` makes them at a sample rate."""
     hop = round(sample_rate * HOP_SECONDS)
     return VocoderConfig(sample_rate=sample_rate, n_fft=4 * hop, hop_length=hop)
 
@@ -158,8 +168,10 @@ def train(run: VocoderRun, streams: Sequence[Tensor], folder: Path) -> None:
                 means = {name: float(torch.stack([figures[name] for figures in seen]).mean()) for name in seen[0]}
                 seen = []
                 if not all(map(math.isfinite, means.values())):
-                    raise TrainingError(f"the loss is no longer finite at step {run.step}; the state of the last good "
-                                        f"step is kept in {folder / STATE}: resume from it with a lower --lr")
+                    raise TrainingError(
+                        f"the loss is no longer finite at step {run.step}; the state of the last good "
+                        f"step is kept in {folder / STATE}: resume from it with a lower --lr"
+                    )
                 seconds, since = time.perf_counter() - since, time.perf_counter()
                 log.write(json.dumps({"step": run.step, "seconds": round(seconds, 3), **means}) + "\n")
                 log.flush()
@@ -222,9 +234,12 @@ def batch(streams: Sequence[Tensor], mel: MelConfig, recipe: VocoderRecipe, rng:
     shares = [len(part) for part in torch.arange(n - tones).tensor_split(len(streams))]
     length = mel.hop_length * round(mel.frames * (0.85 + 0.3 * float(draw(1))))
     place = torch.arange(length, device=device)
-    excerpts = torch.cat([
-        stream[torch.randint(len(stream) - length, (share, 1), generator=rng, device=device) + place]
-        for stream, share in zip(streams, shares, strict=True)])
+    excerpts = torch.cat(
+        [
+            stream[torch.randint(len(stream) - length, (share, 1), generator=rng, device=device) + place]
+            for stream, share in zip(streams, shares, strict=True)
+        ]
+    )
     excerpts = resample(excerpts, samples) * 10 ** (0.6 * draw(n - tones, 1) - 0.3)
     edge = draw(4, n - tones, 1) * torch.tensor([0.25, 0.25, 1, 1], device=device)[:, None, None]
     time = torch.linspace(0, 1, samples, device=device)
@@ -285,16 +300,28 @@ def export(folder: Path, name: str, target: Path) -> Path:
     vocoder.load_state_dict(state["modules"]["vocoder"])
     names = [Path(source).name for source in about["data"]]
     command = portable(about["command"])
-    provenance = {**{k: about[k] for k in ("recipe", "hardware", "minutes")}, "command": command, "data": names,
-                  "step": state["step"]}
+    provenance = {
+        **{k: about[k] for k in ("recipe", "hardware", "minutes")},
+        "command": command,
+        "data": names,
+        "step": state["step"],
+    }
     path = target / f"{name}.safetensors"
     checkpoint.save_vocoder(path, vocoder, provenance)
     card = target / f"{name}.md"
     if not card.exists():
-        card.write_text(CARD.format(
-            name=name, parameters=sum(p.numel() for p in vocoder.parameters()), step=state["step"],
-            data=", ".join(names), command=command, hardware=about["hardware"], **about["config"]),
-            encoding="utf-8")
+        card.write_text(
+            CARD.format(
+                name=name,
+                parameters=sum(p.numel() for p in vocoder.parameters()),
+                step=state["step"],
+                data=", ".join(names),
+                command=command,
+                hardware=about["hardware"],
+                **about["config"],
+            ),
+            encoding="utf-8",
+        )
     return path
 
 

@@ -2,9 +2,9 @@
 
 The shipped architecture, `flow`, writes 64 steps of code (four notes a step) and then the notes. The latent becomes a
 field of noise over the code's time axis; a 1-D convolutional network with attention moves it, in a few steps, to where
-codes of music lie; a second one reads the notes off the code. Training (`training/pianogan.py`) warm-starts the first
-as a rectified flow (Liu et al., 2022, arXiv:2209.03003) and the second as an autoencoder's decoder, then trains both
-against a critic.
+codes of music lie; a second one reads the notes off the code. Training (`training/families/pianogan.py`) warm-starts
+the first as a rectified flow (Liu et al., 2022, arXiv:2209.03003) and the second as an autoencoder's decoder, then
+trains both against a critic.
 
 `dcgan` is the original's shape: transposed convolutions of length 25 that upsample by 4 (as in WaveGAN, Donahue et
 al., 2018, arXiv:1802.04208), and `even_rhythm` its switch that lets only the pitches speak.
@@ -123,7 +123,7 @@ class PianoGAN(Generator):
         times = logits[:, KEYS:].tanh()
         if self.config.even_rhythm:
             even = encode_notes(*(torch.tensor([v]) for v in (LOWEST, EVEN_STEP, EVEN_DURATION, 1)))
-            rhythm = even[STEP:DURATION + 1].to(times).expand(len(times), 2, NOTES)
+            rhythm = even[STEP : DURATION + 1].to(times).expand(len(times), 2, NOTES)
             times = torch.cat([rhythm, times[:, 2:]], dim=1)
         return torch.cat([keys, times], dim=1)
 
@@ -208,7 +208,8 @@ class Mover(nn.Module):
         self.enter = nn.Conv2d(code_size, width, (1, 3), padding=(0, 1))
         self.place = nn.Parameter(torch.randn(1, width, 1, CODE_STEPS) * 0.02)
         self.blocks = nn.ModuleList(
-            MoverBlock(width, dilation=2 ** (k % 3), attention=k % 3 == 2) for k in range(blocks))
+            MoverBlock(width, dilation=2 ** (k % 3), attention=k % 3 == 2) for k in range(blocks)
+        )
         self.leave = nn.Sequential(nn.GroupNorm(8, width), nn.SiLU(), nn.Conv2d(width, code_size, 1))
         nn.init.zeros_(self.leave[-1].weight)  # type: ignore[arg-type]
 
@@ -289,8 +290,13 @@ class Decoder(nn.Module):
     def __init__(self, code_size: int, width: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(code_size, width, (1, 3), padding=(0, 1)), ResidualBlock(width), ResidualBlock(width),
-            nn.GroupNorm(8, width), nn.SiLU(), nn.Conv2d(width, FOLD * CHANNELS, 1))
+            nn.Conv2d(code_size, width, (1, 3), padding=(0, 1)),
+            ResidualBlock(width),
+            ResidualBlock(width),
+            nn.GroupNorm(8, width),
+            nn.SiLU(),
+            nn.Conv2d(width, FOLD * CHANNELS, 1),
+        )
 
     def forward(self, codes: Tensor) -> Tensor:
         return unfold(self.layers(codes))
@@ -306,8 +312,8 @@ class DCGAN(nn.Module):
         self.enter = RowwiseLinear(latent_size, 4 * 8 * width)
         widths = (8 * width, 4 * width, 2 * width, CHANNELS)
         self.up = nn.ModuleList(
-            nn.ConvTranspose1d(a, b, self.LENGTH, stride=4, padding=11, output_padding=1)
-            for a, b in pairwise(widths))
+            nn.ConvTranspose1d(a, b, self.LENGTH, stride=4, padding=11, output_padding=1) for a, b in pairwise(widths)
+        )
         self.norms = nn.ModuleList(nn.BatchNorm1d(w) for w in widths[:-1])
 
     def forward(self, z: Tensor) -> Tensor:

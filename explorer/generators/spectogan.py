@@ -53,8 +53,11 @@ class SpectoGAN(Generator):
         self.config = config
         self.latent = LatentSpace((config.latent,), config.prior)
         self.representation = MelRepresentation(config.mel)
-        self.condition = Condition("digit" if all(x.isdecimal() for x in config.labels) else "word",
-                                   config.labels) if config.labels else None
+        self.condition = (
+            Condition("digit" if all(x.isdecimal() for x in config.labels) else "word", config.labels)
+            if config.labels
+            else None
+        )
         channels, original = config.channels, config.blocks == "dcgan"
         if config.blocks not in ("residual", "dcgan"):
             raise ValueError(f"blocks is 'residual' or 'dcgan', not {config.blocks!r}")
@@ -71,11 +74,10 @@ class SpectoGAN(Generator):
         if original:
             sizes = (*channels, 1)
             self.blocks = nn.ModuleList(
-                nn.ConvTranspose2d(a, b, 5, stride=2, padding=2, output_padding=1)
-                for a, b in pairwise(sizes))
+                nn.ConvTranspose2d(a, b, 5, stride=2, padding=2, output_padding=1) for a, b in pairwise(sizes)
+            )
         else:
-            self.blocks = nn.ModuleList(UpBlock(a, b, config.style)
-                                        for a, b in pairwise(channels))
+            self.blocks = nn.ModuleList(UpBlock(a, b, config.style) for a, b in pairwise(channels))
             self.last = ConditionalNorm(channels[-1], config.style)
             self.to_mel = nn.Conv2d(channels[-1], 1, 3, padding=1)
         # As the feature maps are, or each call would reorder the weights first.
@@ -83,8 +85,9 @@ class SpectoGAN(Generator):
 
     def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         if (condition is None) != (self.condition is None):
-            raise ValueError("this generator needs a condition" if condition is None else
-                             "this generator takes no condition")
+            raise ValueError(
+                "this generator needs a condition" if condition is None else "this generator takes no condition"
+            )
         if not self.training and len(z) > 1:
             # Matrix products and small convolutions sum in another order for another batch size, so each item goes
             # alone: its last bits must not depend on its neighbours.

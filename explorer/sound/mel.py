@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from explorer.sound.base import LogMel, Sound
-from explorer.sound.vocoder import griffin_lim
+from explorer.sound.griffin_lim import griffin_lim
 
 PEAK = 0.99
 
@@ -39,8 +39,9 @@ class MelConfig:
 
     def __post_init__(self) -> None:
         if not len(self.mean) == len(self.scale) == self.n_mels:
-            raise ValueError(f"{self.n_mels} bands need as many means and scales, "
-                             f"not {len(self.mean)} and {len(self.scale)}")
+            raise ValueError(
+                f"{self.n_mels} bands need as many means and scales, not {len(self.mean)} and {len(self.scale)}"
+            )
         if min(self.scale) <= 0 or self.floor <= 0:
             raise ValueError("scale and floor must be positive")
 
@@ -59,7 +60,7 @@ class MelRepresentation:
 
     Attributes:
         learned: (batch, n_mels, frames) -> (batch, samples), the default way back where there is one
-            (`explorer.sound.learned_vocoder`). A checkpoint that carries one brings it here when it is loaded.
+            (`explorer.sound.vocoder`). A checkpoint that carries one brings it here when it is loaded.
     """
 
     learned: Callable[[Tensor], Tensor] | None = None
@@ -102,8 +103,9 @@ class MelRepresentation:
             peak = float(np.abs(waveform).max())
             return waveform * np.float32(PEAK / peak) if peak > PEAK else waveform
 
-        picture = LogMel(log_mel.numpy(), mel_frequencies(c.sample_rate, c.n_mels)[1:-1], c.hop_length, c.sample_rate,
-                         c.floor)
+        picture = LogMel(
+            log_mel.numpy(), mel_frequencies(c.sample_rate, c.n_mels)[1:-1], c.hop_length, c.sample_rate, c.floor
+        )
         return Sound(synthesize, self.sample_rate, self.seconds, log_mel=picture)
 
     def log_mel(self, waveform: Tensor) -> Tensor:

@@ -51,8 +51,12 @@ def read_midi(path: Path) -> tuple[Note, ...]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is not a MIDI file; the message names it.
     """
-    notes = (Note(n.pitch, float(n.start), float(n.end - n.start), n.velocity)
-             for instrument in _parse(path).instruments if not instrument.is_drum for n in instrument.notes)
+    notes = (
+        Note(n.pitch, float(n.start), float(n.end - n.start), n.velocity)
+        for instrument in _parse(path).instruments
+        if not instrument.is_drum
+        for n in instrument.notes
+    )
     return tuple(sorted(notes, key=lambda n: (n.onset, n.pitch)))
 
 

@@ -99,8 +99,15 @@ def piano() -> Piano:
 
 def manifest() -> dict[str, Any]:
     """All that a browser needs besides the files, as plain values: see the head of this module."""
-    return {"sample_rate": SAMPLE_RATE, "gain": GAIN, "knee": KNEE, "velocity_exponent": VELOCITY_EXPONENT,
-            "release": RELEASE, "release_length": RELEASE_LENGTH, **asdict(piano())}
+    return {
+        "sample_rate": SAMPLE_RATE,
+        "gain": GAIN,
+        "knee": KNEE,
+        "velocity_exponent": VELOCITY_EXPONENT,
+        "release": RELEASE,
+        "release_length": RELEASE_LENGTH,
+        **asdict(piano()),
+    }
 
 
 def velocity_gain(velocity: float) -> float:
@@ -143,14 +150,14 @@ def synthesize(notes: Sequence[Note], seconds: float | None = None, sample_rate:
         tone = _tone(note.pitch, piano().layer(note.velocity), sample_rate)
         start, held = round(note.onset * sample_rate), round(note.duration * sample_rate)
         level = np.float32(velocity_gain(note.velocity))
-        space = mix[start:start + min(held, len(tone))]
-        space += level * tone[:len(space)]
-        tail = tone[held:held + len(fall)]
-        space = mix[start + held:start + held + len(tail)]
-        space += level * fall[:len(space)] * tail[:len(space)]
+        space = mix[start : start + min(held, len(tone))]
+        space += level * tone[: len(space)]
+        tail = tone[held : held + len(fall)]
+        space = mix[start + held : start + held + len(tail)]
+        space += level * fall[: len(space)] * tail[: len(space)]
     if seconds is not None and seconds < end:
         fade = min(size, round(CUT * sample_rate))
-        mix[size - fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
+        mix[size - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
     return limit(mix)
 
 
@@ -189,7 +196,7 @@ def _tone(pitch: int, layer: int, sample_rate: int) -> np.ndarray:
     size, resized = _fast_sizes(len(recorded) + 1024, ratio)
     spectrum = fft.rfft(recorded, size)
     bins = min(len(spectrum), resized // 2 + 1)
-    tone = fft.irfft(spectrum[:bins], resized)[:math.ceil(len(recorded) / ratio)]
+    tone = fft.irfft(spectrum[:bins], resized)[: math.ceil(len(recorded) / ratio)]
     tone *= np.float32(GAIN * sample.gain / ratio)
     tone.flags.writeable = False
     return tone

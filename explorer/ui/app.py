@@ -15,9 +15,9 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from explorer import formats
 from explorer.checkpoint import CheckpointError
 from explorer.engine import Engine
+from explorer.files import formats
 from explorer.recipe import Recipe, RecipeError
 from explorer.sound import synth
 from explorer.ui import handlers, places
@@ -54,26 +54,48 @@ def serve(engine: Engine, host: str | None = None, port: int | None = None, shar
     """
     app = build(engine)
     app.launch(
-        server_name=host, server_port=port, share=share, prevent_thread_lock=True, theme=_theme(),
-        css_paths=[HERE / "style.css"], allowed_paths=[str(synth.SAMPLES)], footer_links=["api", "settings"],
-        max_file_size="64mb", ssr_mode=False,
-        run_history=False)  # would copy every move of a slider into the browser's storage
+        server_name=host,
+        server_port=port,
+        share=share,
+        prevent_thread_lock=True,
+        theme=_theme(),
+        css_paths=[HERE / "style.css"],
+        allowed_paths=[str(synth.SAMPLES)],
+        footer_links=["api", "settings"],
+        max_file_size="64mb",
+        ssr_mode=False,
+        run_history=False,
+    )  # would copy every move of a slider into the browser's storage
     return app
 
 
 def _theme() -> gr.themes.Base:
     """Gradio's plainest theme, its colours deepened until every text has a contrast of at least 4.5 to 1."""
     theme: gr.themes.Base = gr.themes.Base(
-        primary_hue="teal", neutral_hue="slate", radius_size="md", font=list(FONT), font_mono=list(MONO),
+        primary_hue="teal",
+        neutral_hue="slate",
+        radius_size="md",
+        font=list(FONT),
+        font_mono=list(MONO),
     ).set(
-        color_accent="*primary_700", slider_color="*primary_700", slider_color_dark="*primary_400",
-        button_primary_background_fill="*primary_700", button_primary_background_fill_dark="*primary_300",
-        button_primary_background_fill_hover="*primary_800", button_primary_background_fill_hover_dark="*primary_200",
-        button_primary_text_color="white", button_primary_text_color_dark="*neutral_950",
-        body_text_color_subdued="*neutral_600", body_text_color_subdued_dark="*neutral_300",
-        block_info_text_color="*neutral_600", block_info_text_color_dark="*neutral_300",
-        block_label_text_color="*neutral_700", block_label_text_color_dark="*neutral_200",
-        block_title_text_color="*neutral_700", block_title_text_color_dark="*neutral_200")
+        color_accent="*primary_700",
+        slider_color="*primary_700",
+        slider_color_dark="*primary_400",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_dark="*primary_300",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_hover_dark="*primary_200",
+        button_primary_text_color="white",
+        button_primary_text_color_dark="*neutral_950",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_300",
+        block_label_text_color="*neutral_700",
+        block_label_text_color_dark="*neutral_200",
+        block_title_text_color="*neutral_700",
+        block_title_text_color_dark="*neutral_200",
+    )
     return theme
 
 
@@ -108,12 +130,20 @@ def _player(engine: Engine) -> gr.HTML:
     def appraise(recipe: Any) -> dict[str, Any]:
         return handlers.appraise(engine, handlers.read(recipe))
 
-    return gr.HTML({}, html_template=(HERE / "player.html").read_text(encoding="utf-8"),
-                   js_on_load="\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS),
-                   apply_default_css=False, elem_id="player",
-                   server_functions=[answering(lead, MOVES_AT_ONCE), answering(save, SAVES_AT_ONCE),
-                                     answering(appraise, APPRAISALS_AT_ONCE)],
-                   piano=synth.manifest(), samples=synth.SAMPLES.as_posix())
+    return gr.HTML(
+        {},
+        html_template=(HERE / "player.html").read_text(encoding="utf-8"),
+        js_on_load="\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS),
+        apply_default_css=False,
+        elem_id="player",
+        server_functions=[
+            answering(lead, MOVES_AT_ONCE),
+            answering(save, SAVES_AT_ONCE),
+            answering(appraise, APPRAISALS_AT_ONCE),
+        ],
+        piano=synth.manifest(),
+        samples=synth.SAMPLES.as_posix(),
+    )
 
 
 def _way(engine: Engine) -> Controls:
@@ -138,25 +168,39 @@ def _way(engine: Engine) -> Controls:
 
 def _sliders(engine: Engine) -> Controls:
     """What changes a sound from where it is, and the panels that lead elsewhere."""
+
     def greeting(model: Any) -> dict[str, Any]:
         return places.greeting(engine, model)
 
     def offset(name: str) -> gr.Slider:
-        return gr.Slider(-REACH, REACH, 0, step=0.05, visible=False, elem_classes=["dial", "offset"],
-                         elem_id=f"dial-{name}")
+        return gr.Slider(
+            -REACH, REACH, 0, step=0.05, visible=False, elem_classes=["dial", "offset"], elem_id=f"dial-{name}"
+        )
 
     made: Controls = {}
     with gr.Tabs(overflow_behavior="wrap"):
         with gr.Tab("Directions"):
-            made["hold"] = gr.Checkbox(label="Hold the others", visible=False, container=False,
-                                       info="Each slider then moves only what it is named after, as far as it can.")
+            made["hold"] = gr.Checkbox(
+                label="Hold the others",
+                visible=False,
+                container=False,
+                info="Each slider then moves only what it is named after, as far as it can.",
+            )
             made |= {name: offset(name) for name in DIRECTION_DIALS}
         with gr.Tab("Raw"):
             made["first"] = gr.Slider(0, SLIDERS, 0, step=SLIDERS, label="First dimension", elem_classes="dial")
             made |= {name: offset(name) for name in RAW_DIALS}
         with gr.Tab("More"):
-            made["truncation"] = gr.Slider(0, 2, 1, step=0.05, label="Truncation", elem_classes="dial",
-                                           elem_id="dial-truncation", info="below 1 more typical, above 1 stranger")
+            made["truncation"] = gr.Slider(
+                0,
+                2,
+                1,
+                step=0.05,
+                label="Truncation",
+                elem_classes="dial",
+                elem_id="dial-truncation",
+                info="below 1 more typical, above 1 stranger",
+            )
             made["label_b"] = gr.Radio([], visible=False, elem_classes="keys")
             made["blend"] = gr.Slider(0, 1, 0, step=0.01, visible=False, elem_classes="dial", elem_id="dial-blend")
             made |= {f"setting{i}": gr.Radio([], visible=False, elem_classes="keys") for i in range(SETTINGS)}
@@ -166,8 +210,9 @@ def _sliders(engine: Engine) -> Controls:
             panel("places", engine, (answering(greeting, 1),), batch=PICTURES_AT_ONCE)
         with gr.Tab("Learn"):
             panel("learn", engine, Lessons(engine).functions())
-    made["open"] = gr.UploadButton("Open a saved file", size="sm", elem_id="open",
-                                   file_types=[f".{name}" for name in formats.FORMATS])
+    made["open"] = gr.UploadButton(
+        "Open a saved file", size="sm", elem_id="open", file_types=[f".{name}" for name in formats.FORMATS]
+    )
     return made
 
 
@@ -216,7 +261,8 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
         model = engine.model(current.model)
         looks = handlers.raw_look(model, current, first)
         return {shown[name]: gr.update(**look) for name, look in looks.items()} | {
-            player: {"dials": handlers.dials(model, current, first, hold)}}
+            player: {"dials": handlers.dials(model, current, first, hold)}
+        }
 
     def switch(text: str, hold: bool) -> dict[Component, Any]:
         return arrive(handlers.hold(engine, handlers.read(text), hold), hold)
@@ -235,8 +281,14 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
             return {player: {"places": found, "nonce": secrets.token_hex(4)}}  # the page sees no change in equal values
         return arrive(handlers.opened(Path(path)))
 
-    def on(trigger: Callable, handler: Callable[..., dict[Component, Any]], inputs: list[Component],
-           to: list[Component], js: str | None = WITH_PLACE, files: bool = False) -> None:
+    def on(
+        trigger: Callable,
+        handler: Callable[..., dict[Component, Any]],
+        inputs: list[Component],
+        to: list[Component],
+        js: str | None = WITH_PLACE,
+        files: bool = False,
+    ) -> None:
         @functools.wraps(handler)
         def guarded(*args: Any) -> dict[Component, Any]:
             try:
@@ -247,12 +299,27 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
         # always_last: while an event is on its way, of those behind it only the newest is kept. The handlers check
         # every value, so gradio's own checks, which answer with a traceback, are needed for uploaded files alone.
         # At every event the page copies what progress may be shown on: a hidden text sooner than a sound.
-        trigger(guarded, inputs, to, js=js, queue=False, trigger_mode="always_last", show_progress="hidden",
-                show_progress_on=place, preprocess=files, api_visibility="private")
+        trigger(
+            guarded,
+            inputs,
+            to,
+            js=js,
+            queue=False,
+            trigger_mode="always_last",
+            show_progress="hidden",
+            show_progress_on=place,
+            preprocess=files,
+            api_visibility="private",
+        )
 
     led = {("input", name) for name in DIALS}  # by the page's script; a release it does not see
-    moves = [getattr(controls[name], event) for name in CONTROLS if name not in ("first", "hold")
-             for event in ("input", "release") if event in controls[name].EVENTS and (event, name) not in led]
+    moves = [
+        getattr(controls[name], event)
+        for name in CONTROLS
+        if name not in ("first", "hold")
+        for event in ("input", "release")
+        if event in controls[name].EVENTS and (event, name) not in led
+    ]
     turns = [controls["first"].input, controls["first"].release]
     on(functools.partial(gr.on, moves), move, [place, *values], [player])
     hold = controls["hold"]
@@ -270,6 +337,7 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
 
 def _offer(engine: Engine) -> None:
     """The API: a recipe, as JSON or as a link, to a file."""
+
     def render(recipe: str, format: str) -> str:
         try:
             name, data = handlers.save(engine, handlers.read(recipe), format)

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from explorer import formats, paths
 from explorer.engine import Engine
+from explorer.files import formats, morphs
 from explorer.recipe import Recipe
 from explorer.ui import handlers
 from explorer.ui.panels import Answer, answering
@@ -56,8 +56,13 @@ class Ways:
 
     def functions(self) -> tuple[Callable[[Any], Answer], ...]:
         """What the page may call."""
-        return (answering(self.strip, 1), answering(self.begin_file, AT_ONCE), answering(self.ask_file, 2 * WAITING),
-                answering(self.fetch_file, AT_ONCE), answering(self.cancel_file, 2 * WAITING))
+        return (
+            answering(self.strip, 1),
+            answering(self.begin_file, AT_ONCE),
+            answering(self.ask_file, 2 * WAITING),
+            answering(self.fetch_file, AT_ONCE),
+            answering(self.cancel_file, 2 * WAITING),
+        )
 
     def strip(self, request: Any) -> Answer:
         """{"steps": […]} of [recipe, count, spacing, heard], each as `handlers.show` has it."""
@@ -69,7 +74,7 @@ class Ways:
         """{"job": …} of [recipe, count, spacing, format]: the file is being made from now on."""
         text, count, spacing, name = _list(request, 4)
         place = replace(handlers.settle(self._engine, handlers.read(text)), t=0.0, mix=())
-        possible = paths.available(self._engine.render(place))
+        possible = morphs.available(self._engine.render(place))
         if name not in possible:
             raise ValueError(f"a way of this checkpoint is saved as {', '.join(possible)}, not as {name!r}")
         stem = formats.stem(self._engine.complete(place), place.seed_b)
@@ -97,8 +102,12 @@ class Ways:
         except Exception:
             self.cancel_file(key)
             raise
-        return {"done": job.total, "total": job.total, "name": job.path.name,
-                "pieces": -(-job.path.stat().st_size // PIECE)}
+        return {
+            "done": job.total,
+            "total": job.total,
+            "name": job.path.name,
+            "pieces": -(-job.path.stat().st_size // PIECE),
+        }
 
     def fetch_file(self, request: Any) -> Answer:
         """{"data": …}, a piece of a finished file in base64, of [job, number from 0]."""
@@ -130,7 +139,7 @@ class Ways:
 
         try:
             check(0, 1)  # it may have waited for its turn
-            paths.write(self._engine, self._way(text, count, spacing, check), job.path, tell)
+            morphs.write(self._engine, self._way(text, count, spacing, check), job.path, tell)
             check(0, 1)
         except BaseException:
             shutil.rmtree(job.path.parent, ignore_errors=True)
@@ -140,11 +149,11 @@ class Ways:
         timer.daemon = True
         timer.start()
 
-    def _way(self, text: Any, count: Any, spacing: Any, progress: paths.Progress | None = None) -> tuple[Recipe, ...]:
+    def _way(self, text: Any, count: Any, spacing: Any, progress: morphs.Progress | None = None) -> tuple[Recipe, ...]:
         if isinstance(count, bool) or not isinstance(count, int) or not 2 <= count <= STEPS:
             raise ValueError(f"a way has from 2 to {STEPS} steps here, not {count!r}")
         place = handlers.settle(self._engine, handlers.read(text))
-        return paths.steps(self._engine, place, count, spacing, progress)
+        return morphs.steps(self._engine, place, count, spacing, progress)
 
     def _job(self, key: Any) -> _Job:
         with self._lock:

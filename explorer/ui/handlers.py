@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from explorer import formats
 from explorer.checkpoint import CheckpointError
 from explorer.directions import HELD, Direction, details
 from explorer.engine import Engine, Model
+from explorer.files import formats
 from explorer.latent import MAX_SEED
 from explorer.recipe import Recipe, RecipeError
 from explorer.sound.base import LogMel, Sound
@@ -35,8 +35,17 @@ DIRECTION_DIALS = tuple(f"direction{i}" for i in range(SLIDERS))
 RAW_DIALS = tuple(f"raw{i}" for i in range(SLIDERS))
 DIALS = ("t", "truncation", "blend", *DIRECTION_DIALS, *RAW_DIALS)  # sliders that are followed while they move
 # The controls whose values make a place, in the order in which gradio passes them.
-CONTROLS = ("label", "label_b", "seed", "seed_b", "path", "first", "hold", *(f"setting{i}" for i in range(SETTINGS)),
-            *DIALS)
+CONTROLS = (
+    "label",
+    "label_b",
+    "seed",
+    "seed_b",
+    "path",
+    "first",
+    "hold",
+    *(f"setting{i}" for i in range(SETTINGS)),
+    *DIALS,
+)
 
 Look = dict[str, dict[str, Any]]  # for each control, the properties it should take
 
@@ -92,8 +101,15 @@ def choose(engine: Engine, place: Recipe, name: str) -> Recipe:
     if place.model.startswith(f"{name}@"):  # from a snapshot of its training, which knows the same
         return replace(place, model=name, weights="")
     labels = engine.model(name).card.labels or ()
-    return Recipe(name, seed=place.seed, seed_b=place.seed_b, t=place.t, mix=place.mix, truncation=place.truncation,
-                  label=place.label if place.label in labels else None)
+    return Recipe(
+        name,
+        seed=place.seed,
+        seed_b=place.seed_b,
+        t=place.t,
+        mix=place.mix,
+        truncation=place.truncation,
+        label=place.label if place.label in labels else None,
+    )
 
 
 def move(engine: Engine, place: Recipe, values: Mapping[str, Any]) -> Recipe:
@@ -171,8 +187,12 @@ def reset(place: Recipe) -> Recipe:
 
 def roll(place: Recipe, a: bool, b: bool) -> Recipe:
     """New seeds for A and B as asked, which take the place of a mix."""
-    return replace(place, mix=() if a or b else place.mix, seed=secrets.randbelow(10_000) if a else place.seed,
-                   seed_b=secrets.randbelow(10_000) if b else place.seed_b)
+    return replace(
+        place,
+        mix=() if a or b else place.mix,
+        seed=secrets.randbelow(10_000) if a else place.seed,
+        seed_b=secrets.randbelow(10_000) if b else place.seed_b,
+    )
 
 
 def open_settings(model: Model) -> dict[str, tuple[str, ...]]:
@@ -213,8 +233,12 @@ def look(engine: Engine, place: Recipe, first: Any = 0, hold: Any = False) -> Lo
         "truncation": {"value": place.truncation},
     }
     for i, setting in enumerate(list(settings) + [""] * (SETTINGS - len(settings))):
-        controls[f"setting{i}"] = {"choices": list(settings.get(setting, ())), "value": chosen.get(setting),
-                                   "label": setting.capitalize(), "visible": bool(setting)}
+        controls[f"setting{i}"] = {
+            "choices": list(settings.get(setting, ())),
+            "value": chosen.get(setting),
+            "label": setting.capitalize(),
+            "visible": bool(setting),
+        }
     directions = model.directions_so_far
     held = holding(directions, place, hold)
     controls["hold"] = {"value": held, "visible": bool(variants(directions))}
@@ -222,8 +246,12 @@ def look(engine: Engine, place: Recipe, first: Any = 0, hold: Any = False) -> Lo
     for i in range(SLIDERS):
         if i < len(sliders):
             direction = sliders[i]
-            controls[f"direction{i}"] = {**slider(offsets.get(direction.name, 0.0)), "visible": True,
-                                         "label": direction.title or direction.name, "info": details(direction, LEAKS)}
+            controls[f"direction{i}"] = {
+                **slider(offsets.get(direction.name, 0.0)),
+                "visible": True,
+                "label": direction.title or direction.name,
+                "info": details(direction, LEAKS),
+            }
         else:
             controls[f"direction{i}"] = {"value": 0.0, "visible": False}
     return controls | raw_look(model, place, first)
@@ -316,8 +344,10 @@ def mixture(mix: tuple[tuple[int, float], ...]) -> str:
     """A mix in a few words: "between 3, 7, 12, 40", or "seeds 3 + 12 − 7" where something is taken away."""
     if all(weight > 0 for _, weight in mix):
         return f"seed {mix[0][0]}" if len(mix) == 1 else f"between {', '.join(str(seed) for seed, _ in mix)}"
-    terms = [(" − " if weight < 0 else " + ") + (f"{abs(weight):.3g} × " if abs(weight) != 1 else "") + str(seed)
-             for seed, weight in sorted(mix, key=lambda pair: pair[1] < 0)]
+    terms = [
+        (" − " if weight < 0 else " + ") + (f"{abs(weight):.3g} × " if abs(weight) != 1 else "") + str(seed)
+        for seed, weight in sorted(mix, key=lambda pair: pair[1] < 0)
+    ]
     return "seeds " + "".join(terms).removeprefix(" + ").strip()
 
 
@@ -325,8 +355,13 @@ def picture(log_mel: LogMel) -> dict[str, Any]:
     """A log-mel in 256 levels over the RANGE_DB below its loudest point; rows are bands, the lowest first."""
     decibels = 20 / math.log(10) * log_mel.values
     levels = np.clip((decibels - decibels.max()) / RANGE_DB + 1, 0, 1) * 255
-    return {"bands": levels.shape[0], "frames": levels.shape[1], "levels": packed(levels.round().astype(np.uint8)),
-            "frame": log_mel.hop_length / log_mel.sample_rate, "frequencies": log_mel.frequencies.round(1).tolist()}
+    return {
+        "bands": levels.shape[0],
+        "frames": levels.shape[1],
+        "levels": packed(levels.round().astype(np.uint8)),
+        "frame": log_mel.hop_length / log_mel.sample_rate,
+        "frequencies": log_mel.frequencies.round(1).tolist(),
+    }
 
 
 def pcm16(sound: Sound) -> np.ndarray:

@@ -2,7 +2,7 @@
 // Runs with the player, before player.js, and does nothing until that calls it.
 
 const VISITS = 50; // visited places that are remembered
-const KEPT_VERSION = 1; // as in explorer/gallery.py
+const KEPT_VERSION = 1; // as in explorer/files/gallery.py
 const stranger = !location.search.includes("model="); // came by no link
 
 /** One list, read anew each time, since another tab may have changed it. */

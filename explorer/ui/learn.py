@@ -38,9 +38,14 @@ class Lessons:
         model = self._engine.model(name)
         final = name if name in self._engine.names() else name.rpartition("@")[0]
         steps = checkpoint.snapshots(self._engine.folder, final)
-        return {"model": final, "size": model.generator.latent.size, "steps": steps,
-                "last": self._engine.model(final).card.provenance.get("step"),
-                "curves": self._curves(final) if steps else [], "inversion": self._inversion(final)}
+        return {
+            "model": final,
+            "size": model.generator.latent.size,
+            "steps": steps,
+            "last": self._engine.model(final).card.provenance.get("step"),
+            "curves": self._curves(final) if steps else [],
+            "inversion": self._inversion(final),
+        }
 
     def measure(self, request: Any) -> Answer:
         """How recipes of one checkpoint compare.
@@ -57,15 +62,20 @@ class Lessons:
         if len({recipe.model for recipe in recipes}) > 1:
             raise ValueError("recipes of one model are needed")
         outputs = [self._engine.output(recipe) for recipe in recipes]
-        return {"lengths": [_rms(self._engine.latent(recipe)) for recipe in recipes],
-                "distances": [_rms(output - outputs[0]) for output in outputs]}
+        return {
+            "lengths": [_rms(self._engine.latent(recipe)) for recipe in recipes],
+            "distances": [_rms(output - outputs[0]) for output in outputs],
+        }
 
     def _curves(self, name: str) -> list[tuple[str, list[tuple[int, float]]]]:
         path = self._engine.folder / SNAPSHOTS / name / METRICS
         try:
             lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-            return [(figure, [(int(line["step"]), float(line[figure])) for line in lines if figure in line])
-                    for figure in CURVES if any(figure in line for line in lines)]
+            return [
+                (figure, [(int(line["step"]), float(line[figure])) for line in lines if figure in line])
+                for figure in CURVES
+                if any(figure in line for line in lines)
+            ]
         except (OSError, ValueError, KeyError, TypeError):  # snapshots of one's own may lack them
             return []
 

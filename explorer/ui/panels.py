@@ -48,19 +48,30 @@ def answering(function: Callable[[Any], Answer], at_once: int) -> Callable[[Any]
     return answer
 
 
-def panel(name: str, engine: Engine, functions: tuple[Callable[[Any], Answer], ...] = (), elem_id: str | None = None,
-          **props: Any) -> gr.HTML:
+def panel(
+    name: str,
+    engine: Engine,
+    functions: tuple[Callable[[Any], Answer], ...] = (),
+    elem_id: str | None = None,
+    **props: Any,
+) -> gr.HTML:
     """The panel of `name`.html and `name`.js, with `name` for an id if it is given none.
 
     Beside `functions` the page can call `pictures`, see `small_pictures`.
     """
+
     def pictures(request: Any) -> Answer:
         return small_pictures(engine, request)
 
-    return gr.HTML({}, html_template=(HERE / f"{name}.html").read_text(encoding="utf-8"),
-                   js_on_load="\n".join((HERE / f).read_text(encoding="utf-8") for f in ("panel.js", f"{name}.js")),
-                   apply_default_css=False, server_functions=[answering(pictures, at_once=1), *functions],
-                   elem_id=elem_id or name, **props)
+    return gr.HTML(
+        {},
+        html_template=(HERE / f"{name}.html").read_text(encoding="utf-8"),
+        js_on_load="\n".join((HERE / f).read_text(encoding="utf-8") for f in ("panel.js", f"{name}.js")),
+        apply_default_css=False,
+        server_functions=[answering(pictures, at_once=1), *functions],
+        elem_id=elem_id or name,
+        **props,
+    )
 
 
 def small_pictures(engine: Engine, request: Any) -> Answer:

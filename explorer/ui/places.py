@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from explorer import gallery
 from explorer.checkpoint import CheckpointError
 from explorer.engine import Engine
-from explorer.gallery import Place
+from explorer.files import gallery
+from explorer.files.gallery import Place
 from explorer.recipe import RecipeError
 from explorer.ui import handlers
 

@@ -41,8 +41,10 @@ def main() -> None:
     for name in Engine().names():
         for run in range(RUNS):
             answered, heard, cpu = cold_start(name)
-            print(f"{name}, run {run + 1}: page after {answered:.1f} s, first sound after {heard:.1f} s, "
-                  f"CPU {cpu:.1f} s", flush=True)
+            print(
+                f"{name}, run {run + 1}: page after {answered:.1f} s, first sound after {heard:.1f} s, CPU {cpu:.1f} s",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

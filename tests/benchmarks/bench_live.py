@@ -98,8 +98,10 @@ def report(name: str, log: Log) -> None:
     for stage in list(log)[1:]:
         times = delays(log, stage)
         if times:
-            print(f"  {name:24} {stage:8} median {statistics.median(times):7.1f}   p95 {np.percentile(times, 95):7.1f}"
-                  f"   ({len(log[stage])} of {len(log['input'])} moves)")
+            print(
+                f"  {name:24} {stage:8} median {statistics.median(times):7.1f}   p95 {np.percentile(times, 95):7.1f}"
+                f"   ({len(log[stage])} of {len(log['input'])} moves)"
+            )
         else:
             print(f"  {name:24} {stage:8} never came")
 
@@ -136,14 +138,16 @@ def usual(engine: Engine, model: str, direction: Direction) -> Any:
         figure = Figure(figsize=(8, 4))
         axes = figure.add_subplot()
         if sound.notes is not None:
-            axes.barh([n.pitch for n in sound.notes], [n.duration for n in sound.notes],
-                      left=[n.onset for n in sound.notes])
+            axes.barh(
+                [n.pitch for n in sound.notes], [n.duration for n in sound.notes], left=[n.onset for n in sound.notes]
+            )
             return amount, figure, (sound.sample_rate, sound.waveform)
         assert sound.log_mel is not None
         axes.imshow(sound.log_mel.values, origin="lower", aspect="auto")
         c = engine.model(model).generator.representation.config  # type: ignore[attr-defined]
         waveform = librosa.feature.inverse.mel_to_audio(
-            np.exp(sound.log_mel.values), sr=sound.sample_rate, n_fft=c.n_fft, hop_length=c.hop_length, power=1.0)
+            np.exp(sound.log_mel.values), sr=sound.sample_rate, n_fft=c.n_fft, hop_length=c.hop_length, power=1.0
+        )
         return amount, figure, (sound.sample_rate, waveform)
 
     with gr.Blocks(analytics_enabled=False) as app:
@@ -180,9 +184,11 @@ def crowd(browser: Browser, url: str, direction: Direction, visitors: int, moves
     waits = []
     for page in pages:
         page.evaluate("hand")
-        page.wait_for_function("name => Math.abs(JSON.parse(explorer.place()).offsets?.[name]"
-                               " - document.querySelector('.offset input[type=range]').value) < 1e-9",
-                               arg=direction.name)
+        page.wait_for_function(
+            "name => Math.abs(JSON.parse(explorer.place()).offsets?.[name]"
+            " - document.querySelector('.offset input[type=range]').value) < 1e-9",
+            arg=direction.name,
+        )
         page.wait_for_timeout(300)
         log = page.evaluate("log")
         waits.append(log["picture"][-1][0] - log["input"][-1][0])
@@ -207,13 +213,17 @@ def main() -> None:
             print(model)
             report("this app", measure(browser, url, WATCH, direction, args.moves, play=True))
             plain = usual(engine, model, direction)
-            report("gr.Plot and gr.Audio",
-                   measure(browser, plain.local_url, WATCH_USUAL, direction, args.moves, play=False))
+            report(
+                "gr.Plot and gr.Audio",
+                measure(browser, plain.local_url, WATCH_USUAL, direction, args.moves, play=False),
+            )
             plain.close()
             if args.visitors:
                 waits = crowd(browser, url, direction, args.visitors, args.moves)
-                print(f"  {args.visitors} visitors at once: the last position is there after "
-                      f"{statistics.median(waits):.0f} ms (median), {max(waits):.0f} ms (the slowest)")
+                print(
+                    f"  {args.visitors} visitors at once: the last position is there after "
+                    f"{statistics.median(waits):.0f} ms (median), {max(waits):.0f} ms (the slowest)"
+                )
         browser.close()
     app.close()
 

@@ -21,9 +21,10 @@ rng = np.random.RandomState(0)
 def piece() -> list[Note]:
     """256 notes of two hands on 60 keys."""
     onsets = np.sort(rng.uniform(0, 25, 256))
-    return [Note(int(np.clip(rng.normal(64, 10), 40, 90)), float(t), float(rng.exponential(0.4)),
-                 int(rng.randint(30, 110)))
-            for t in onsets]
+    return [
+        Note(int(np.clip(rng.normal(64, 10), 40, 90)), float(t), float(rng.exponential(0.4)), int(rng.randint(30, 110)))
+        for t in onsets
+    ]
 
 
 def milliseconds(notes: list[Note]) -> float:

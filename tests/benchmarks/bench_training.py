@@ -33,12 +33,19 @@ def noise(family: str) -> Prepared:
         config = SpectoGANConfig()
         x = torch.rand((ITEMS, 1, config.mel.n_mels, config.mel.frames), generator=rng) * 2 - 1
         digits = tuple(map(str, range(10)))
-        return Prepared({"x": x, "condition": torch.eye(10)[torch.arange(ITEMS) % 10]}, {},
-                        {"mel": vars(config.mel), "labels": digits})
+        return Prepared(
+            {"x": x, "condition": torch.eye(10)[torch.arange(ITEMS) % 10]},
+            {},
+            {"mel": vars(config.mel), "labels": digits},
+        )
     n = ITEMS + 256
-    notes = {"start": torch.arange(ITEMS), "pitch": torch.randint(30, 100, (n,), generator=rng).byte(),
-             "step": torch.rand(n, generator=rng) / 4, "duration": torch.rand(n, generator=rng) + 0.1,
-             "velocity": torch.randint(1, 128, (n,), generator=rng).byte()}
+    notes = {
+        "start": torch.arange(ITEMS),
+        "pitch": torch.randint(30, 100, (n,), generator=rng).byte(),
+        "step": torch.rand(n, generator=rng) / 4,
+        "duration": torch.rand(n, generator=rng) + 0.1,
+        "velocity": torch.randint(1, 128, (n,), generator=rng).byte(),
+    }
     return Prepared(notes, {}, {})
 
 

@@ -33,8 +33,9 @@ def expect_another_picture(page: Page, before: str) -> None:
 
 def expect_offset(page: Page, name: str, slider: Locator) -> None:
     """The page's place has come to where the slider stands."""
-    page.wait_for_function("([name, x]) => JSON.parse(explorer.place()).offsets?.[name] === x",
-                           arg=[name, float(slider.input_value())])
+    page.wait_for_function(
+        "([name, x]) => JSON.parse(explorer.place()).offsets?.[name] === x", arg=[name, float(slider.input_value())]
+    )
 
 
 def direction(page: Page, number: int = 1) -> Locator:

@@ -23,8 +23,16 @@ from explorer.generators.spectogan import SpectoGANConfig
 from explorer.ui import serve
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-OPTIONS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-           "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required")
+OPTIONS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+)
 SMALL = {
     "piano": ("pianogan", PianoGANConfig(latent_size=32, code_size=16, width=16, blocks=3, decoder_width=16)),
     "words": ("spectogan", SpectoGANConfig(latent=16, channels=(8, 8, 8, 8, 8), style=8, labels=("yes", "no"))),
@@ -96,8 +104,10 @@ def visit(browser: Browser, url: str) -> Iterator[Visit]:
         page = context.new_page()
         page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda r: complaints.append(f"asks {r.url}")
-                if not r.url.startswith((url, "data:", "blob:")) else None)
+        page.on(
+            "request",
+            lambda r: complaints.append(f"asks {r.url}") if not r.url.startswith((url, "data:", "blob:")) else None,
+        )
         page.goto(url + query)
         expect(status(page)).not_to_be_empty()
         return page

@@ -37,8 +37,9 @@ def main() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         for model, screen, scheme in product(engine.names(), SCREENS, ("light", "dark")):
-            page = browser.new_page(viewport=SCREENS[screen], color_scheme=scheme, device_scale_factor=1.5,
-                                    reduced_motion="reduce")
+            page = browser.new_page(
+                viewport=SCREENS[screen], color_scheme=scheme, device_scale_factor=1.5, reduced_motion="reduce"
+            )
             page.goto(f"{app.local_url}?model={model}&seed={args.seed}")
             expect(status(page)).to_contain_text(model, timeout=60_000)
             for view in args.views:
@@ -47,8 +48,9 @@ def main() -> None:
                     page.locator("summary").filter(has_text=LESSON).click()
                 pictures = VIEWS[view] + (len(snapshots(args.checkpoints, model)) if view == "Learn" else 0)
                 expect(page.locator(".card canvas:visible").nth(pictures - 1)).to_be_visible(timeout=60_000)
-                page.screenshot(path=args.out / f"{model}-{view.lower()}-{screen}-{scheme}.png",
-                                full_page=screen == "phone")
+                page.screenshot(
+                    path=args.out / f"{model}-{view.lower()}-{screen}-{scheme}.png", full_page=screen == "phone"
+                )
             page.close()
         browser.close()
     app.close()

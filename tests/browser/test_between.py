@@ -10,9 +10,9 @@ import soundfile as sf
 from acts import Visit, direction, drag, drag_in, expect_another_picture, pixels, place, seed, status
 from playwright.sync_api import Locator, Page, Request, expect
 
-from explorer import paths
 from explorer.engine import Engine
-from explorer.formats import read_recipe
+from explorer.files import morphs
+from explorer.files.formats import read_recipe
 from explorer.recipe import Recipe
 
 pytestmark = pytest.mark.browser
@@ -30,12 +30,17 @@ def corner(page: Page, name: str) -> Locator:
 
 def alone(page: Page, end: str, before: str = "") -> str:
     """The picture of what the seed of one end sounds like alone, once it is drawn and another than `before`."""
-    return str(page.wait_for_function("""([end, before]) => {
+    return str(
+        page.wait_for_function(
+            """([end, before]) => {
         const canvas = document.querySelector(`[aria-label^="Go to ${end}, seed"] canvas`);
         if (!canvas) return null;
         const { width, height } = canvas, empty = Object.assign(document.createElement("canvas"), { width, height });
         return [empty.toDataURL(), before].includes(canvas.toDataURL()) ? null : canvas.toDataURL();
-    }""", arg=[end, before]).json_value())
+    }""",
+            arg=[end, before],
+        ).json_value()
+    )
 
 
 def save(page: Page, kind: str, steps: int, folder: Path) -> Path:
@@ -77,7 +82,8 @@ def test_averages_and_differences_come_back_through_the_address_and_are_left_wit
 
 
 def test_the_pad_follows_arrow_keys_and_the_pointer_to_a_corner_that_is_the_seed_itself(
-        visit: Visit, folder: Path) -> None:
+    visit: Visit, folder: Path
+) -> None:
     page = visit(WAY)
     panel(page).get_by_role("spinbutton", name="Seed D").fill("40")
     expect(corner(page, "D 40")).to_be_visible()
@@ -110,10 +116,10 @@ def test_the_path_plays_one_step_after_another_and_stops_where_it_is(visit: Visi
 def test_a_path_is_saved_as_wav_midi_and_zip(visit: Visit, folder: Path, tmp_path: Path) -> None:
     page, engine = visit(WAY), Engine(folder)
     wav = save(page, "WAV", 4, tmp_path)
-    assert sf.info(wav).duration == pytest.approx(4 * 0.5 - 3 * paths.CROSSFADE, abs=1e-3)
+    assert sf.info(wav).duration == pytest.approx(4 * 0.5 - 3 * morphs.CROSSFADE, abs=1e-3)
     assert (read_recipe(wav).seed, read_recipe(wav).seed_b) == (3, 9)
     notes = pretty_midi.PrettyMIDI(str(save(page, "MIDI", 3, tmp_path))).instruments[0].notes
-    way = paths.steps(engine, Recipe("toy", seed=3, seed_b=9, label="high"), 3)
+    way = morphs.steps(engine, Recipe("toy", seed=3, seed_b=9, label="high"), 3)
     assert sorted(n.pitch for n in notes) == sorted(n.pitch for r in way for n in engine.render(r).notes or ())
     with zipfile.ZipFile(save(page, "ZIP of steps", 2, tmp_path)) as archive:
         assert len(archive.namelist()) == 4  # a WAV and a MIDI file of each
@@ -140,9 +146,16 @@ def test_the_picture_beside_a_seed_shows_the_seed_without_what_leads_away_from_i
     assert alone(between, "B") == alone(visit("?model=words&seed=9"), "A")
 
 
-@pytest.mark.parametrize("there", ["model=words&seed=4&label=yes", "model=words&seed=3&label=no",
-                                   "model=words&seed=3&label=yes&truncation=0.5", "model=toy&seed=3"],
-                         ids=["seed", "condition", "truncation", "checkpoint"])
+@pytest.mark.parametrize(
+    "there",
+    [
+        "model=words&seed=4&label=yes",
+        "model=words&seed=3&label=no",
+        "model=words&seed=3&label=yes&truncation=0.5",
+        "model=toy&seed=3",
+    ],
+    ids=["seed", "condition", "truncation", "checkpoint"],
+)
 def test_the_picture_beside_a_seed_follows(visit: Visit, there: str) -> None:
     page = visit("?model=words&seed=3&label=yes")
     before = alone(page, "A")

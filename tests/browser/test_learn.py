@@ -16,7 +16,7 @@ from scipy.stats import wasserstein_distance
 from explorer import checkpoint
 from explorer.engine import Engine
 from explorer.generators import FAMILIES
-from explorer.sound.learned_vocoder import LearnedVocoder, VocoderConfig
+from explorer.sound.vocoder import LearnedVocoder, VocoderConfig
 from explorer.ui import serve
 
 pytestmark = pytest.mark.browser
@@ -37,8 +37,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     checkpoint.save(folder / "piano.safetensors", piano)
     for step, generator in ((0, first), (300, later)):
         checkpoint.save(folder / "snapshots" / "words" / f"{step}.safetensors", generator, dtype=torch.int8)
-    lines = [{"step": step, "wasserstein": 3 - step / 450, "reconstruction_loss": 1 / step}
-             for step in range(50, 950, 50)]
+    lines = [
+        {"step": step, "wasserstein": 3 - step / 450, "reconstruction_loss": 1 / step} for step in range(50, 950, 50)
+    ]
     (folder / "snapshots" / "words" / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     app = serve(Engine(folder), "127.0.0.1")
     yield app.local_url
@@ -104,7 +105,8 @@ def test_the_scrubber_replays_the_same_latent_and_comes_back(visit: Visit) -> No
     expect(slider).to_have_attribute("aria-valuetext", "step 900, the final checkpoint")
     slider.press("ArrowLeft")
     expect(scrubber.get_by_role("status")).to_contain_text(
-        "Step 300, critic's Wasserstein estimate 2.33, reconstruction loss 0.00333.")
+        "Step 300, critic's Wasserstein estimate 2.33, reconstruction loss 0.00333."
+    )
     expect_another_picture(page, final)
     assert (place(page).model, place(page).seed, place(page).label) == ("words@300", 7, "no")
     expect(scrubber.get_by_role("img", name="Curves over 900 steps of training")).to_be_visible()

@@ -10,8 +10,8 @@ from acts import Visit, drag, pixels, place, player, seed, status
 from playwright.sync_api import Browser, Locator, Page, expect
 from serving import free_port
 
-from explorer import gallery
 from explorer.engine import Engine
+from explorer.files import gallery
 from explorer.recipe import Recipe
 from explorer.ui import serve
 
@@ -119,8 +119,9 @@ def test_a_favourite_that_was_removed_can_be_put_back(visit: Visit) -> None:
     expect(card(page, "Favourites", "seed 8")).to_be_visible()
 
 
-def test_a_favourite_is_moved_by_keys_and_stays_there_in_another_visit_and_in_an_export(visit: Visit,
-                                                                                        tmp_path: Path) -> None:
+def test_a_favourite_is_moved_by_keys_and_stays_there_in_another_visit_and_in_an_export(
+    visit: Visit, tmp_path: Path
+) -> None:
     page = visit("?model=toy&seed=1")
     three = [gallery.Place(name, Recipe("toy", seed=seed)) for seed, name in enumerate(("One", "Two", "Three"))]
     (tmp_path / "three.json").write_text(gallery.dumps(three))

@@ -29,7 +29,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 
 from explorer.directions import Direction, Progress, principal
 from explorer.engine import Engine
-from explorer.formats import read_recipe
+from explorer.files.formats import read_recipe
 from explorer.generators.base import Generator
 from explorer.recipe import Recipe
 
@@ -95,8 +95,10 @@ def test_two_sliders_that_move_while_an_answer_is_owed_both_count(visit: Visit) 
     press(page, direction(page, 1), "ArrowRight", 2)
     press(page, direction(page, 2), "ArrowLeft", 3)
     waiting[0].continue_()
-    page.wait_for_function("() => { const { pc1, pc2 } = JSON.parse(explorer.place()).offsets ?? {};"
-                           " return pc1 === 0.1 && pc2 === -0.15; }")
+    page.wait_for_function(
+        "() => { const { pc1, pc2 } = JSON.parse(explorer.place()).offsets ?? {};"
+        " return pc1 === 0.1 && pc2 === -0.15; }"
+    )
 
 
 def test_an_answer_that_comes_after_that_to_a_later_choice_is_not_shown(visit: Visit) -> None:
@@ -204,11 +206,14 @@ def test_a_saved_file_leads_back_to_its_place(visit: Visit, tmp_path: Path, name
 
 def test_a_file_dropped_on_the_page_is_opened(visit: Visit) -> None:
     page = visit("?model=words")
-    page.evaluate("""recipe => {
+    page.evaluate(
+        """recipe => {
         const transfer = new DataTransfer();
         transfer.items.add(new File([recipe], "place.json", { type: "application/json" }));
         document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
-    }""", '{"version": 1, "model": "toy", "seed": 77}')
+    }""",
+        '{"version": 1, "model": "toy", "seed": 77}',
+    )
     expect(status(page)).to_contain_text("toy · register low · seed 77")
 
 
@@ -335,7 +340,7 @@ def test_a_click_in_the_picture_seeks(visit: Visit) -> None:
 
 
 def test_the_same_png_comes_from_the_library(visit: Visit, folder: Path, tmp_path: Path) -> None:
-    from explorer import formats
+    from explorer.files import formats
 
     page = visit("?model=toy&seed=6")
     engine = Engine(folder)

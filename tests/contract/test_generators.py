@@ -29,13 +29,19 @@ SMALL: dict[str, tuple[str, Any]] = {
     "toy uniform": ("toy", ToyConfig(labels=(), prior="uniform")),
     "pianogan flow": ("pianogan", PianoGANConfig(latent_size=32, code_size=16, width=16, blocks=3, decoder_width=16)),
     "pianogan dcgan": ("pianogan", PianoGANConfig(architecture="dcgan", latent_size=16, dcgan_width=4)),
-    "pianogan even": ("pianogan", PianoGANConfig(architecture="dcgan", latent_size=16, dcgan_width=4,
-                                                 even_rhythm=True)),
+    "pianogan even": (
+        "pianogan",
+        PianoGANConfig(architecture="dcgan", latent_size=16, dcgan_width=4, even_rhythm=True),
+    ),
     "spectogan": ("spectogan", SpectoGANConfig(latent=16, channels=(8, 8, 8, 8, 8), style=8)),
-    "spectogan digits": ("spectogan", SpectoGANConfig(latent=16, channels=(8, 8, 8, 8, 8), style=8,
-                                                      labels=("0", "1", "2"))),
-    "spectogan dcgan": ("spectogan", SpectoGANConfig(latent=16, channels=(16, 8, 8, 8), blocks="dcgan",
-                                                     prior="uniform")),
+    "spectogan digits": (
+        "spectogan",
+        SpectoGANConfig(latent=16, channels=(8, 8, 8, 8, 8), style=8, labels=("0", "1", "2")),
+    ),
+    "spectogan dcgan": (
+        "spectogan",
+        SpectoGANConfig(latent=16, channels=(16, 8, 8, 8), blocks="dcgan", prior="uniform"),
+    ),
 }
 SHIPPED = find(DEFAULT_FOLDER)
 ROWS = 5

@@ -64,7 +64,7 @@ def test_keys_that_chords_have_are_found_alike_on_every_device():
 def test_a_row_is_the_same_bits_in_any_batch(generator):
     z = torch.stack([generator.latent.from_seed(s) for s in range(5)])
     together = generator(z)
-    assert all(torch.equal(together[k:k + 1], generator(z[k:k + 1])) for k in range(5))
+    assert all(torch.equal(together[k : k + 1], generator(z[k : k + 1])) for k in range(5))
 
 
 def test_the_critic_s_opinion_reaches_every_weight(generator):

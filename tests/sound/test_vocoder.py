@@ -1,51 +1,168 @@
-"""Griffin-Lim: a waveform that has the magnitudes asked for, always the same one."""
+"""The learned inversion: its shape, its exactness, and that tones keep their pitch."""
 
-import librosa
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from toy import make
 
-from explorer.sound.vocoder import ITERATIONS, griffin_lim
+from explorer import checkpoint
+from explorer.checkpoint import CheckpointError, find_vocoder, load_vocoder, save_vocoder
+from explorer.generators.spectogan import SpectoGAN
+from explorer.sound.mel import MelConfig, MelRepresentation
+from explorer.sound.vocoder import LearnedVocoder, VocoderConfig, phase_clock
 
-N_FFT, HOP = 512, 128
-
-
-def magnitude(waveform: torch.Tensor) -> torch.Tensor:
-    return torch.stft(waveform, N_FFT, HOP, window=torch.hann_window(N_FFT), pad_mode="constant",
-                      return_complex=True).abs()
-
-
-def chirp() -> torch.Tensor:
-    time = torch.arange(8192) / 8000
-    return (0.3 * torch.sin(2 * torch.pi * (300 * time + 400 * time**2)) * torch.hann_window(8192))[None]
-
-
-def error(found: torch.Tensor, wanted: torch.Tensor) -> float:
-    """Spectral convergence: relative distance of magnitudes."""
-    return float((magnitude(found) - wanted).norm() / wanted.norm())
+SMALL = VocoderConfig(channels=16, blocks=2, rounds=2)
+MEL = MelRepresentation(MelConfig())
 
 
-def test_the_result_is_as_near_to_the_magnitudes_as_librosas() -> None:
-    wanted = magnitude(chirp())
-    theirs = librosa.griffinlim(wanted[0].numpy(), n_iter=ITERATIONS, hop_length=HOP, n_fft=N_FFT, momentum=0.99,
-                                pad_mode="constant", random_state=0)
-    assert error(griffin_lim(wanted, N_FFT, HOP), wanted) < 1.1 * error(torch.from_numpy(theirs)[None], wanted)
+@pytest.fixture
+def small() -> LearnedVocoder:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return LearnedVocoder(SMALL).eval().requires_grad_(False)
 
 
-def test_momentum_converges_faster_than_the_original() -> None:
-    wanted = magnitude(chirp())
-    fast, slow = (griffin_lim(wanted, N_FFT, HOP, iterations=16, momentum=m) for m in (0.99, 0.0))
-    assert error(fast, wanted) < error(slow, wanted)
+@pytest.fixture(scope="module")
+def shipped() -> LearnedVocoder:
+    found = find_vocoder(checkpoint.DEFAULT_FOLDER, MelConfig())
+    assert found is not None
+    return found
 
 
-def test_the_same_magnitudes_give_the_same_bits_whatever_the_random_state() -> None:
-    wanted = magnitude(chirp())
-    torch.manual_seed(1)
-    np.random.seed(1)
-    first = griffin_lim(wanted, N_FFT, HOP)
-    torch.manual_seed(2)
-    np.random.seed(2)
-    assert torch.equal(first, griffin_lim(wanted, N_FFT, HOP))
+def tone(frequency: float, amplitude: float = 0.2) -> Tensor:
+    """(1, samples) of a sine."""
+    time = torch.arange(MEL.config.samples) / MEL.sample_rate
+    return (amplitude * torch.sin(2 * torch.pi * frequency * time))[None]
 
 
-def test_silence_gives_silence() -> None:
-    assert not griffin_lim(torch.zeros(1, 257, 65), N_FFT, HOP).any()
+def noise(*size: int) -> Tensor:
+    return 0.1 * torch.randn(size, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_waveform_is_a_hop_long_for_every_frame(small: LearnedVocoder) -> None:
+    waveform = small(torch.zeros(2, 64, 40))
+    assert waveform.shape == (2, 40 * 128)
+    assert waveform.isfinite().all()
+
+
+def test_an_item_has_the_same_bits_in_any_batch(small: LearnedVocoder) -> None:
+    log_mel = MEL.log_mel(noise(5, 8192))
+    together = small(log_mel)
+    assert all(torch.equal(small(log_mel[i : i + 1])[0], together[i]) for i in range(5))
+
+
+@pytest.mark.parametrize("frequency", [110.0, 220.0, 333.0, 520.0, 790.0])
+def test_the_clock_of_a_steady_tone_keeps_its_time(frequency: float) -> None:
+    log_mel = MEL.log_mel(tone(frequency))
+    angle = phase_clock(log_mel, SMALL)[0, log_mel[0, :, 32].argmax()].numpy()
+    per_frame = np.diff(np.unwrap(angle - 2 * np.pi * frequency * 0.016 * np.arange(64)))
+    assert abs(per_frame[5:-5].mean() / (2 * np.pi * 0.016)) < 1.5  # Hz; bands are 36 Hz apart
+
+
+def test_a_clock_goes_on_when_a_gliding_tone_changes_its_band() -> None:
+    def phase(seconds: np.ndarray) -> np.ndarray:
+        return 2 * np.pi * (300 * seconds + 150 * seconds**2)  # from 300 to 607 Hz
+
+    glide = 0.2 * np.sin(phase(np.arange(8192) / 8000)).astype(np.float32)
+    log_mel = MEL.log_mel(torch.from_numpy(glide)[None])
+    loudest = log_mel[0].argmax(0)
+    assert len(loudest.unique()) > 5
+    angle = phase_clock(log_mel, SMALL)[0].numpy()[loudest, np.arange(64)]
+    fast = np.diff(np.unwrap(angle - phase(0.016 * np.arange(64)))) / (2 * np.pi * 0.016)  # Hz
+    assert np.abs(fast[5:-5]).max() < 5
+
+
+def test_settling_leaves_a_waveform_alone_that_has_the_log_mel_already(small: LearnedVocoder) -> None:
+    waveform = noise(1, 8192)
+    settled = small.settle(waveform, MEL.log_mel(waveform), rounds=3)
+    torch.testing.assert_close(settled, waveform, atol=1e-4, rtol=0)
+
+
+def test_settling_brings_a_log_mel_closer_round_by_round(small: LearnedVocoder) -> None:
+    wanted, waveform = MEL.log_mel(tone(440)), noise(1, 8192)
+    errors = [float((MEL.log_mel(small.settle(waveform, wanted, rounds=n)) - wanted).abs().mean()) for n in (0, 1, 4)]
+    assert errors[0] > 3 * errors[1] > 3 * errors[2] / 2
+
+
+@pytest.mark.parametrize("frequency", [150.0, 220.0, 333.0])
+def test_a_tone_keeps_its_pitch(shipped: LearnedVocoder, frequency: float) -> None:
+    waveform = shipped(MEL.log_mel(tone(frequency)))[0].numpy()
+    spectrum = np.abs(np.fft.rfft(waveform * np.hanning(8192), 8 * 8192))
+    assert spectrum.argmax() * 8000 / (8 * 8192) == pytest.approx(frequency, abs=4)
+
+
+def test_silence_stays_silent(shipped: LearnedVocoder) -> None:
+    assert float(shipped(MEL.log_mel(torch.zeros(1, 8192))).abs().max()) < 1e-3
+
+
+def test_a_vocoder_comes_back_from_its_file_as_the_nearest_16_bit_one(tmp_path: Path, small: LearnedVocoder) -> None:
+    save_vocoder(tmp_path / "v.safetensors", small, {"step": 1})
+    loaded = load_vocoder(tmp_path / "v.safetensors")
+    assert loaded.config == small.config
+    for name, weight in small.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], weight.half().float())
+
+
+def test_a_vocoder_is_found_by_the_spectrograms_it_inverts(tmp_path: Path, small: LearnedVocoder) -> None:
+    save_vocoder(tmp_path / "v.safetensors", small, {})
+    assert find_vocoder(tmp_path, MelConfig(frames=100)) is not None
+    assert find_vocoder(tmp_path, MelConfig(sample_rate=16000, n_fft=1024, hop_length=256)) is None
+    assert checkpoint.find(tmp_path) == {}
+
+
+def test_a_checkpoint_is_heard_through_the_vocoder_it_carries(tmp_path: Path, small: LearnedVocoder) -> None:
+    path = tmp_path / "c.safetensors"
+    generator = SpectoGAN(SpectoGAN.Config(channels=(16, 8, 8, 8, 8)))
+    checkpoint.save(path, generator, vocoder=small, dtype=torch.bfloat16)
+    representation = checkpoint.load(path)[0].representation
+    assert representation.settings == {"inversion": ("learned", "griffin-lim")}
+    x = MEL.normalize(MEL.log_mel(tone(440)))[0]
+    expected = load_vocoder(path)(MEL.denormalize(x[None]))[0].numpy()
+    np.testing.assert_array_equal(representation.decode(x).waveform, expected)
+    fallback = representation.decode(x, {"inversion": "griffin-lim"}).waveform
+    np.testing.assert_array_equal(fallback, MEL.decode(x).waveform)
+
+
+def test_a_vocoder_that_a_checkpoint_carries_is_found_too(tmp_path: Path, small: LearnedVocoder) -> None:
+    checkpoint.save(tmp_path / "a.safetensors", SpectoGAN(SpectoGAN.Config(channels=(16, 8, 8, 8, 8))))
+    assert find_vocoder(tmp_path, MelConfig()) is None
+    checkpoint.save(tmp_path / "b.safetensors", SpectoGAN(SpectoGAN.Config(channels=(16, 8, 8, 8, 8))), vocoder=small)
+    found = find_vocoder(tmp_path, MelConfig())
+    assert found is not None
+    assert found.config == small.config
+
+
+def test_a_vocoder_of_other_spectrograms_is_refused(tmp_path: Path, small: LearnedVocoder) -> None:
+    generator = SpectoGAN(SpectoGAN.Config(channels=(16, 8, 8, 8, 8)))
+    checkpoint.save(tmp_path / "c.safetensors", generator, vocoder=LearnedVocoder(replace(SMALL, floor=1e-3)))
+    with pytest.raises(CheckpointError, match="for other spectrograms"):
+        checkpoint.load(tmp_path / "c.safetensors")
+
+
+def test_a_family_without_spectrograms_takes_no_vocoder(tmp_path: Path, small: LearnedVocoder) -> None:
+    checkpoint.save(tmp_path / "c.safetensors", make(), vocoder=small)
+    with pytest.raises(CheckpointError, match="for other spectrograms"):
+        checkpoint.load(tmp_path / "c.safetensors")
+
+
+def test_a_vocoder_that_lacks_a_weight_is_refused(tmp_path: Path, small: LearnedVocoder) -> None:
+    path = tmp_path / "v.safetensors"
+    save_vocoder(path, small, {})
+    with safe_open(path, framework="pt") as file:
+        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    del tensors["vocoder.head.weight"]
+    save_file(tensors, path, metadata)
+    with pytest.raises(CheckpointError, match=r"head\.weight"):
+        load_vocoder(path)
+
+
+def test_a_checkpoint_without_a_vocoder_says_so(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / "c.safetensors", make())
+    with pytest.raises(CheckpointError, match="no learned inversion"):
+        load_vocoder(tmp_path / "c.safetensors")

@@ -19,9 +19,9 @@ import training.snapshot
 from explorer.generators.base import Generator
 from training import parallel
 from training.__main__ import main
+from training.families.window_statistics import quantile_distance
 from training.loop import balanced_latents
 from training.task import Batch, Prepared, TrainingRecipe
-from training.window_statistics import quantile_distance
 
 
 class PrecisePoints(Points):
@@ -48,8 +48,9 @@ class PrecisePointsTask(PointsTask):
         assert batch.condition is not None
         return Batch(batch.x.double(), batch.condition.double())
 
-    def matching_loss(self, generator: Generator, tensors: Mapping[str, Tensor], recipe: TrainingRecipe,
-                      rng: torch.Generator) -> Tensor:
+    def matching_loss(
+        self, generator: Generator, tensors: Mapping[str, Tensor], recipe: TrainingRecipe, rng: torch.Generator
+    ) -> Tensor:
         z = balanced_latents(generator.latent, 16 // parallel.ranks(), rng)
         x = generator(z, parallel.mine(torch.eye(2).double().repeat(8, 1)))
         return quantile_distance(x, parallel.gathered(x), tensors["x"].double().sort(0).values)
@@ -57,8 +58,20 @@ class PrecisePointsTask(PointsTask):
 
 def train(folder: Path, steps: int) -> int:
     """Trains, or goes on, to so many adversarial steps after three of warm start."""
-    argv = ["spectogan", "--data", ".", "--out", str(folder), "--precision", "float32", "--steps", str(steps),
-            "--device", "cpu", *(["--resume"] if (folder / "run.json").exists() else [])]
+    argv = [
+        "spectogan",
+        "--data",
+        ".",
+        "--out",
+        str(folder),
+        "--precision",
+        "float32",
+        "--steps",
+        str(steps),
+        "--device",
+        "cpu",
+        *(["--resume"] if (folder / "run.json").exists() else []),
+    ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(training.families.TASKS, "spectogan", PrecisePointsTask)
         patch.setattr(training.snapshot, "snapshot", silent)

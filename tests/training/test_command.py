@@ -10,8 +10,9 @@ from training.__main__ import main
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
-def test_the_help_is_the_one_that_was_reviewed(capsys: pytest.CaptureFixture[str],
-                                               monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_help_is_the_one_that_was_reviewed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After a wanted change: COLUMNS=100 python -m training spectogan --help > tests/golden/training-spectogan.txt"""
     monkeypatch.setenv("COLUMNS", "100")
     with pytest.raises(SystemExit, match="0"):

@@ -20,14 +20,21 @@ def run(tmp_path: Path) -> Path:
     """A run of the toy to step 900, whose first snapshot is lost, beside a folder with the checkpoint of step 850."""
     folder = tmp_path / "run"
     (folder / "snapshots").mkdir(parents=True)
-    about = {"family": "toy", "config": asdict(ToyConfig()), "recipe": {"seed": 3, "warm_steps": 100, "steps": 800},
-             "data": {"folder": "/somewhere/secret/clips"}, "command": "train --out /somewhere/secret/run",
-             "hardware": "abacus"}
+    about = {
+        "family": "toy",
+        "config": asdict(ToyConfig()),
+        "recipe": {"seed": 3, "warm_steps": 100, "steps": 800},
+        "data": {"folder": "/somewhere/secret/clips"},
+        "command": "train --out /somewhere/secret/run",
+        "hardware": "abacus",
+    }
     (folder / "run.json").write_text(json.dumps(about), encoding="utf-8")
     for step in (100, 300, 500, 900):
         checkpoint.save(folder / "snapshots" / f"{step:07d}.safetensors", make(step), dtype=torch.bfloat16)
-    lines = [{"step": step, "phase": "warm" if step <= 100 else "adversarial", "seconds": 1.0, "wasserstein": step / 3}
-             for step in range(10, 910, 10)]
+    lines = [
+        {"step": step, "phase": "warm" if step <= 100 else "adversarial", "seconds": 1.0, "wasserstein": step / 3}
+        for step in range(10, 910, 10)
+    ]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     checkpoint.save(tmp_path / "shelf" / "toy.safetensors", make(850), provenance={"step": 850})
     return folder
@@ -82,24 +89,31 @@ def test_a_checkpoint_of_another_run_gets_no_snapshots(run: Path, shelf: Path) -
         export_snapshots(run, "missing", shelf)
 
 
-@pytest.mark.parametrize(("count", "chosen"), [
-    (3, [0, 64]),  # the beginning and the boundary of the phases, whatever else
-    (4, [0, 8, 64]),  # ln 9 is nearly the middle between ln 1 and ln 65, ln 256 that between ln 65 and ln 1025
-    (5, [0, 8, 64, 256]),
-    (99, [0, 1, 4, 8, 16, 64, 128, 256, 512]),  # all there are
-])
+@pytest.mark.parametrize(
+    ("count", "chosen"),
+    [
+        (3, [0, 64]),  # the beginning and the boundary of the phases, whatever else
+        (4, [0, 8, 64]),  # ln 9 is nearly the middle between ln 1 and ln 65, ln 256 that between ln 65 and ln 1025
+        (5, [0, 8, 64, 256]),
+        (99, [0, 1, 4, 8, 16, 64, 128, 256, 512]),  # all there are
+    ],
+)
 def test_steps_are_chosen_evenly_in_their_logarithm(count: int, chosen: list[int]) -> None:
     assert choose([0, 1, 4, 8, 16, 64, 128, 256, 512, 2000], last=1024, count=count, boundary=64) == chosen
 
 
 def test_thinned_figures_are_the_means_of_neighbours_of_one_phase() -> None:
-    lines = [{"step": step, "phase": "warm" if step < 4 else "adversarial", "seconds": 9.0, "loss": float(step)}
-             for step in range(1, 8)]
+    lines = [
+        {"step": step, "phase": "warm" if step < 4 else "adversarial", "seconds": 9.0, "loss": float(step)}
+        for step in range(1, 8)
+    ]
     lines[4]["penalty"] = 0.25  # lazy: not in every line
     assert thinned(lines, most=4) == [
-        {"step": 2, "phase": "warm", "loss": 1.5}, {"step": 3, "phase": "warm", "loss": 3.0},
+        {"step": 2, "phase": "warm", "loss": 1.5},
+        {"step": 3, "phase": "warm", "loss": 3.0},
         {"step": 5, "phase": "adversarial", "loss": 4.5, "penalty": 0.25},
-        {"step": 7, "phase": "adversarial", "loss": 6.5}]
+        {"step": 7, "phase": "adversarial", "loss": 6.5},
+    ]
 
 
 @pytest.mark.parametrize(("kind", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])

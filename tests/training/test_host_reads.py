@@ -20,8 +20,13 @@ PIANO = {"latent_size": 32, "code_size": 16, "width": 16, "blocks": 3, "decoder_
 
 def notes() -> Prepared:
     n = 600
-    tensors = {"start": torch.arange(n) * (n - 255) // n, "pitch": torch.full((n,), 60, dtype=torch.uint8),
-               "step": torch.rand(n), "duration": torch.rand(n), "velocity": torch.full((n,), 64, dtype=torch.uint8)}
+    tensors = {
+        "start": torch.arange(n) * (n - 255) // n,
+        "pitch": torch.full((n,), 60, dtype=torch.uint8),
+        "step": torch.rand(n),
+        "duration": torch.rand(n),
+        "velocity": torch.full((n,), 64, dtype=torch.uint8),
+    }
     return Prepared(tensors, tensors, {})
 
 
@@ -53,13 +58,22 @@ def without_numbers(run: Run, tensors: dict[str, Tensor], mode: FakeTensorMode) 
 
 
 @pytest.mark.parametrize(("family", "prepared", "config"), FAMILIES, ids=[name for name, _, _ in FAMILIES])
-def test_a_step_reads_no_number(family: str, prepared: Any, config: dict[str, Any],
-                                monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_reads_no_number(
+    family: str, prepared: Any, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(explorer.generators.pianogan, "ON_HOST", set())
     task, data = TASKS[family](), prepared()
     extra = {**task.defaults.extra, "matching_windows": 4.0} if family == "pianogan" else task.defaults.extra
-    recipe = replace(task.defaults, batch_size=4, warm_steps=1, steps=1, critic_steps=1, penalty_every=1,
-                     reconstruction_every=1, extra=extra)
+    recipe = replace(
+        task.defaults,
+        batch_size=4,
+        warm_steps=1,
+        steps=1,
+        critic_steps=1,
+        penalty_every=1,
+        reconstruction_every=1,
+        extra=extra,
+    )
     run = start(task, recipe, data, config, torch.device("cpu"), bfloat16=False)
     mode = FakeTensorMode()
     tensors = without_numbers(run, dict(data.train), mode)

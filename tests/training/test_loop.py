@@ -37,8 +37,17 @@ from training.loop import (
 from training.parallel import randn
 from training.task import Batch, Prepared, Task, TrainingRecipe
 
-RECIPE = TrainingRecipe(batch_size=8, warm_steps=3, steps=6, critic_steps=2, penalty_every=2, auxiliary_weight=0.1,
-                        reconstruction_weight=0.1, state_every=2, snapshot_every=100)
+RECIPE = TrainingRecipe(
+    batch_size=8,
+    warm_steps=3,
+    steps=6,
+    critic_steps=2,
+    penalty_every=2,
+    auxiliary_weight=0.1,
+    reconstruction_weight=0.1,
+    state_every=2,
+    snapshot_every=100,
+)
 
 
 class TwoNumbers:
@@ -104,8 +113,9 @@ class PointsTask(Task):
         noise = randn(x.shape, rng)
         return Batch(x + 0.01 * noise, torch.nn.functional.one_hot(tensors["label"][index], 2).float())
 
-    def warm_loss(self, generator: Generator, encoder: nn.Module, batch: Batch, recipe: TrainingRecipe,
-                  rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+    def warm_loss(
+        self, generator: Generator, encoder: nn.Module, batch: Batch, recipe: TrainingRecipe, rng: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         loss = (generator(encoder(batch.x), batch.condition) - batch.x).square().mean()
         return loss, {}
 
@@ -189,13 +199,26 @@ def test_a_head_start_lets_the_encoder_and_then_the_critic_learn_before_the_gene
 
     def look(run: Run, folder: Path) -> None:
         now = deepcopy({name: module.state_dict() for name, module in run.modules().items()})
-        moved.append({name for name in now if any(not torch.equal(now[name][k], seen[name][k]) for k in now[name]
-                                                  if k.endswith("weight"))} - {"ema"})
+        moved.append(
+            {
+                name
+                for name in now
+                if any(not torch.equal(now[name][k], seen[name][k]) for k in now[name] if k.endswith("weight"))
+            }
+            - {"ema"}
+        )
         seen.update(now)
 
     train(run, data, tmp_path, look)
-    assert moved == [set(), {"encoder"}, {"encoder"}, {"encoder", "generator"},
-                     {"critic"}, {"critic"}, {"critic", "generator", "encoder"}]
+    assert moved == [
+        set(),
+        {"encoder"},
+        {"encoder"},
+        {"encoder", "generator"},
+        {"critic"},
+        {"critic"},
+        {"critic", "generator", "encoder"},
+    ]
 
 
 def test_a_killed_process_loses_only_the_steps_since_its_last_state(tmp_path: Path) -> None:
@@ -214,8 +237,13 @@ def test_a_killed_process_loses_only_the_steps_since_its_last_state(tmp_path: Pa
         run, data = test_loop.fresh()
         loop.train(run, data, Path(sys.argv[1]), test_loop.silent)
     """)
-    killed = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, check=False,
-                            cwd=Path(__file__).parents[2], env={**os.environ, "PYTHONPATH": "."})
+    killed = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        capture_output=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONPATH": "."},
+    )
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     resumed, data = fresh()
     load_state(resumed, tmp_path)
@@ -303,9 +331,20 @@ def test_training_leaves_the_global_random_state_alone(tmp_path: Path) -> None:
 
 
 def test_the_critic_learns_to_tell_and_the_generator_moves_toward_the_data(tmp_path: Path) -> None:
-    recipe = replace(RECIPE, batch_size=64, warm_steps=0, steps=800, critic_steps=5, penalty_every=1,
-                     auxiliary_weight=0.0, reconstruction_weight=0.0, generator_lr=1e-3, critic_lr=5e-3,
-                     state_every=1000, ema_decay=0.995)
+    recipe = replace(
+        RECIPE,
+        batch_size=64,
+        warm_steps=0,
+        steps=800,
+        critic_steps=5,
+        penalty_every=1,
+        auxiliary_weight=0.0,
+        reconstruction_weight=0.0,
+        generator_lr=1e-3,
+        critic_lr=5e-3,
+        state_every=1000,
+        ema_decay=0.995,
+    )
     run, data = fresh(recipe)
     train(run, data, tmp_path, silent)
     condition = torch.eye(2).repeat(100, 1)
@@ -329,8 +368,8 @@ def test_balanced_latents_are_normal_in_opposite_pairs_and_at_right_angles(n):
     rng = torch.Generator().manual_seed(0)
     sets = [balanced_latents(LatentSpace((4, 3)), n, rng).flatten(1) for _ in range(200)]
     for z in sets:
-        assert torch.equal(z[:n // 2], -z[n // 2:])
-        among = z[:min(n // 2, 12)]
+        assert torch.equal(z[: n // 2], -z[n // 2 :])
+        among = z[: min(n // 2, 12)]
         torch.testing.assert_close(among @ among.T, torch.diag(among.square().sum(1)), atol=1e-4, rtol=0)
     firsts = torch.stack([z[k % 2 * n // 2] for k, z in enumerate(sets)]).flatten()  # of different sets, so independent
     assert stats.kstest(firsts, "norm").pvalue > 0.01

@@ -18,11 +18,24 @@ HERE = Path(__file__).parent
 
 
 def train_on_two_processes(folder: Path, steps: int) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
-               str(HERE / "precise_points.py"), str(folder), str(steps)]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node=2",
+        str(HERE / "precise_points.py"),
+        str(folder),
+        str(steps),
+    ]
     path = os.pathsep.join([str(HERE), str(HERE.parents[1])])
-    done = subprocess.run(command, capture_output=True, text=True, check=False,
-                          env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -38,8 +51,10 @@ def test_one_and_two_processes_take_turns_and_come_out_where_one_alone_does(tmp_
     for name, weights in alone["modules"].items():
         for key, weight in weights.items():
             torch.testing.assert_close(turns["modules"][name][key], weight, rtol=0, atol=1e-12)
-    lines = [[json.loads(line) for line in (tmp_path / name / METRICS).read_text().splitlines()]
-             for name in ("alone", "turns")]
+    lines = [
+        [json.loads(line) for line in (tmp_path / name / METRICS).read_text().splitlines()]
+        for name in ("alone", "turns")
+    ]
     assert lines[1][-1]["step"] == lines[0][-1]["step"] == 9
     assert [line["step"] for line in lines[1]] == sorted({line["step"] for line in lines[1]})
 

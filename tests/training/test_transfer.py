@@ -13,9 +13,9 @@ from explorer import checkpoint
 from explorer.checkpoint import read_card
 from explorer.generators.spectogan import SpectoGAN, SpectoGANConfig
 from training.__main__ import main
-from training.audio_data import prepare
+from training.data.audio import prepare
+from training.families.spectogan import Encoder
 from training.loop import last_state
-from training.spectogan import Encoder
 from training.task import DataError
 
 CONFIG = SpectoGANConfig(labels=("0", "1", "2"), latent=8, channels=(8, 8, 8, 8, 8), style=8)
@@ -52,13 +52,16 @@ def voice(tmp_path: Path) -> Path:
 @pytest.fixture
 def train(tmp_path: Path, origin: Path, voice: Path) -> Train:
     def run(*argv: str, data: Path = voice, start: Path = origin, steps: list[str] = FEW) -> int:
-        return main(["spectogan", "--data", str(data), "--out", str(tmp_path / "run"), "--init-from", str(start),
-                     *steps, *argv])
+        return main(
+            ["spectogan", "--data", str(data), "--out", str(tmp_path / "run"), "--init-from", str(start), *steps, *argv]
+        )
+
     return run
 
 
-def test_while_the_critic_catches_up_the_generator_stays_the_checkpoint(train: Train, origin: Path,
-                                                                        tmp_path: Path) -> None:
+def test_while_the_critic_catches_up_the_generator_stays_the_checkpoint(
+    train: Train, origin: Path, tmp_path: Path
+) -> None:
     assert train(steps=[*FEW, "--steps", "1"]) == 0
     kept = last_state(tmp_path / "run")["modules"]
     for name, weight in checkpoint.load(origin)[0].state_dict().items():
@@ -66,8 +69,9 @@ def test_while_the_critic_catches_up_the_generator_stays_the_checkpoint(train: T
         assert torch.equal(kept["ema"][name], weight)
 
 
-def test_after_that_it_learns_and_the_run_remembers_where_it_came_from(train: Train, origin: Path,
-                                                                       tmp_path: Path) -> None:
+def test_after_that_it_learns_and_the_run_remembers_where_it_came_from(
+    train: Train, origin: Path, tmp_path: Path
+) -> None:
     assert train("--state-every", "1") == 0
     assert main(["spectogan", "--out", str(tmp_path / "run"), "--resume", "--steps", "3", "--threads", "1"]) == 0
     state = last_state(tmp_path / "run")
@@ -122,8 +126,9 @@ def test_a_checkpoint_of_another_family_or_none_at_all_is_an_error(
 
 
 @pytest.mark.parametrize("extra", ["--resume", "--config=latent=4"])
-def test_what_would_contradict_the_checkpoint_is_refused(train: Train, extra: str,
-                                                         capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_would_contradict_the_checkpoint_is_refused(
+    train: Train, extra: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert train(extra) == 2
     assert "goes neither with --resume nor with --config" in capsys.readouterr().err
 
@@ -137,8 +142,9 @@ def test_an_encoder_in_the_checkpoint_is_taken_over(train: Train, origin: Path, 
     assert all(torch.equal(kept[name], weight) for name, weight in encoder.state_dict().items())
 
 
-def test_an_encoder_of_another_shape_is_an_error(train: Train, origin: Path,
-                                                 capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_encoder_of_another_shape_is_an_error(
+    train: Train, origin: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     checkpoint.save(origin, SpectoGAN(CONFIG), extra={"encoder.head.weight": torch.zeros(2, 2)})
     assert train() == 2
     assert "the encoder in it does not fit" in capsys.readouterr().err

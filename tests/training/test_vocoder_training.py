@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from explorer.checkpoint import load_vocoder
-from explorer.sound.learned_vocoder import VocoderConfig
+from explorer.sound.vocoder import VocoderConfig
 from training.__main__ import main
 from training.export import RUN
 from training.loop import METRICS, TrainingError, load_state, save_state
@@ -141,8 +141,19 @@ def test_the_command_trains_and_writes_a_file_that_loads(tmp_path: Path) -> None
     for take in range(10, 14):
         wave = np.random.RandomState(take).randn(4000) * 0.1
         soundfile.write(tmp_path / "data" / f"3_jackson_{take}.wav", wave, 8000)
-    command = ["vocoder", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"), "--steps", "2",
-               "--batch-size", "2", "--threads", "1"]
+    command = [
+        "vocoder",
+        "--data",
+        str(tmp_path / "data"),
+        "--out",
+        str(tmp_path / "run"),
+        "--steps",
+        "2",
+        "--batch-size",
+        "2",
+        "--threads",
+        "1",
+    ]
     assert main([*command, "--dry-run"]) == 0
     assert not (tmp_path / "run").exists()
     assert main([*command, "--name", "tiny", "--checkpoints", str(tmp_path / "made")]) == 0

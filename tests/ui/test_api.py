@@ -52,13 +52,16 @@ def test_the_api_renders_the_sound_that_the_library_renders(client: Client, fold
     np.testing.assert_allclose(samples, sound.waveform, atol=1 / 32767)
 
 
-@pytest.mark.parametrize(("text", "name", "answer"), [
-    ("?model=cats", "wav", "no checkpoint 'cats'"),
-    ("?model=../words", "wav", "no checkpoint"),
-    ("?model=words&t=nan", "wav", "t must be between 0 and 1"),
-    ("?model=words", "mid", "makes no notes"),
-    ("?model=words", "exe", "no format 'exe'"),
-])
+@pytest.mark.parametrize(
+    ("text", "name", "answer"),
+    [
+        ("?model=cats", "wav", "no checkpoint 'cats'"),
+        ("?model=../words", "wav", "no checkpoint"),
+        ("?model=words&t=nan", "wav", "t must be between 0 and 1"),
+        ("?model=words", "mid", "makes no notes"),
+        ("?model=words", "exe", "no format 'exe'"),
+    ],
+)
 def test_the_api_says_what_is_wrong(client: Client, text: str, name: str, answer: str) -> None:
     with pytest.raises(AppError, match=answer):
         client.predict(text, name, api_name="/render")

@@ -11,9 +11,10 @@ import pytest
 from scipy import stats
 from toy import make, write
 
-from explorer import checkpoint, formats
+from explorer import checkpoint
 from explorer.directions import Direction
 from explorer.engine import Engine
+from explorer.files import formats
 from explorer.recipe import Recipe, RecipeError
 from explorer.ui import handlers
 from explorer.ui.handlers import CONTROLS
@@ -37,15 +38,31 @@ def arrive(engine: Engine, recipe: Recipe) -> Recipe:
 
 
 def test_controls_that_were_not_moved_lead_to_the_same_place(engine: Engine) -> None:
-    recipe = Recipe("toy", seed=3, seed_b=9, t=0.3, path="line", truncation=0.7, label="high", label_b="low", blend=0.2,
-                    offsets=(("pc2", 1.25), ("z5", -7.0)), settings=(("timbre", "square"),))
+    recipe = Recipe(
+        "toy",
+        seed=3,
+        seed_b=9,
+        t=0.3,
+        path="line",
+        truncation=0.7,
+        label="high",
+        label_b="low",
+        blend=0.2,
+        offsets=(("pc2", 1.25), ("z5", -7.0)),
+        settings=(("timbre", "square"),),
+    )
     place = arrive(engine, recipe)
     assert arrive(engine, handlers.move(engine, place, values(engine, place))) == place
 
 
-@pytest.mark.parametrize("recipe", [
-    Recipe("toy", seed=3), Recipe("plain", seed_b=4), Recipe("toy", seed_b=4, t=0.5, label="high"),
-])
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe("toy", seed=3),
+        Recipe("plain", seed_b=4),
+        Recipe("toy", seed_b=4, t=0.5, label="high"),
+    ],
+)
 def test_a_settled_place_is_the_same_sound(engine: Engine, recipe: Recipe) -> None:
     assert engine.complete(arrive(engine, recipe)) == engine.complete(recipe)
 
@@ -57,11 +74,38 @@ def test_settling_twice_is_settling_once(engine: Engine) -> None:
 
 def test_each_control_moves_its_part_of_the_recipe(engine: Engine) -> None:
     place = arrive(engine, Recipe("toy"))
-    moved = handlers.move(engine, place, values(engine, place, seed=5, seed_b=6, t=0.25, path="line", truncation=0.5,
-                                                label="high", label_b="low", blend=0.75, setting0="square",
-                                                direction1=1.5, raw3=-2))
-    assert moved == replace(place, seed=5, seed_b=6, t=0.25, path="line", truncation=0.5, label="high", label_b="low",
-                            blend=0.75, settings=(("timbre", "square"),), offsets=(("pc2", 1.5), ("z3", -2.0)))
+    moved = handlers.move(
+        engine,
+        place,
+        values(
+            engine,
+            place,
+            seed=5,
+            seed_b=6,
+            t=0.25,
+            path="line",
+            truncation=0.5,
+            label="high",
+            label_b="low",
+            blend=0.75,
+            setting0="square",
+            direction1=1.5,
+            raw3=-2,
+        ),
+    )
+    assert moved == replace(
+        place,
+        seed=5,
+        seed_b=6,
+        t=0.25,
+        path="line",
+        truncation=0.5,
+        label="high",
+        label_b="low",
+        blend=0.75,
+        settings=(("timbre", "square"),),
+        offsets=(("pc2", 1.5), ("z3", -2.0)),
+    )
 
 
 def test_offsets_that_are_on_no_slider_stay(engine: Engine) -> None:
@@ -143,14 +187,17 @@ def test_reset_goes_back_to_seed_a(engine: Engine) -> None:
 MIXED = Recipe("toy", seed=3, seed_b=9, t=0.5, label="high", mix=((3, 1.0), (7, -1.0), (12, 1.0)))
 
 
-@pytest.mark.parametrize(("change", "stays"), [
-    ({"seed": 4}, False), ({"seed_b": 4}, False), ({"t": 0.25}, False), ({"direction0": 1.0}, True), ({}, True)])
+@pytest.mark.parametrize(
+    ("change", "stays"),
+    [({"seed": 4}, False), ({"seed_b": 4}, False), ({"t": 0.25}, False), ({"direction0": 1.0}, True), ({}, True)],
+)
 def test_a_mix_stays_until_a_seed_or_t_moves(engine: Engine, change: dict[str, Any], stays: bool) -> None:
     place = arrive(engine, MIXED)
     moved = arrive(engine, handlers.move(engine, place, values(engine, place, **change)))
     assert moved.mix == (MIXED.mix if stays else ())
-    assert (moved.seed, moved.seed_b, moved.t) == tuple({"seed": 3, "seed_b": 9, "t": 0.5, **change}[n]
-                                                        for n in ("seed", "seed_b", "t"))
+    assert (moved.seed, moved.seed_b, moved.t) == tuple(
+        {"seed": 3, "seed_b": 9, "t": 0.5, **change}[n] for n in ("seed", "seed_b", "t")
+    )
 
 
 def test_new_seeds_and_reset_take_the_place_of_a_mix(engine: Engine) -> None:
@@ -158,9 +205,16 @@ def test_new_seeds_and_reset_take_the_place_of_a_mix(engine: Engine) -> None:
     assert handlers.roll(MIXED, a=False, b=False) == MIXED
 
 
-@pytest.mark.parametrize(("mix", "words"), [
-    (((3, 1.0), (7, -1.0), (12, 1.0)), "seeds 3 + 12 − 7"), (((3, 0.5), (7, 0.2)), "between 3, 7"),
-    (((3, 0.5), (7, -2.0)), "seeds 0.5 × 3 − 2 × 7"), (((3, -1.0),), "seeds − 3"), (((3, 0.5),), "seed 3")])
+@pytest.mark.parametrize(
+    ("mix", "words"),
+    [
+        (((3, 1.0), (7, -1.0), (12, 1.0)), "seeds 3 + 12 − 7"),
+        (((3, 0.5), (7, 0.2)), "between 3, 7"),
+        (((3, 0.5), (7, -2.0)), "seeds 0.5 × 3 − 2 × 7"),
+        (((3, -1.0),), "seeds − 3"),
+        (((3, 0.5),), "seed 3"),
+    ],
+)
 def test_the_title_says_what_is_mixed(mix: tuple[tuple[int, float], ...], words: str) -> None:
     assert handlers.mixture(mix) == words
 
@@ -220,8 +274,10 @@ def test_nothing_is_said_to_be_heard_where_nobody_judges(engine: Engine) -> None
     assert "eard" not in handlers.appraise(engine, Recipe("toy"))["words"]
 
 
-@pytest.mark.parametrize(("truncation", "words"), [
-    (0.0, "Nearer to the middle than all it was trained on."), (2.0, "Beyond all it was trained on.")])
+@pytest.mark.parametrize(
+    ("truncation", "words"),
+    [(0.0, "Nearer to the middle than all it was trained on."), (2.0, "Beyond all it was trained on.")],
+)
 def test_a_place_that_no_training_came_to_is_said_to_be_one(engine: Engine, truncation: float, words: str) -> None:
     assert handlers.appraise(engine, Recipe("plain", seed=3, truncation=truncation))["words"] == words
 
@@ -289,8 +345,10 @@ def test_a_link_with_a_variant_opens_with_the_switch_on_and_its_slider_there(nam
     assert (looks["direction0"]["label"], looks["direction0"]["value"]) == ("Register-Only", 1.5)
 
 
-@pytest.mark.parametrize(("offsets", "hold", "held"), [
-    ((), True, True), ((("pc1", 1.0),), True, True), ((("register", 1.0),), True, False), ((), False, False)])
+@pytest.mark.parametrize(
+    ("offsets", "hold", "held"),
+    [((), True, True), ((("pc1", 1.0),), True, True), ((("register", 1.0),), True, False), ((), False, False)],
+)
 def test_the_switch_stays_as_it_is_where_no_offset_says_otherwise(
     named: Engine, offsets: tuple[tuple[str, float], ...], hold: bool, held: bool
 ) -> None:

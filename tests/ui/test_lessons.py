@@ -20,8 +20,10 @@ def folder(tmp_path: Path) -> Path:
     checkpoint.save(tmp_path / "toy.safetensors", make(), provenance={"step": 90})
     for step in (30, 0):
         checkpoint.save(tmp_path / "snapshots" / "toy" / f"{step}.safetensors", make(step), dtype=torch.int8)
-    lines = [{"step": 10, "phase": "warm", "reconstruction_loss": 3.0},
-             {"step": 90, "phase": "adversarial", "wasserstein": 0.5, "penalty": 0.1}]
+    lines = [
+        {"step": 10, "phase": "warm", "reconstruction_loss": 3.0},
+        {"step": 90, "phase": "adversarial", "wasserstein": 0.5, "penalty": 0.1},
+    ]
     (tmp_path / "snapshots" / "toy" / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     return tmp_path
 
@@ -29,8 +31,13 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("model", ["toy", "toy@30"])
 def test_a_checkpoint_and_its_snapshots_have_the_same_equipment(folder: Path, model: str) -> None:
     assert Lessons(Engine(folder)).equipment(Recipe(model).to_json()) == {
-        "model": "toy", "size": 6, "steps": [0, 30], "last": 90, "inversion": None,
-        "curves": [("wasserstein", [(90, 0.5)]), ("reconstruction_loss", [(10, 3.0)])]}
+        "model": "toy",
+        "size": 6,
+        "steps": [0, 30],
+        "last": 90,
+        "inversion": None,
+        "curves": [("wasserstein", [(90, 0.5)]), ("reconstruction_loss", [(10, 3.0)])],
+    }
 
 
 def test_a_checkpoint_without_snapshots_or_provenance_has_neither(tmp_path: Path) -> None:
@@ -48,7 +55,7 @@ def test_the_middle_of_a_line_is_shorter_and_that_of_an_arc_is_not(tmp_path: Pat
     write(tmp_path, latent=4096)
     recipes = [Recipe("toy", seed=1), *(Recipe("toy", seed=1, seed_b=2, t=0.5, path=path) for path in ("arc", "line"))]
     lengths = Lessons(Engine(tmp_path)).measure([recipe.to_json() for recipe in recipes])["lengths"]
-    assert lengths == pytest.approx([1, 1, 0.5 ** 0.5], abs=0.03)
+    assert lengths == pytest.approx([1, 1, 0.5**0.5], abs=0.03)
 
 
 def test_distances_are_those_of_the_outputs_from_the_first(folder: Path) -> None:
@@ -58,8 +65,9 @@ def test_distances_are_those_of_the_outputs_from_the_first(folder: Path) -> None
     assert found == pytest.approx([0, ((first - second) ** 2).mean() ** 0.5])
 
 
-@pytest.mark.parametrize("request_", [None, [], ["model=toy"] * 9, "model=toy", ["model=toy", "model=toy@30"], [7],
-                                      ["{"], ["model=none"]])
+@pytest.mark.parametrize(
+    "request_", [None, [], ["model=toy"] * 9, "model=toy", ["model=toy", "model=toy@30"], [7], ["{"], ["model=none"]]
+)
 def test_what_cannot_be_compared_is_refused(folder: Path, request_: object) -> None:
     with pytest.raises((ValueError, RecipeError, CheckpointError)):
         Lessons(Engine(folder)).measure(request_)

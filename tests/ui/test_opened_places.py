@@ -7,7 +7,7 @@ import pytest
 from toy import write
 
 from explorer.engine import Engine
-from explorer.gallery import Place, dumps
+from explorer.files.gallery import Place, dumps
 from explorer.recipe import Recipe, RecipeError
 from explorer.ui import handlers, places
 

@@ -13,8 +13,8 @@ import pytest
 import soundfile as sf
 from toy import write
 
-from explorer import paths
 from explorer.engine import Engine
+from explorer.files import morphs
 from explorer.recipe import Recipe
 from explorer.ui import between
 from explorer.ui.between import Ways
@@ -71,14 +71,15 @@ def finished(ways: Ways, key: str) -> dict[str, Any]:
     return state
 
 
-def test_a_file_that_is_fetched_is_the_one_that_the_library_writes(ways: Ways, folder: Path, tmp_path: Path,
-                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_fetched_is_the_one_that_the_library_writes(
+    ways: Ways, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(between, "PIECE", 5000)
     key = ask(ways, "begin_file", [WAY.to_json(), 4, "equal", "wav"])["job"]
     state = finished(ways, key)
     data = b"".join(base64.b64decode(ask(ways, "fetch_file", [key, i])["data"]) for i in range(state["pieces"]))
     engine = Engine(tmp_path)
-    expected = paths.joined([engine.render(recipe) for recipe in paths.steps(engine, WAY, 4, "equal")])
+    expected = morphs.joined([engine.render(recipe) for recipe in morphs.steps(engine, WAY, 4, "equal")])
     np.testing.assert_allclose(sf.read(io.BytesIO(data))[0], expected.waveform, atol=1 / 32767)
     assert state["name"] == "toy-high-seed0003-to0009.wav"
     ask(ways, "cancel_file", key)
@@ -87,9 +88,10 @@ def test_a_file_that_is_fetched_is_the_one_that_the_library_writes(ways: Ways, f
 
 @pytest.mark.parametrize("end", ["cancelled", "abandoned"])
 def test_a_file_that_nobody_wants_any_more_stops_and_leaves_nothing(
-        ways: Ways, folder: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    ways: Ways, folder: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
     held = Held()
-    monkeypatch.setattr(paths, "write", held)
+    monkeypatch.setattr(morphs, "write", held)
     key = ask(ways, "begin_file", [WAY.to_json(), 4, "t", "wav"])["job"]
     assert held.begun.wait(30)
     if end == "cancelled":
@@ -113,7 +115,7 @@ def test_a_finished_file_that_is_not_fetched_goes_away(ways: Ways, folder: Path)
 
 def test_only_so_many_files_are_kept(ways: Ways, monkeypatch: pytest.MonkeyPatch) -> None:
     held = Held()
-    monkeypatch.setattr(paths, "write", held)
+    monkeypatch.setattr(morphs, "write", held)
     answers = [ask(ways, "begin_file", [WAY.to_json(), 2, "t", "wav"]) for _ in range(between.WAITING + 1)]
     held.released.set()
     assert ["error" in answer for answer in answers] == [False] * between.WAITING + [True]
@@ -121,16 +123,37 @@ def test_only_so_many_files_are_kept(ways: Ways, monkeypatch: pytest.MonkeyPatch
         ask(ways, "cancel_file", answer["job"])
 
 
-@pytest.mark.parametrize("request_", [
-    None, [], [WAY.to_json(), 0, "t", False], [WAY.to_json(), 26, "t", False], [WAY.to_json(), True, "t", False],
-    [WAY.to_json(), 7, "even", False], [None, 7, "t", False], ["?model=cats", 7, "t", False]], ids=str)
+@pytest.mark.parametrize(
+    "request_",
+    [
+        None,
+        [],
+        [WAY.to_json(), 0, "t", False],
+        [WAY.to_json(), 26, "t", False],
+        [WAY.to_json(), True, "t", False],
+        [WAY.to_json(), 7, "even", False],
+        [None, 7, "t", False],
+        ["?model=cats", 7, "t", False],
+    ],
+    ids=str,
+)
 def test_a_strip_that_cannot_be_is_refused_in_a_sentence(ways: Ways, request_: Any) -> None:
     assert ask(ways, "strip", request_)["error"]
 
 
-@pytest.mark.parametrize(("name", "request_"), [
-    ("begin_file", [WAY.to_json(), 4, "t", "exe"]), ("begin_file", ["?model=cats", 4, "t", "wav"]), ("begin_file", 7),
-    ("ask_file", "nothing"), ("ask_file", None), ("fetch_file", ["nothing", 0]), ("fetch_file", None)], ids=str)
+@pytest.mark.parametrize(
+    ("name", "request_"),
+    [
+        ("begin_file", [WAY.to_json(), 4, "t", "exe"]),
+        ("begin_file", ["?model=cats", 4, "t", "wav"]),
+        ("begin_file", 7),
+        ("ask_file", "nothing"),
+        ("ask_file", None),
+        ("fetch_file", ["nothing", 0]),
+        ("fetch_file", None),
+    ],
+    ids=str,
+)
 def test_a_file_that_cannot_be_is_refused_in_a_sentence(ways: Ways, name: str, request_: Any) -> None:
     assert ask(ways, name, request_)["error"]
 

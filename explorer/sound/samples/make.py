@@ -40,7 +40,7 @@ def read(path: Path) -> np.ndarray:
 def cut(wave: np.ndarray, pitch: int) -> np.ndarray:
     """From just before the attack of a (samples,) recording to its end in the noise, faded in and out."""
     attack = int(np.argmax(np.abs(wave) > 0.02 * np.abs(wave).max()))
-    wave = wave[max(0, attack - int(LEAD * SAMPLE_RATE)):]
+    wave = wave[max(0, attack - int(LEAD * SAMPLE_RATE)) :]
     hop = SAMPLE_RATE // 10
     level = np.sqrt((wave[: len(wave) // hop * hop].reshape(-1, hop) ** 2).mean(1))
     noise = np.sort(level)[: len(level) // 8 + 1].mean()
@@ -60,7 +60,7 @@ def deviation(wave: np.ndarray, pitch: int) -> float:
     Taken of the first partial, or, in the bass, where the ear follows the ones above it, of the first four, each
     weighted with its magnitude.
     """
-    body = wave[int(0.03 * SAMPLE_RATE): int(1.5 * SAMPLE_RATE)]
+    body = wave[int(0.03 * SAMPLE_RATE) : int(1.5 * SAMPLE_RATE)]
     size = 2**20
     spectrum = np.abs(np.fft.rfft(body * np.blackman(len(body)), size))
     cents, weights = [], []
@@ -68,7 +68,7 @@ def deviation(wave: np.ndarray, pitch: int) -> float:
         ideal = k * 440 * 2 ** ((pitch - 69) / 12) * size / SAMPLE_RATE
         low, high = (int(ideal * 2 ** (c / 1200)) for c in (-45, 45))
         top = low + int(np.argmax(spectrum[low:high]))
-        a, b, c = np.log(spectrum[top - 1: top + 2])
+        a, b, c = np.log(spectrum[top - 1 : top + 2])
         cents.append(1200 * np.log2((top + (a - c) / (a - 2 * b + c) / 2) / ideal))
         weights.append(spectrum[top])
     return float(np.average(cents, weights=weights))
@@ -90,7 +90,7 @@ def main() -> None:
     for pitch in sorted(found):
         stereo = {n: read(source / f"velocity{n}" / "audio" / f"{found[pitch]}v{n}.ogg") for _, n, _ in LAYERS}
         middle = stereo[LAYERS[1][1]]
-        channel = int(np.argmax((middle[: SAMPLE_RATE] ** 2).mean(0)))
+        channel = int(np.argmax((middle[:SAMPLE_RATE] ** 2).mean(0)))
         level[pitch] = 10 * np.log10(np.mean([(cut(c, pitch)[body] ** 2).mean() for c in middle.T]))
         tuning[pitch] = np.mean([deviation(cut(s[:, channel], pitch), pitch) for s in stereo.values()])
         for layer, (name, number, _) in enumerate(LAYERS):
@@ -98,8 +98,9 @@ def main() -> None:
             file = f"{name}-{found[pitch].replace('#', 's')}.ogg"
             sf.write(target / file, wave, SAMPLE_RATE, format="OGG", subtype="VORBIS", compression_level=1 - QUALITY)
             power = 10 * np.log10((wave[body] ** 2).mean())
-            samples.append({"file": file, "pitch": pitch, "layer": layer, "seconds": len(wave) / SAMPLE_RATE,
-                            "level": power})
+            samples.append(
+                {"file": file, "pitch": pitch, "layer": layer, "seconds": len(wave) / SAMPLE_RATE, "level": power}
+            )
 
     # This piano's own stretched tuning and its balance from bass to treble, as smooth curves: what a single
     # recording strays from them is chance, and is corrected.
@@ -117,7 +118,8 @@ def main() -> None:
     layers = [{"name": name, "max_velocity": top} for name, _, top in LAYERS]
     lines = ",\n    ".join(json.dumps(s) for s in samples)
     (target / "manifest.json").write_text(
-        f'{{\n  "layers": {json.dumps(layers)},\n  "samples": [\n    {lines}\n  ]\n}}\n')
+        f'{{\n  "layers": {json.dumps(layers)},\n  "samples": [\n    {lines}\n  ]\n}}\n'
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,132 @@
+"""Places: recipes with names, many to a file; and those worth a visit that greet a newcomer to a checkpoint.
+
+A file of places is JSON, {"version": 1, "places": [{"name": …, "time": …, "recipe": {…}}, …]}. So are the favourites
+that the app exports, and so is `NAME.gallery.json` beside a checkpoint. The weights' hash is in every recipe.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from explorer.checkpoint import Card, CheckpointError
+from explorer.engine import Engine
+from explorer.measures import MEASURES, measure
+from explorer.recipe import Recipe, RecipeError
+
+VERSION = 1
+MAX_PLACES = 10_000  # in one file
+MAX_NAME = 1000  # characters
+FIRST = 8  # consecutive seeds in a gallery
+SEEDS = 256  # among which it looks for extremes
+
+Progress = Callable[[int, int], None]  # told how many are done, and of how many
+
+
+@dataclass(frozen=True)
+class Place:
+    """A recipe, what somebody calls it, and when it was kept (ISO 8601; empty if nobody kept it)."""
+
+    name: str
+    recipe: Recipe
+    time: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"name": self.name, **({"time": self.time} if self.time else {}), "recipe": self.recipe.to_dict()}
+
+
+def dumps(places: Sequence[Place]) -> str:
+    """The text of a file of places, to be read by people too."""
+    data = {"version": VERSION, "places": [place.to_dict() for place in places]}
+    return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+
+
+def loads(text: str) -> tuple[Place, ...]:
+    """Undoes `dumps`.
+
+    Raises:
+        RecipeError: if this is no file of places, or one of another version, naming the first place that is none.
+    """
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"not a file of places: {error}") from None
+    if not isinstance(data, dict) or not isinstance(data.get("places"), list):
+        raise RecipeError("a file of places is an object with a list of 'places'")
+    if data.get("version") != VERSION:
+        raise RecipeError(f"these places have version {data.get('version')!r}; this program reads version {VERSION}")
+    if len(data["places"]) > MAX_PLACES:
+        raise RecipeError(f"{len(data['places']):,} places are too many; a file holds at most {MAX_PLACES:,}")
+    return tuple(_place(number, entry) for number, entry in enumerate(data["places"], start=1))
+
+
+def _place(number: int, entry: Any) -> Place:
+    if not isinstance(entry, dict):
+        raise RecipeError(f"place {number} is no object with a 'recipe'")
+    name, time = entry.get("name", ""), entry.get("time", "")
+    if not isinstance(name, str) or not isinstance(time, str) or max(len(name), len(time)) > MAX_NAME:
+        raise RecipeError(f"name and time of place {number} must be texts of at most {MAX_NAME} characters")
+    try:
+        return Place(name, Recipe.from_dict(entry.get("recipe")), time)
+    except RecipeError as error:
+        raise RecipeError(f"place {number}: {error}") from None
+
+
+def consecutive(engine: Engine, name: str, count: int = FIRST) -> tuple[Place, ...]:
+    """The seeds 0, 1, … of a checkpoint, the labels given out in turn. Raises CheckpointError as `Engine.model`."""
+    return tuple(Place(f"Seed {seed}", _recipe(engine, name, seed)) for seed in range(count))
+
+
+def gallery(engine: Engine, name: str, seeds: int = SEEDS, progress: Progress | None = None) -> tuple[Place, ...]:
+    """The first seeds of a checkpoint; then those among 0 … `seeds` - 1 that have the least and the most of whatever
+    can be measured of their sounds. Nothing is picked by ear. A seed that is extreme in several ways is one place.
+
+    Raises:
+        CheckpointError: as `Engine.model`.
+    """
+    recipes = [_recipe(engine, name, seed) for seed in range(seeds)]
+    found = []
+    for seed, sound in enumerate(engine.render_all(recipes)):
+        found.append(measure(sound))
+        if progress is not None:
+            progress(seed + 1, seeds)
+    titles: dict[int, list[str]] = {}  # by seed
+    for key in found[0]:
+        values = {seed: row[key] for seed, row in enumerate(found) if row[key] == row[key]}  # NaN: cannot be told
+        if len(set(values.values())) > 1:
+            for word, extreme in (("lowest", min), ("highest", max)):
+                seed = extreme(values, key=values.__getitem__)
+                titles.setdefault(seed, []).append(f"{MEASURES[key].title}: {word}")
+    return consecutive(engine, name, min(FIRST, seeds)) + tuple(
+        Place(", ".join(words), recipes[seed]) for seed, words in titles.items()
+    )
+
+
+def path_of(card: Card) -> Path:
+    """Where the gallery of a checkpoint is: beside it."""
+    return card.path.with_suffix(".gallery.json")
+
+
+def shown(engine: Engine, name: str) -> tuple[Place, ...]:
+    """The gallery beside a checkpoint; its consecutive seeds if there is none that was made for these weights.
+
+    Raises:
+        CheckpointError: as `Engine.model`, or naming a gallery that cannot be read.
+    """
+    card = engine.model(name).card
+    path = path_of(card)
+    try:
+        places = loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return consecutive(engine, name)
+    except (OSError, ValueError) as error:  # a RecipeError is a ValueError
+        raise CheckpointError(f"{path.name}: {error}") from None
+    fitting = tuple(p for p in places if p.recipe.model == name and p.recipe.weights == card.sha256)
+    return fitting or consecutive(engine, name)
+
+
+def _recipe(engine: Engine, name: str, seed: int) -> Recipe:
+    labels = engine.model(name).card.labels
+    return engine.complete(Recipe(name, seed=seed, label=labels[seed % len(labels)] if labels else None))

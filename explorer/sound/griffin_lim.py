@@ -1,0 +1,36 @@
+"""From magnitudes to a waveform."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+ITERATIONS = 24  # beyond these the ear hears no change on speech, and each costs half a millisecond per second
+
+
+def griffin_lim(
+    magnitude: Tensor, n_fft: int, hop_length: int, iterations: int = ITERATIONS, momentum: float = 0.99
+) -> Tensor:
+    """A waveform whose spectrogram comes close to a given one.
+
+    The fast Griffin-Lim algorithm of Perraudin, Balazs and Søndergaard (2013), "A fast Griffin-Lim algorithm".
+    The phase starts from a fixed draw, so the same magnitudes give the same bits.
+
+    Args:
+        magnitude: (batch, 1 + n_fft // 2, frames), of a centred transform with a periodic Hann window.
+        momentum: 0 is the original algorithm of Griffin and Lim (1984).
+    Returns:
+        (batch, (frames - 1) * hop_length)
+    """
+    window = torch.hann_window(n_fft)
+    start = np.random.RandomState(0).uniform(-math.pi, math.pi, magnitude.shape[1:]).astype(np.float32)
+    phase = torch.polar(torch.ones(magnitude.shape[1:]), torch.from_numpy(start)).expand(magnitude.shape)
+    before = torch.zeros((), dtype=torch.complex64)
+    for _ in range(iterations):
+        waveform = torch.istft(magnitude * phase, n_fft, hop_length, window=window)
+        now = torch.stft(waveform, n_fft, hop_length, window=window, pad_mode="constant", return_complex=True)
+        ahead = now + momentum * (now - before)
+        phase = ahead / ahead.abs().clamp_min(1e-9)
+        before = now
+    return torch.istft(magnitude * phase, n_fft, hop_length, window=window)

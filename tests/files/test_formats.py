@@ -1,0 +1,112 @@
+"""Saved files: each brings its recipe back, and is what other programs expect of it."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pretty_midi
+import pytest
+from PIL import Image
+from scipy.io import wavfile
+
+from explorer.files.formats import FORMATS, available, encode, read_recipe, save
+from explorer.recipe import Recipe, RecipeError
+from explorer.sound.base import LogMel, Note, Sound
+
+RECIPE = Recipe("naïve ピアノ", seed=7, seed_b=8, t=0.1, offsets=(("pc1", -1.5), ("z3", 0.1)), label="3")
+WAVEFORM = (0.5 * np.sin(np.arange(8000) * 2 * np.pi * 440 / 8000)).astype(np.float32)
+NOTES = Sound(lambda: WAVEFORM, 8000, 1.0, notes=(Note(60, 0.0, 0.5, 64), Note(64, 0.25, 0.5, 90)))
+MEL = Sound(
+    lambda: WAVEFORM,
+    8000,
+    1.0,
+    log_mel=LogMel(np.linspace(-6, 0, 80).reshape(8, 10), np.linspace(100, 3900, 8), 800, 8000),
+)
+
+
+@pytest.mark.parametrize("sound", [NOTES, MEL], ids=["notes", "mel"])
+def test_every_file_brings_its_recipe_back_exactly(tmp_path: Path, sound: Sound) -> None:
+    for name in available(sound):
+        save(sound, RECIPE, tmp_path / f"a.{name}")
+        assert read_recipe(tmp_path / f"a.{name}") == RECIPE, name
+
+
+def test_a_recipe_that_moves_every_raw_dimension_comes_back_too(tmp_path: Path) -> None:
+    recipe = Recipe("m", weights="a" * 64, offsets=tuple((f"z{k}", k / 7 + 0.1) for k in range(512)))
+    for name in FORMATS:
+        save(NOTES, recipe, tmp_path / f"a.{name}")
+        assert read_recipe(tmp_path / f"a.{name}") == recipe, name
+
+
+@pytest.mark.parametrize("name", list(FORMATS))
+def test_the_same_recipe_gives_the_same_bytes(name: str) -> None:
+    assert encode(NOTES, RECIPE, name) == encode(NOTES, RECIPE, name)
+
+
+def test_a_wav_is_the_waveform_to_16_bit(tmp_path: Path) -> None:
+    save(NOTES, RECIPE, tmp_path / "a.wav")
+    rate, samples = wavfile.read(tmp_path / "a.wav")
+    assert rate == 8000
+    assert samples.dtype == np.int16
+    np.testing.assert_allclose(samples / 32768, WAVEFORM, atol=1 / 32768)
+
+
+def test_a_midi_file_holds_the_notes(tmp_path: Path) -> None:
+    save(NOTES, RECIPE, tmp_path / "a.mid")
+    (piano,) = pretty_midi.PrettyMIDI(str(tmp_path / "a.mid")).instruments
+    assert [(n.pitch, n.velocity) for n in piano.notes] == [(60, 64), (64, 90)]
+
+
+def test_a_png_is_a_picture() -> None:
+    with Image.open(io.BytesIO(encode(MEL, RECIPE, "png"))) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
+
+
+def test_an_npz_holds_the_numbers(tmp_path: Path) -> None:
+    save(MEL, RECIPE, tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz") as arrays:
+        np.testing.assert_array_equal(arrays["waveform"], WAVEFORM)
+        np.testing.assert_array_equal(arrays["log_mel"], MEL.log_mel.values)  # type: ignore[union-attr]
+
+
+def test_a_sound_without_notes_is_not_saved_as_midi(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="makes no notes"):
+        save(MEL, RECIPE, tmp_path / "a.mid")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(NOTES, RECIPE, tmp_path / "a.json")
+    before = (tmp_path / "a.json").read_bytes()
+
+    def full(self: Path, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        save(NOTES, Recipe("other"), tmp_path / "a.json")
+    assert (tmp_path / "a.json").read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", list(FORMATS))
+@pytest.mark.parametrize("content", [b"", b"garbage" * 50])
+def test_a_broken_file_is_named(tmp_path: Path, name: str, content: bytes) -> None:
+    path = tmp_path / f"bad.{name}"
+    path.write_bytes(content)
+    with pytest.raises(RecipeError, match=rf"bad\.{name}"):
+        read_recipe(path)
+
+
+def test_a_file_of_another_program_holds_no_recipe(tmp_path: Path) -> None:
+    wavfile.write(tmp_path / "a.wav", 8000, WAVEFORM)
+    with pytest.raises(RecipeError, match="holds no recipe"):
+        read_recipe(tmp_path / "a.wav")
+
+
+def test_a_json_of_another_program_is_no_recipe(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"model": "m", "volume": 11}))
+    with pytest.raises(RecipeError, match="no field volume"):
+        read_recipe(tmp_path / "a.json")

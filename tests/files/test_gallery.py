@@ -1,0 +1,121 @@
+"""Lists of places as files, and the gallery: that what it calls an extreme is one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from toy import write
+
+from explorer import checkpoint
+from explorer.__main__ import main
+from explorer.checkpoint import CheckpointError
+from explorer.engine import Engine
+from explorer.files import gallery
+from explorer.files.gallery import Place
+from explorer.recipe import Recipe, RecipeError
+
+SEEDS = 40
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    write(tmp_path)
+    return Engine(tmp_path)
+
+
+@pytest.fixture
+def places(engine: Engine) -> tuple[Place, ...]:
+    return gallery.gallery(engine, "toy", SEEDS)
+
+
+def test_a_gallery_begins_with_consecutive_seeds_and_every_label_in_turn(places: tuple[Place, ...]) -> None:
+    assert [p.recipe.seed for p in places[:8]] == list(range(8))
+    assert [p.recipe.label for p in places[:8]] == ["low", "high"] * 4
+
+
+@pytest.mark.parametrize(("title", "column"), [("Register", "pitch"), ("Loudness", "velocity")])
+def test_an_extreme_is_the_least_or_the_most_of_all_seeds(
+    engine: Engine, places: tuple[Place, ...], title: str, column: str
+) -> None:
+    def value(seed: int) -> float:
+        notes = engine.render(Recipe("toy", seed=seed, label=("low", "high")[seed % 2])).notes or ()
+        return float(np.mean([getattr(note, column) for note in notes]))
+
+    values = [value(seed) for seed in range(SEEDS)]
+    seeds = {words: p.recipe.seed for p in places for words in p.name.split(", ")}
+    assert (seeds[f"{title}: lowest"], seeds[f"{title}: highest"]) == (np.argmin(values), np.argmax(values))
+
+
+def test_what_never_changes_has_no_extremes(places: tuple[Place, ...]) -> None:
+    """The toy's notes are equally long and come at equal times."""
+    assert not any(word in p.name for p in places for word in ("Note length", "Notes per second", "Chords"))
+
+
+def test_a_seed_is_an_extreme_but_once(places: tuple[Place, ...]) -> None:
+    seeds = [p.recipe.seed for p in places[8:]]
+    assert len(seeds) == len(set(seeds))
+
+
+def test_places_come_back_from_their_file() -> None:
+    kept = (
+        Place("Éclat", Recipe("toy", seed=3, offsets=(("pc1", 0.1),)), "2026-01-02T03:04:05Z"),
+        Place("", Recipe("b")),
+    )
+    assert gallery.loads(gallery.dumps(kept)) == kept
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        ("[", "not a file of places"),
+        ([], "an object with a list of 'places'"),
+        ({"places": []}, "have version None"),
+        ({"version": 1, "places": [3]}, "place 1 is no object"),
+        (
+            {"version": 1, "places": [{"recipe": {"model": "toy"}}, {"recipe": {"model": "toy", "t": 2}}]},
+            "place 2: t must",
+        ),
+        ({"version": 1, "places": [{"name": "x" * 1001, "recipe": {"model": "toy"}}]}, "at most 1000 characters"),
+        ({"version": 1, "places": [{}] * 10_001}, "10,001 places are too many"),
+    ],
+    ids=["cut short", "a list", "no version", "no object", "out of range", "a long name", "too many"],
+)
+def test_what_is_no_file_of_places_is_refused_in_words(data: Any, complaint: str) -> None:
+    with pytest.raises(RecipeError, match=complaint):
+        gallery.loads(data if isinstance(data, str) else json.dumps(data))
+
+
+def test_a_checkpoint_without_a_gallery_shows_its_first_seeds(engine: Engine) -> None:
+    assert [p.name for p in gallery.shown(engine, "toy")] == [f"Seed {seed}" for seed in range(8)]
+
+
+def test_the_command_writes_the_gallery_that_is_shown(
+    tmp_path: Path, engine: Engine, places: tuple[Place, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["gallery", "toy", "--samples", "64", "--checkpoints", str(tmp_path)]) == 0
+    assert "toy.gallery.json" in capsys.readouterr().out
+    assert gallery.shown(engine, "toy") == gallery.gallery(engine, "toy", 64)
+
+
+def test_a_gallery_made_for_other_weights_is_not_shown(
+    tmp_path: Path, engine: Engine, places: tuple[Place, ...]
+) -> None:
+    (tmp_path / "toy.gallery.json").write_text(gallery.dumps(places), encoding="utf-8")
+    write(tmp_path, seed=1)
+    assert [p.name for p in gallery.shown(engine, "toy")] == [f"Seed {seed}" for seed in range(8)]
+
+
+def test_a_broken_gallery_is_named(tmp_path: Path, engine: Engine) -> None:
+    (tmp_path / "toy.gallery.json").write_text("{", encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"^toy\.gallery\.json: not a file of places"):
+        gallery.shown(engine, "toy")
+
+
+@pytest.mark.parametrize("name", sorted(checkpoint.find(checkpoint.DEFAULT_FOLDER)))
+def test_a_shipped_gallery_fits_the_shipped_weights(name: str) -> None:
+    """After another checkpoint or other directions: python -m explorer gallery NAME"""
+    card = checkpoint.read_card(checkpoint.find(checkpoint.DEFAULT_FOLDER)[name])
+    places = gallery.loads(gallery.path_of(card).read_text(encoding="utf-8"))
+    assert {p.recipe.weights for p in places} == {card.sha256}

@@ -1,0 +1,169 @@
+"""Evaluation: what a model that is as good as reality gets, what one that repeats itself gets, and bad input."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pretty_midi
+import pytest
+import torch
+from torch import Tensor
+
+from explorer import checkpoint
+from explorer.generators.base import Generator
+from explorer.generators.pianogan import PianoGAN, PianoGANConfig
+from explorer.latent import LatentSpace
+from explorer.sound.notes import NOTES, NotesRepresentation, encode_notes
+from training.__main__ import main
+from training.data import midi
+from training.evaluation import music, piano
+from training.evaluation.evaluate import evaluate
+from training.evaluation.piano import piano_tables, played
+from training.evaluation.tables import Column, Table
+
+TINY = PianoGANConfig(latent_size=16, code_size=8, width=16, blocks=1, decoder_width=16, flow_steps=1)
+SAMPLES = 40
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small() -> None:
+    """A small memory of training windows, since there are few pieces, and one baseline."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(piano, "MEMORY", 50)
+        patch.setattr(piano, "BASELINES", {"unigram": music.unigram})
+        yield
+
+
+@pytest.fixture(scope="module")
+def pieces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of MIDI: walks up and down the keyboard, each of its own tempo, loudness and register."""
+    folder, rng = tmp_path_factory.mktemp("pieces"), np.random.RandomState(0)
+    for k in range(30):
+        steps = rng.choice([0, 0.1, 0.2, 0.4], size=2 * NOTES, p=[0.4, 0.2, 0.2, 0.2]) * rng.uniform(0.7, 1.4)
+        onsets = np.cumsum(steps)
+        pitches = np.clip(rng.randint(45, 75) + np.cumsum(rng.randint(-4, 5, 2 * NOTES)), 21, 108)
+        loudness = rng.randint(40, 90)
+        piano = pretty_midi.Instrument(0)
+        piano.notes = [
+            pretty_midi.Note(int(loudness + rng.randint(20)), int(p), t, t + rng.uniform(0.1, 0.6))
+            for p, t in zip(pitches, onsets, strict=True)
+        ]
+        midi = pretty_midi.PrettyMIDI(resolution=960)
+        midi.instruments.append(piano)
+        midi.write(str(folder / f"{k}.mid"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+class Player(Generator):
+    """Plays recorded windows (n, 91, 256): which one, the latent chooses."""
+
+    family = "player"
+
+    @dataclass(frozen=True)
+    class Config:
+        pass
+
+    def __init__(self, windows: Tensor) -> None:
+        super().__init__()
+        self.config, self.windows = self.Config(), windows
+        self.latent, self.representation = LatentSpace((4,)), NotesRepresentation()
+
+    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        chosen = (z.abs().sum(1) * 1000).long() % len(self.windows)
+        return self.windows[chosen]
+
+
+def row(tables: list[Table], name: str) -> dict[str, float]:
+    return dict(tables[0].rows[name])
+
+
+@pytest.fixture(scope="module")
+def valid(pieces: Path, cache: Path) -> Tensor:
+    windows = midi.windows(dict(midi.prepare(pieces, cache).valid), 200)
+    return encode_notes(*windows.unbind(-1)).float()
+
+
+@pytest.fixture(scope="module")
+def real(valid: Tensor, pieces: Path, cache: Path) -> list[Table]:
+    return piano_tables(Player(valid), pieces, cache, SAMPLES)
+
+
+def test_windows_come_back_from_their_notes(valid: Tensor) -> None:
+    representation = NotesRepresentation()
+    windows = played(representation.decode(x) for x in valid[:5])
+    again = encode_notes(*torch.from_numpy(windows).unbind(-1)).float()
+    # But for the first step, which decoding makes 0.
+    np.testing.assert_allclose(again[:, :, 1:], valid[:5, :, 1:], atol=1e-3)
+
+
+def test_a_model_that_plays_unheard_pieces_is_as_near_to_reality_as_reality_is(real: list[Table]) -> None:
+    assert row(real, "model")["overlap_area"] == pytest.approx(row(real, "validation")["overlap_area"], abs=0.06)
+    assert row(real, "model")["chord_rate"] == pytest.approx(row(real, "validation")["chord_rate"], abs=0.03)
+
+
+def test_a_model_that_plays_one_piece_over_and_over_is_found_out(valid: Tensor, pieces: Path, cache: Path) -> None:
+    collapsed = piano_tables(Player(valid[:1]), pieces, cache, SAMPLES)
+    assert row(collapsed, "model")["spread"] == pytest.approx(0, abs=1e-6)
+    assert row(collapsed, "model")["two_sample_accuracy"] > 0.9
+
+
+def test_notes_drawn_one_by_one_are_told_from_played_ones(real: list[Table]) -> None:
+    assert row(real, "unigram")["two_sample_accuracy"] > 0.9
+
+
+def test_the_features_table_averages_its_features(real: list[Table]) -> None:
+    rows = dict(real[1].rows)
+    mean = rows.pop("mean")
+    assert len(rows) == 13
+    assert mean["model_area"] == pytest.approx(np.mean([r["model_area"] for r in rows.values()]))
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("checkpoints") / "tiny.safetensors"
+    torch.manual_seed(0)
+    checkpoint.save(path, PianoGAN(TINY))
+    return path
+
+
+def test_the_command_prints_the_tables_and_writes_them_for_programs(
+    shipped: Path, pieces: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "figures.json"
+    arguments = ["evaluate", str(shipped), "--data", str(pieces), "--cache", str(cache), "--samples", str(SAMPLES)]
+    assert main([*arguments, "--json", str(target)]) == 0
+    figures = json.loads(target.read_text(encoding="utf-8"))
+    printed = capsys.readouterr().out
+    assert figures["sha256"] == checkpoint.read_card(shipped).sha256
+    share = figures["tables"][0]["rows"]["model"]["chord_rate"]
+    line = next(line for line in printed.splitlines() if line.startswith("model "))
+    assert Column("", "", percent=True).text(share) in line
+    assert "targets met" in printed.splitlines()[-1]
+    again = evaluate(shipped, pieces, cache, SAMPLES).to_dict()
+    assert figures == again, "the same checkpoint and data give the same figures"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["evaluate", "nowhere", "--data", "DATA"], "no such checkpoint"),
+        (["evaluate", "SHIPPED", "--data", "nowhere"], "no such folder"),
+        (["evaluate", "SHIPPED", "--data", "DATA", "--samples", "3"], "too few"),
+        (["evaluate", "SHIPPED", "--data", "DATA", "--json", "no/folder/x.json"], "no/folder"),
+    ],
+)
+def test_bad_input_gives_one_clear_line(
+    arguments: list[str], message: str, shipped: Path, pieces: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {"SHIPPED": str(shipped), "DATA": str(pieces)}
+    assert main([places.get(a, a) for a in arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert error.count("\n") == 1

@@ -1,0 +1,159 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from explorer.generators.pianogan import PianoGANConfig, fold, unfold
+from explorer.sound.notes import CHANNELS, KEYS, LOWEST, decode_notes
+from training.families.pianogan import (
+    NoteEncoder,
+    PianoCritic,
+    PianoTask,
+    flow_loss,
+    reconstruction_loss,
+)
+from training.task import Prepared
+
+SMALL = {"latent_size": 32, "code_size": 16, "width": 16, "blocks": 3, "decoder_width": 16, "flow_steps": 2}
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def data():
+    n = 1000
+    tensors = {
+        "start": torch.arange(n) * (n - 255) // n,
+        "pitch": torch.randint(21, 109, (n,), generator=rng()).byte(),
+        "step": torch.rand(n, generator=rng(1)),
+        "duration": torch.rand(n, generator=rng(2)) + 0.1,
+        "velocity": torch.randint(1, 128, (n,), generator=rng(3)).byte(),
+    }
+    return Prepared(tensors, tensors, {})
+
+
+def test_a_batch_is_windows_in_range(data):
+    x = PianoTask().batch(data.train, torch.arange(8) * 100, rng()).x
+    assert x.shape == (8, CHANNELS, 256)
+    assert x.abs().max() <= 1
+
+
+def test_a_batch_transposes_whole_windows_and_stays_on_the_keyboard(data):
+    index = torch.arange(8) * 100
+    pitch = decode_notes(PianoTask().batch(data.train, index, rng()).x)[..., 0]
+    real = data.train["pitch"][data.train["start"][index][:, None] + torch.arange(256)].double()
+    assert (pitch - real).amax(1).equal((pitch - real).amin(1))
+    assert pitch.min() >= LOWEST
+    assert pitch.max() < LOWEST + KEYS
+
+
+def test_one_rng_gives_one_batch(data):
+    first, second = (PianoTask().batch(data.train, torch.arange(4), rng(5)).x for _ in range(2))
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("overrides", [SMALL, {"architecture": "dcgan", "dcgan_width": 4}])
+def test_real_and_fake_look_alike_to_the_critic(data, overrides):
+    task = PianoTask()
+    generator = task.generator(data, overrides)
+    batch = task.batch(data.train, torch.arange(4), rng())
+    z = torch.randn(4, *generator.latent.shape, generator=rng())
+    real = task.real_view(batch, task.encoder(generator), rng())
+    fake = task.fake_view(generator, z, None, rng())
+    assert real.shape == fake.shape
+    scores, logits = task.critic(generator)(fake, None)
+    assert scores.shape == (4,)
+    assert logits is None
+
+
+def test_chords_of_generated_notes_ascend_without_doubled_keys_as_real_ones_do(data):
+    task = PianoTask()
+    generator = task.generator(data, SMALL)
+    nn.init.normal_(generator.decoder.layers[-1].weight, std=2.0)
+    view = task.fake_view(generator, torch.randn(4, 32, generator=rng()), None, rng())
+    notes = decode_notes(unfold(view[:, : 4 * CHANNELS]))
+    in_chord = notes[:, 1:, 1] == 0
+    assert in_chord.any()
+    assert (notes[..., 0].diff(dim=1)[in_chord] > 0).all()
+
+
+def test_the_critic_treats_items_apart():
+    critic = PianoCritic(code_size=16, width=8)
+    view = torch.randn(4, 4 * CHANNELS + 16, 1, 64, generator=rng()).requires_grad_()
+    critic(view, None)[0][0].backward()
+    assert view.grad[0].any()
+    assert not view.grad[1:].any()
+
+
+def test_codes_have_unit_variance(data):
+    x = PianoTask().batch(data.train, torch.arange(16) * 60, rng()).x
+    codes = NoteEncoder(16, 16)(fold(x))
+    torch.testing.assert_close(codes.var((0, 2, 3), unbiased=False), torch.ones(16), atol=1e-2, rtol=0)
+
+
+def test_a_perfect_reconstruction_costs_nothing(data):
+    x = PianoTask().batch(data.train, torch.arange(4), rng()).x
+    perfect = torch.cat([x[:, :KEYS] * 100, x[:, KEYS:].clamp(-1 + 1e-6, 1 - 1e-6).atanh()], dim=1)
+    loss, figures = reconstruction_loss(perfect, x)
+    assert loss.item() == pytest.approx(0, abs=1e-4)
+    assert figures["pitch_accuracy"] == figures["chord_accuracy"] == 1
+
+
+def test_a_mover_that_stands_still_pays_the_length_of_the_way(data):
+    generator = PianoTask().generator(data, SMALL)  # its last layer starts at zero
+    torch.nn.init.zeros_(generator.mover.leave[-1].bias)
+    codes = torch.randn(256, 16, 1, 64, generator=rng())
+    # Codes and noise of variance 1 are sqrt(2) apart.
+    assert flow_loss(generator, codes, rng(1)).item() == pytest.approx(2, rel=0.05)
+
+
+def test_the_warm_start_learns(data):
+    task = PianoTask()
+    generator = task.generator(data, SMALL)
+    encoder = task.encoder(generator)
+    optimizer = torch.optim.Adam([*generator.parameters(), *encoder.parameters()], lr=3e-3)
+    losses = []
+    for step in range(30):
+        batch = task.batch(data.train, torch.arange(8) * 100, rng(step))
+        loss, _ = task.warm_loss(generator, encoder, batch, task.defaults, rng(step))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_the_shipped_configuration_is_the_default(data):
+    assert PianoTask().generator(data, {}).config == PianoGANConfig()
+
+
+def test_matching_brings_what_windows_are_described_by_to_the_real_ones(data):
+    recipe = replace(PianoTask.defaults, extra={"matching_weight": 1.0, "matching_windows": 8.0})
+    task = PianoTask()
+    torch.manual_seed(0)
+    generator = task.generator(data, SMALL)
+    optimizer = torch.optim.Adam(generator.parameters(), lr=1e-2)
+    before = task.matching_loss(generator, data.train, recipe, rng(0)).item()
+    for step in range(20):
+        optimizer.zero_grad()
+        task.matching_loss(generator, data.train, recipe, rng(step)).backward()
+        optimizer.step()
+    assert task.matching_loss(generator, data.train, recipe, rng(0)).item() < 0.8 * before
+    resumed = PianoTask()
+    resumed.matching_loss(generator, data.train, recipe, rng(99))
+    assert torch.equal(resumed.real, task.real)
+
+
+def test_a_run_from_before_matching_goes_on_without(data):
+    recipe = replace(PianoTask.defaults, extra={"code_noise": 0.5})
+    assert PianoTask().matching_loss(PianoTask().generator(data, SMALL), data.train, recipe, rng()) is None
+
+
+@pytest.mark.parametrize("windows", [0.0, 1.0, 5.0])
+def test_any_number_of_windows_is_matched(data, windows):
+    recipe = replace(PianoTask.defaults, extra={"matching_weight": 1.0, "matching_windows": windows})
+    generator = PianoTask().generator(data, SMALL)
+    assert PianoTask().matching_loss(generator, data.train, recipe, rng()).isfinite()

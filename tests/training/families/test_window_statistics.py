@@ -1,0 +1,148 @@
+"""What the critic and the matching loss look at in a window of notes."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from explorer.sound.notes import CHORD_BELOW, DURATION, KEYS, NotesRepresentation, encode_notes
+from training.evaluation.music import in_key_ratio, polyphony_rate
+from training.families.window_statistics import (
+    Descriptors,
+    NoteAttributes,
+    Novelty,
+    WindowStatistics,
+    correlation,
+    normal_scores,
+    polyphony,
+    quantile_distance,
+    released,
+)
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def window(seed, keys=(40, 80), chords=0.4):
+    """(1, 256, 4) of pitch, step, duration and velocity, by chance."""
+    random = np.random.RandomState(seed)
+    step = np.where(random.random_sample(256) < chords, 0, 0.03 + random.exponential(0.2, 256))
+    columns = random.randint(*keys, 256), step, 0.02 + random.exponential(0.5, 256), random.randint(1, 128, 256)
+    return np.stack(columns, axis=1)[None].astype(float)
+
+
+def described(notes):
+    x = encode_notes(*torch.from_numpy(notes).unbind(-1)).float()
+    return (x[:, :KEYS] + 1) / 2, x[:, KEYS:]
+
+
+def test_intervals_and_returning_keys_are_counted_as_a_loop_would():
+    keys, times = described(window(0, keys=(21, 109)))
+    attributes = NoteAttributes()(keys, times)
+    counted = WindowStatistics()(keys, attributes)[0]
+    assert len(counted) == WindowStatistics.SIZE
+    pitch, chord = keys[0].argmax(0).tolist(), attributes[0, NoteAttributes.CHORD].squeeze(0)
+    intervals = torch.zeros(2 * 48 + 1)
+    for i in range(1, 256):
+        if abs(pitch[i] - pitch[i - 1]) <= 48:
+            intervals[pitch[i] - pitch[i - 1] + 48] += chord[i]
+    returns = torch.tensor([sum(pitch[i] == pitch[i - lag] for i in range(lag, 256)) for lag in range(1, 129)])
+    classes = torch.bincount((torch.tensor(pitch) + 21) % 12, minlength=12).sort().values
+    after = KEYS + 12
+    torch.testing.assert_close(counted[KEYS:after] * 32, classes.float(), atol=1e-3, rtol=0)
+    torch.testing.assert_close(counted[after : after + 97] * 16, intervals, atol=1e-3, rtol=0)
+    after += 2 * 97
+    torch.testing.assert_close(counted[after : after + 128] * 16, returns.float(), atol=1e-3, rtol=0)
+
+
+def test_attributes_show_pitch_classes_and_chords():
+    columns = torch.tensor([60, 64, 67, 72]).repeat(64), torch.tensor([0.5, 0, 0, 0]).repeat(64)
+    x = encode_notes(*columns, torch.ones(256), torch.full((256,), 64))[None]
+    seen = NoteAttributes()((x[:, :KEYS] + 1) / 2, x[:, KEYS:])[0]
+    assert seen[NoteAttributes.CLASSES].argmax(0)[:4].tolist() == [0, 4, 7, 0]
+    assert (seen[NoteAttributes.CHORD] > 0.5).flatten()[:8].tolist() == [False, True, True, True] * 2
+
+
+def test_novelty_counts_the_different_successions_of_keys_and_where_they_come_back():
+    pitch = np.random.RandomState(0).randint(30, 36, 256)
+    novelty, returns = Novelty()(torch.eye(KEYS)[pitch].T[None])
+    for n in (1, 2, 3):
+        successions = np.lib.stride_tricks.sliding_window_view(pitch, n)
+        assert novelty[0, n - 1].sum().item() == pytest.approx(len(np.unique(successions, axis=0)), abs=1e-3)
+    pairs = np.lib.stride_tricks.sliding_window_view(pitch, 2)
+    expected = [(pairs[lag:] == pairs[: len(pairs) - lag]).all(1).sum() for lag in range(256)]
+    np.testing.assert_allclose(returns[0] * 8, expected, atol=1e-3)
+
+
+def test_polyphony_is_the_share_of_time_with_two_keys_held():
+    notes = np.concatenate([window(seed, chords=chords) for seed, chords in ((0, 0.0), (1, 0.4), (2, 0.9))])
+    held, together, _, _ = polyphony(torch.from_numpy(notes[..., 1]), torch.from_numpy(notes[..., 2]))
+    np.testing.assert_allclose(together / held, polyphony_rate(notes), rtol=1e-9)
+
+
+def test_descriptors_hold_the_figures_that_music_is_measured_by():
+    notes = window(3)
+    notes[0, 0, 1] = 1.0  # a window begins with a chord's first note
+    found = Descriptors()(*described(notes))[0].numpy()
+    step = described(notes)[1][0, 0].numpy()
+    gaps = step[1:][step[1:] >= CHORD_BELOW]
+    rhythm = stats.pearsonr(gaps[1:], gaps[:-1]).statistic
+    for figure in (in_key_ratio(notes)[0], polyphony_rate(notes)[0], (step < CHORD_BELOW).mean(), rhythm):
+        assert np.abs(found - figure).min() < 0.02
+
+
+def test_keys_are_released_when_they_are_struck_again_as_they_are_when_played():
+    notes = window(0, keys=(60, 66), chords=0.0)
+    keys, times = described(notes)
+    played = NotesRepresentation().encode(NotesRepresentation().decode(torch.cat([keys[0] * 2 - 1, times[0]])))
+    found = released(keys, times)[0]
+    assert not torch.allclose(times[0, 1], played[DURATION], atol=1e-4)
+    torch.testing.assert_close(found[1], played[DURATION], atol=1e-4, rtol=0)
+
+
+def test_descriptors_of_monotonous_music_have_finite_gradients():
+    notes = np.tile([60.0, 0.25, 0.25, 64.0], (1, 256, 1))
+    keys, times = (x.requires_grad_() for x in described(notes))
+    Descriptors()(keys, times).sum().backward()
+    assert keys.grad.isfinite().all()
+    assert times.grad.isfinite().all()
+
+
+def test_correlation_is_pearsons():
+    a, b = torch.randn(2, 3, 50, generator=rng(), dtype=torch.float64)
+    expected = [stats.pearsonr(x, y).statistic for x, y in zip(a, a + b, strict=True)]
+    np.testing.assert_allclose(correlation(a, a + b), expected, atol=1e-5)
+
+
+def test_normal_scores_are_quantiles_of_the_normal_distribution():
+    ordered = torch.arange(9.0)[:, None]
+    found = normal_scores(torch.tensor([[0.0], [4.0], [8.0], [-5.0], [7.5]]), ordered)
+    np.testing.assert_allclose(found[:, 0], stats.norm.ppf([0.1, 0.5, 0.9, 0.05, 0.85]), atol=1e-6)
+    equal = normal_scores(torch.ones(1, 1), torch.ones(5, 1))
+    assert equal.item() == 0
+
+
+@pytest.mark.parametrize(("shift", "spread"), [(0.5, 1.0), (0.0, 1.5), (0.3, 0.5)])
+def test_quantile_distance_is_half_the_squared_wasserstein_distance_of_normal_numbers(shift, spread):
+    real = torch.randn(20_000, 1, generator=rng(1), dtype=torch.float64).sort(0).values
+    x = torch.randn(4000, 1, generator=rng(), dtype=torch.float64) * spread + shift
+    expected = (shift**2 + (spread - 1) ** 2) / 2  # of two normal distributions (Givens & Shortt, 1984)
+    assert quantile_distance(x, x, real).item() == pytest.approx(expected, rel=0.1)
+
+
+def test_a_gradient_step_of_the_quantile_distance_brings_a_set_to_the_real_distribution():
+    real = torch.randn(5000, 3, generator=rng(1)).exp().sort(0).values
+    x = (torch.randn(300, 3, generator=rng()) * 0.2).requires_grad_()
+    before = quantile_distance(x, x, real)
+    for _ in range(200):
+        (gradient,) = torch.autograd.grad(quantile_distance(x, x, real), x)
+        x = (x - 30 * gradient).detach().requires_grad_()
+    assert quantile_distance(x, x, real) < 0.01 * before
+    assert all(stats.ks_2samp(a, b).pvalue > 0.05 for a, b in zip(x.detach().T, real.T, strict=True))
+
+
+def test_rounding_is_no_difference_to_learn_from():
+    x = torch.full((8, 3), 0.25).add(torch.rand(8, 3, generator=rng()) * 1e-7).requires_grad_()
+    quantile_distance(x, x, torch.full((50, 3), 0.25)).backward()
+    assert not x.grad.any()

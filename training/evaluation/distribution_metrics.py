@@ -1,0 +1,175 @@
+"""How alike two sets are: the statistics by which generated sounds are compared with real ones.
+
+Sets are arrays, one item a row: `features` (n, d), or a classifier's `probabilities` (n, classes) with rows that sum
+to 1. "Real" is what the figures are measured against. Distances are Euclidean, entropies natural unless said otherwise.
+The definitions are those that DiffWave (Kong et al., 2021, arXiv:2009.09761, appendix on evaluation) and SaShiMi (Goel
+et al., 2022, arXiv:2202.09729) use on SC09. Their numbers depend on the classifier, so that figures compare only where
+one classifier made both.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+SMALLEST = 1e-12  # stands for a probability of 0, of which there is no logarithm
+BLOCK = 1024  # rows of a distance matrix held at once
+
+
+def inception_score(probabilities: np.ndarray) -> float:
+    """exp E KL(p(y|x) || p(y)): between 1, and the number of classes where each is hit clearly and equally often.
+
+    Salimans et al. (2016), arXiv:1606.03498.
+    """
+    p = _positive(probabilities)
+    return float(np.exp((p * np.log(p / p.mean(0))).sum(1).mean()))
+
+
+def modified_inception_score(probabilities: np.ndarray) -> float:
+    """exp E KL(p(y|x) || p(y|x')) over all pairs of items: it also rises with the variety within a class.
+
+    Gurumurthy et al. (2017), arXiv:1706.02071. Over all pairs, not a sample of them, since the mean has a closed form.
+    """
+    p = _positive(probabilities)
+    return float(np.exp((p * np.log(p)).sum(1).mean() - p.mean(0) @ np.log(p).mean(0)))
+
+
+def am_score(real: np.ndarray, probabilities: np.ndarray) -> float:
+    """KL(p_real(y) || p(y)) + E H(p(y|x)): 0 where every item is clear and the classes are as frequent as in reality.
+
+    Zhou et al. (2018), arXiv:1703.02000.
+
+    Args:
+        real, probabilities: (n, classes) and (m, classes).
+    """
+    p = _positive(probabilities)
+    target, found = _positive(real).mean(0), p.mean(0)
+    return float((target * np.log(target / found)).sum() - (p * np.log(p)).sum(1).mean())
+
+
+def _positive(probabilities: np.ndarray) -> np.ndarray:
+    return np.clip(probabilities.astype(np.float64), SMALLEST, 1)
+
+
+def different_bins(real: np.ndarray, features: np.ndarray, bins: int = 50, significance: float = 0.05) -> float:
+    """NDB/K: the share of cells of real data that hold significantly more, or fewer, of the other set.
+
+    The cells are the Voronoi cells of k-means on real data; each cell's two proportions are compared by a two-sided
+    z-test with pooled variance. Of two equal distributions the share is about `significance`. Richardson and Weiss
+    (2018), arXiv:1805.12462.
+
+    Args:
+        real, features: (n, d) and (m, d).
+    """
+    from scipy.stats import norm
+    from sklearn.cluster import KMeans
+
+    bins = min(bins, len(np.unique(real, axis=0)))
+    cells = KMeans(bins, random_state=0, n_init=1).fit(real.astype(np.float64))
+    n, m = len(real), len(features)
+    share_real, share = (
+        np.bincount(cells.predict(x.astype(np.float64)), minlength=bins) / len(x) for x in (real, features)
+    )
+    pooled = (n * share_real + m * share) / (n + m)
+    error = np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
+    differ = np.abs(share_real - share) > norm.ppf(1 - significance / 2) * error
+    return float(differ.mean())
+
+
+def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """|mean_a - mean_b|^2 + tr(A + B - 2 (A B)^(1/2)): the squared 2-Wasserstein distance of the fitted Gaussians.
+
+    Dowson and Landau (1982); on a classifier's features Heusel et al. (2017), arXiv:1706.08500. It is biased upwards,
+    the more the smaller the sets: compare sets of equal size.
+
+    Args:
+        a, b: (n, d) and (m, d), at least two items each.
+    Raises:
+        ValueError: if a set has fewer than two items.
+    """
+    if min(len(a), len(b)) < 2:
+        raise ValueError("a covariance needs at least two items")
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    covariance_a, covariance_b = (np.atleast_2d(np.cov(x, rowvar=False)) for x in (a, b))
+    values, vectors = np.linalg.eigh(covariance_a)
+    root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
+    # The eigenvalues of A B are those of the symmetric A^(1/2) B A^(1/2).
+    crossed = np.sqrt(np.linalg.eigvalsh(root @ covariance_b @ root).clip(0)).sum()
+    means = np.square(a.mean(0) - b.mean(0)).sum()
+    return float(max(0.0, means + np.trace(covariance_a) + np.trace(covariance_b) - 2 * crossed))
+
+
+def precision_recall(real: np.ndarray, features: np.ndarray, k: int = 3) -> tuple[float, float]:
+    """The share of one set that lies where the other is, both ways.
+
+    A set is where its items' balls are, each as wide as the distance to the item's k-th nearest neighbour. Precision
+    is the share of `features` within the balls of `real`, recall the reverse. Kynkäänniemi et al. (2019),
+    arXiv:1904.06991, algorithm 1. Both rise with the size of the sets, which should be equal.
+
+    Args:
+        real, features: (n, d) and (m, d), more than `k` items each.
+    Raises:
+        ValueError: if a set is too small.
+    """
+    if min(len(real), len(features)) <= k:
+        raise ValueError(f"the {k}-th neighbour needs more than {k} items, not {len(real)} and {len(features)}")
+    return _share_within(features, real, k), _share_within(real, features, k)
+
+
+def _share_within(points: np.ndarray, centres: np.ndarray, k: int) -> float:
+    # The k + 1 smallest, since each centre is its own nearest neighbour.
+    radius = np.concatenate([np.partition(d, k, axis=1)[:, k] for d in _distances(centres, centres)])
+    return float(np.concatenate([(d <= radius).any(1) for d in _distances(points, centres)]).mean())
+
+
+def nearest_distances(points: np.ndarray, centres: np.ndarray, *, itself: bool = False) -> np.ndarray:
+    """(n,): how far each of the points (n, d) is from the nearest of the centres (m, d).
+
+    Args:
+        itself: the two are one set, and an item is not its own neighbour.
+    """
+    found = np.empty(0)
+    for block in _distances(points, centres):
+        if itself:
+            block[np.arange(len(block)), len(found) + np.arange(len(block))] = np.inf
+        found = np.append(found, block.min(1))
+    return found
+
+
+def _distances(a: np.ndarray, b: np.ndarray) -> Iterator[np.ndarray]:
+    """The matrix (n, m) of distances between a (n, d) and b (m, d), some rows at a time."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    centre = b.mean(0)  # near zero the squares below cancel less
+    a, b = a - centre, b - centre
+    squares = np.square(b).sum(1)
+    for start in range(0, len(a), BLOCK):
+        part = a[start : start + BLOCK]
+        squared = np.square(part).sum(1)[:, None] + squares - 2 * part @ b.T
+        yield np.sqrt(squared.clip(0))
+
+
+def spread(features: np.ndarray, labels: np.ndarray) -> float:
+    """The root mean square distance of items from the mean of their class, each class counting the same.
+
+    Args:
+        features: (n, d). labels: (n,); classes with a single item are left out.
+    """
+    variances = [
+        np.var(features[labels == c].astype(np.float64), axis=0, ddof=1).sum()
+        for c in np.unique(labels)
+        if (labels == c).sum() > 1
+    ]
+    return float(np.sqrt(np.mean(variances))) if variances else 0.0
+
+
+def conditional_entropy(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """H(label | prediction) in bits: what a prediction leaves unknown; 0 if it settles the label.
+
+    Args:
+        labels, predictions: (n,) each, of few values.
+    """
+    entropy = 0.0
+    for value in np.unique(predictions):
+        chosen = labels[predictions == value]
+        share = np.unique(chosen, return_counts=True)[1] / len(chosen)
+        entropy -= len(chosen) / len(labels) * float((share * np.log2(share)).sum())
+    return entropy

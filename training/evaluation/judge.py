@@ -1,0 +1,93 @@
+"""Trains the judge of spoken words (`explorer/judge.py`), on real recordings only.
+
+The classifier that speech generators are usually measured with (SC09's ResNeXt) is replaced by one that trains in a
+minute on the recordings at hand, so figures that it gives compare only with others that it gives.
+"""
+
+import hashlib
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from explorer.checkpoint import CheckpointError
+from explorer.judge import Judge, load_judge, save_judge, see
+from explorer.sound.mel import MelConfig
+from training.data.audio import FRAMES, HOP_SECONDS, Waveforms, measure
+from training.families.spectogan import augment
+
+VERSION = 1  # raise it when the same recordings would train another judge
+EPOCHS = 20
+BATCH = 64
+PEAK_LR = 4e-3
+
+
+def train_judge(clips: Waveforms, epochs: int = EPOCHS) -> Judge:
+    """A judge in eval mode that has seen the training recordings, each time moved in time, pitch and loudness, and with
+    a band of frequencies and a moment hidden (Park et al., 2019, "SpecAugment", arXiv:1904.08779)."""
+    rate, labels = clips.meta["sample_rate"], tuple(clips.meta["labels"])
+    hop = round(rate * HOP_SECONDS)
+    mel = measure(MelConfig(rate, 4 * hop, hop, frames=FRAMES), clips.train)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        judge = Judge(mel, labels)
+        rng = torch.Generator().manual_seed(0)
+        x = torch.cat([see(judge.mel, part) for part in clips.train.split(256)])
+        batches = max(1, len(x) // BATCH)
+        optimizer = torch.optim.AdamW(judge.parameters(), lr=PEAK_LR, weight_decay=0.01)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LR, total_steps=epochs * batches)
+        for _ in tqdm(range(epochs), desc="training the judge", unit="epoch", leave=False):
+            for index in torch.randperm(len(x), generator=rng)[: batches * BATCH].chunk(batches):
+                seen = hide(augment(x[index], rng, frames=6, bands=2, gain=0.15), rng)
+                loss = F.cross_entropy(judge(seen), clips.train_labels[index], label_smoothing=0.02)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+    return judge.eval().requires_grad_(False)
+
+
+def hide(x: Tensor, rng: torch.Generator, width: int = 10) -> Tensor:
+    """(n, 1, bands, frames): silence in up to `width` neighbouring bands, and in as many frames, of each item."""
+    for axis in (2, 3):
+        place = torch.arange(x.shape[axis]).reshape([-1 if k == axis else 1 for k in range(4)])
+        start, size = torch.rand((2, len(x), 1, 1, 1), generator=rng)
+        start, size = start * x.shape[axis], size * width
+        x = x.masked_fill((place >= start) & (place < start + size), -1.0)
+    return x
+
+
+def accuracy(judge: Judge, clips: Waveforms) -> float:
+    """The share of validation recordings whose word it hears; NaN if there are none."""
+    if not len(clips.valid):
+        return float("nan")
+    heard = judge.hear(clips.valid.numpy())[0].argmax(1)
+    return float((heard == clips.valid_labels.numpy()).mean())
+
+
+def find_judge(clips: Waveforms, cache: Path, path: Path | None = None) -> Judge:
+    """The judge in a file, or else the one of these recordings, trained if the cache does not hold it yet.
+
+    Raises:
+        CheckpointError: if the file cannot be read, or its judge knows other labels or another sample rate.
+    """
+    if path is None:
+        path = cache / f"judge-{_key(clips)}.safetensors"
+        if not path.is_file():
+            save_judge(path, train_judge(clips))
+    judge = load_judge(path)
+    known, wanted = (judge.labels, judge.mel.sample_rate), (tuple(clips.meta["labels"]), clips.meta["sample_rate"])
+    if known != wanted:
+        raise CheckpointError(
+            f"{path} judges {' '.join(known[0])} at {known[1]} Hz, not {' '.join(wanted[0])} at {wanted[1]} Hz"
+        )
+    return judge
+
+
+def _key(clips: Waveforms) -> str:
+    """The same for the same training recordings."""
+    digest = hashlib.sha256(f"{VERSION} {clips.meta['labels']} {clips.meta['sample_rate']}".encode())
+    digest.update(clips.train_labels.numpy().tobytes() + clips.train.numpy().tobytes())
+    return digest.hexdigest()[:16]

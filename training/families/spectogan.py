@@ -1,0 +1,199 @@
+"""Training SpectoGAN: a conditional variational autoencoder first, then WGAN-GP with its decoder as the generator.
+
+The critic scores by projection (Miyato and Koyama, 2018, arXiv:1802.05637) and has an auxiliary classifier (Odena et
+al., 2017, arXiv:1610.09585). It sees real and generated spectrograms shifted in time, pitch and gain alike, so that
+it cannot learn the few real ones by heart (DiffAugment: Zhao et al., 2020, arXiv:2006.10738).
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from explorer.checkpoint import config_from_dict
+from explorer.generators.base import Generator
+from explorer.generators.spectogan import SpectoGAN, SpectoGANConfig
+from training.data.audio import prepare
+from training.initialize import he_normal
+from training.parallel import rand, randint, randn
+from training.task import Batch, Prepared, Task, TrainingRecipe
+
+
+class SpectoTask(Task):
+    """Spectrograms of short recordings, conditional on their label if they have one.
+
+    `recipe.extra["kl_weight"]` weights the warm start's KL divergence per pixel. With squared errors the full bound for
+    a Gaussian error of deviation s is `2 * s**2`, some 0.05 here, at which the latent collapses.
+    """
+
+    family = "spectogan"
+    defaults = TrainingRecipe(
+        batch_size=32,
+        warm_steps=800,
+        steps=4900,
+        cooldown=700,
+        critic_steps=2,
+        warm_lr=5e-4,
+        generator_lr=2e-4,
+        critic_lr=4e-4,
+        penalty_weight=10.0,
+        penalty_every=4,
+        auxiliary_weight=1.0,
+        reconstruction_weight=1.0,
+        reconstruction_every=8,
+        ema_decay=0.998,
+        snapshot_every=400,
+        state_every=200,
+        extra={"kl_weight": 0.01},
+    )
+    fine_tuning = replace(
+        defaults,
+        warm_steps=0,
+        steps=400,
+        head_start=100,
+        cooldown=200,
+        reconstruction_weight=0.0,
+        generator_lr=1e-4,
+        critic_lr=4e-4,
+        ema_decay=0.98,
+        snapshot_every=100,
+        state_every=100,
+    )
+
+    def prepare(
+        self, folder: Path, cache: Path, options: Mapping[str, str], like: SpectoGANConfig | None = None
+    ) -> Prepared:
+        return prepare(folder, cache, options, *((like.mel, like.labels) if like else ()))
+
+    def generator(self, data: Prepared, overrides: Mapping[str, Any]) -> Generator:
+        known = {"mel": data.meta["mel"], "labels": data.meta["labels"]}
+        return SpectoGAN(config_from_dict(SpectoGAN.Config, {**asdict(SpectoGAN.Config()), **known, **overrides}))
+
+    def critic(self, generator: Generator) -> nn.Module:
+        return Critic(generator.representation.shape, classes=_classes(generator))
+
+    def encoder(self, generator: Generator) -> nn.Module:
+        return Encoder(generator.representation.shape, generator.latent.size)
+
+    def batch(self, tensors: Mapping[str, Tensor], index: Tensor, rng: torch.Generator) -> Batch:
+        x = _move(tensors["x"][index], frames=2, bands=0, rng=rng)
+        return Batch(x, tensors["condition"][index] if "condition" in tensors else None)
+
+    def warm_loss(
+        self, generator: Generator, encoder: nn.Module, batch: Batch, recipe: TrainingRecipe, rng: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Squared error plus the weighted KL divergence from the prior (Kingma and Welling, 2014)."""
+        mean, log_variance = encoder(batch.x).float().chunk(2, dim=1)
+        noise = randn(mean.shape, rng)
+        output = generator(mean + noise * (log_variance / 2).exp(), batch.condition)
+        # Squared, not absolute: half of all pixels are silence, so the median of a pixel is -1, where tanh is flat, and
+        # an absolute error never leaves that corner again.
+        error = (output.float() - batch.x).square().mean()
+        divergence = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2
+        pixels = batch.x[0].numel()
+        loss = error + recipe.extra["kl_weight"] * divergence / pixels
+        return loss, {"error": error, "divergence": divergence}
+
+    def real_view(self, batch: Batch, encoder: nn.Module | None, rng: torch.Generator) -> Tensor:
+        return augment(batch.x, rng)
+
+    def fake_view(self, generator: Generator, z: Tensor, condition: Tensor | None, rng: torch.Generator) -> Tensor:
+        return augment(generator(z, condition).float(), rng)
+
+
+def augment(x: Tensor, rng: torch.Generator, frames: int = 4, bands: int = 1, gain: float = 0.1) -> Tensor:
+    """Moves each item in time, pitch and loudness, differentiably.
+
+    Args:
+        x: (batch, 1, n_mels, frames) in [-1, 1], where -1 is silence.
+        frames, bands: the furthest that an item is moved; what it leaves behind is silence in time, and the edge's
+            own value in pitch.
+        gain: the most that the distance from silence is stretched or shrunk by.
+    """
+    stretch = 1 + gain * (2 * rand((len(x), 1, 1, 1), rng) - 1)
+    return (_move(x, frames, bands, rng) + 1) * stretch - 1
+
+
+def _move(x: Tensor, frames: int, bands: int, rng: torch.Generator) -> Tensor:
+    n, _, height, width = x.shape
+    across = randint(-frames, frames + 1, (n, 1), rng)
+    up = randint(-bands, bands + 1, (n, 1), rng)
+    columns = (torch.arange(width, device=x.device) + across + frames).clamp(0, width + 2 * frames - 1)
+    rows = (torch.arange(height, device=x.device) + up).clamp(0, height - 1)
+    padded = F.pad(x[:, 0], (frames, frames), value=-1.0)
+    item = torch.arange(n, device=x.device)[:, None, None]
+    return padded[item, rows[:, :, None], columns[:, None, :]][:, None]
+
+
+class DownBlock(nn.Module):
+    """Halves both sides: a residual block of two 3x3 convolutions."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.conv_1 = nn.Conv2d(before, before, 3, padding=1)
+        self.conv_2 = nn.Conv2d(before, after, 3, padding=1)
+        self.skip = nn.Conv2d(before, after, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv_1(F.leaky_relu(x, 0.2))
+        h = F.avg_pool2d(self.conv_2(F.leaky_relu(h, 0.2)), 2)
+        return (h + self.skip(F.avg_pool2d(x, 2))) * 0.7071  # keeps the variance
+
+
+class Trunk(nn.Module):
+    """(batch, 1, bands, frames) -> (batch, width): without any norm, so that items are treated apart."""
+
+    def __init__(
+        self, shape: tuple[int, ...], channels: tuple[int, ...] = (64, 128, 192, 256), width: int = 256
+    ) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(shape[0], channels[0], 4, stride=2, padding=1)
+        self.blocks = nn.Sequential(*(DownBlock(a, b) for a, b in pairwise(channels)))
+        coarse = [side // 2 ** len(channels) for side in shape[1:]]
+        self.last = nn.Linear(channels[-1] * coarse[0] * coarse[1], width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.blocks(self.first(x.contiguous(memory_format=torch.channels_last)))
+        return F.leaky_relu(self.last(F.leaky_relu(h, 0.2).flatten(1)), 0.2)
+
+
+class Critic(nn.Module):
+    """Scores how real a spectrogram is, as the class it claims to be, and says which class it takes it for."""
+
+    def __init__(self, shape: tuple[int, ...], classes: int) -> None:
+        super().__init__()
+        self.trunk = Trunk(shape)
+        self.score = nn.Linear(256, 1)
+        self.projection = nn.Linear(classes, 256, bias=False) if classes else None
+        self.classify = nn.Linear(256, classes) if classes else None
+        he_normal(self)
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """(batch, 1, bands, frames), (batch, classes) -> scores (batch,), logits (batch, classes) or None."""
+        h = self.trunk(x)
+        score = self.score(h)[:, 0]
+        if self.projection is None or self.classify is None or condition is None:
+            return score, None
+        return score + (self.projection(condition) * h).sum(1), self.classify(h)
+
+
+class Encoder(nn.Module):
+    """(batch, 1, bands, frames) -> (batch, 2 * latent): mean and log-variance of the latent."""
+
+    def __init__(self, shape: tuple[int, ...], latent: int) -> None:
+        super().__init__()
+        self.trunk = Trunk(shape)
+        self.head = nn.Linear(256, 2 * latent)
+        he_normal(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.trunk(x))
+
+
+def _classes(generator: Generator) -> int:
+    return len(generator.condition.choices) if generator.condition else 0

@@ -1,0 +1,295 @@
+"""What music theory would look at in a window of notes, differentiably.
+
+All of it works on shares of keys (batch, 88, 256) in [0, 1], where hard notes have a single 1, and times
+(batch, 3, 256) in [-1, 1], as in the representation.
+"""
+
+import math
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from explorer.sound.notes import CHORD_BELOW, DURATION_SECONDS, KEYS, LOWEST, NOTES, SHORTEST_STEP, STEP_SECONDS
+
+
+class NoteAttributes(nn.Module):
+    """Shares of keys (batch, 88, 256) in [0, 1] and times (batch, 3, 256) in [-1, 1] -> (batch, 62, 256): what music
+    theory would look at in each note, in the order of the slices below. Each number is softly binned."""
+
+    BINS = 12
+    SHARPNESS = 6.0  # of the bins' Gaussians, which lie 2 / 11 apart
+    CLASSES, CHORD, INTERVAL = slice(0, 12), slice(60, 61), slice(61, 62)
+    COUNTED = slice(0, 60)  # pitch class, register, step, duration, velocity: twelve bins each
+    SIZE = 62
+
+    classes: Tensor
+    heights: Tensor
+    centres: Tensor
+    registers: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        centres = torch.linspace(-1, 1, self.BINS)
+        heights = torch.linspace(-1, 1, KEYS)
+        self.register_buffer("classes", torch.eye(12)[(torch.arange(KEYS) + LOWEST) % 12].T.clone(), persistent=False)
+        self.register_buffer("heights", heights, persistent=False)
+        self.register_buffer("centres", centres[:, None], persistent=False)
+        self.register_buffer("registers", self.bins(heights), persistent=False)
+
+    def bins(self, x: Tensor) -> Tensor:
+        """(..., n) -> (..., 12, n)"""
+        return torch.exp(-((x.unsqueeze(-2) - self.centres) * self.SHARPNESS).square())
+
+    def forward(self, keys: Tensor, times: Tensor) -> Tensor:
+        height = (keys * self.heights[:, None]).sum(1, keepdim=True)
+        interval = F.pad(height.diff(dim=2), (1, 0)) * 4
+        chord = torch.sigmoid((CHORD_BELOW - times[:, :1]) * 16)
+        return torch.cat(
+            [self.classes @ keys, self.registers @ keys, self.bins(times).flatten(1, 2), chord, interval], dim=1
+        )
+
+
+class Novelty(nn.Module):
+    """What a piece takes up again: keys (batch, 88, 256) -> (batch, 3, 256) and (batch, 256).
+
+    First, for each note alone, with the next, and with the next two: 1 over how often such a succession of keys occurs
+    in the window, so that the mean is the share of different ones. Then how often two successive keys come back after
+    0, 1, 2, … notes. A critic without this lets music pass that has no themes (EXPERIMENTS.md).
+    """
+
+    SIZE = 3
+
+    def forward(self, keys: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast(keys.device.type, enabled=False):
+            keys = keys.float()
+            same = keys.mT @ keys  # 1 where two notes have one key
+            successions, found = [same], []
+            for n in range(1, self.SIZE):
+                successions.append(successions[-1][:, :-1, :-1] * same[:, n:, n:])
+            for n, match in enumerate(successions):
+                others = match.sum(2) - match.diagonal(dim1=1, dim2=2)
+                found.append(F.pad(1 / (1 + others), (0, n)))
+            return torch.stack(found, dim=1), _by_distance(F.pad(successions[1], (0, 1, 0, 1))) / 8
+
+
+def _by_distance(match: Tensor) -> Tensor:
+    """(batch, n, n) -> (batch, n): the sums of the diagonal and of those right of it."""
+    n = match.shape[1]
+    skewed = F.pad(F.pad(match, (0, n)).flatten(1), (0, n)).unflatten(1, (n, 2 * n + 1))
+    return skewed.sum(1)[:, :n]
+
+
+class WindowStatistics(nn.Module):
+    """Keys (batch, 88, 256) and their `NoteAttributes` -> (batch, 7750) numbers on the whole window, of order 1.
+
+    Which keys there are; how much there is of the rarest pitch class, the next, …, whichever they are; intervals to the
+    next note, inside chords and elsewhere; how often a key and a pitch class come back after 1 to 128 notes; and how
+    often any two attributes meet in one note and in neighbours (Gram matrices, as of Gatys et al., 2015,
+    arXiv:1505.07376).
+    """
+
+    LAGS = 128
+    INTERVALS = 48  # semitones, either way
+    SIZE = KEYS + 12 + 2 * (2 * INTERVALS + 1) + 2 * LAGS + 2 * 60 * 60
+
+    def forward(self, keys: Tensor, attributes: Tensor) -> Tensor:
+        with torch.autocast(keys.device.type, enabled=False):
+            keys, chord = keys.float(), attributes[:, NoteAttributes.CHORD, 1:].float()
+            intervals = [self.intervals(keys, share) for share in (chord, 1 - chord)]
+            returns = [self.returns(x) for x in (keys, attributes[:, NoteAttributes.CLASSES].float())]
+        counted = attributes[:, NoteAttributes.COUNTED]
+        meeting = [(counted[:, :, lag:] @ counted[:, :, : NOTES - lag].mT).flatten(1).float() / 32 for lag in (0, 1)]
+        profile = attributes[:, NoteAttributes.CLASSES].float().mean(2).sort(1).values
+        return torch.cat([keys.mean(2) * 4, profile * 8, *intervals, *returns, *meeting], dim=1)
+
+    def intervals(self, keys: Tensor, share: Tensor) -> Tensor:
+        """How often each interval leads to the next note, weighted by a share (batch, 1, 255): (batch, 97)."""
+        spectrum = torch.fft.rfft(keys, n=2 * 96, dim=1)  # room for intervals of up to 95, more than the keyboard has
+        pairs = (spectrum[:, :, 1:] * spectrum[:, :, :-1].conj() * share).sum(2)
+        counts = torch.fft.irfft(pairs, n=2 * 96, dim=1)
+        return torch.cat([counts[:, -self.INTERVALS :], counts[:, : self.INTERVALS + 1]], dim=1) / 16
+
+    def returns(self, x: Tensor) -> Tensor:
+        """How often what sounds comes back after 1, 2, … notes: (batch, channels, 256) -> (batch, 128)."""
+        spectrum = torch.fft.rfft(x, n=2 * NOTES, dim=2)  # padded, so that the end does not meet the beginning
+        power = spectrum.real.square() + spectrum.imag.square()
+        return torch.fft.irfft(power.sum(1), n=2 * NOTES, dim=1)[:, 1 : self.LAGS + 1] / 16
+
+
+class Descriptors(nn.Module):
+    """Keys (batch, 88, 256) and times (batch, 3, 256) -> (batch, SIZE) numbers that describe a window.
+
+    Means, spreads and histograms of register, step, duration and velocity, how they go together and from note to note;
+    intervals in chords and elsewhere; chords; how many pitches and successions are different ones; the profile of pitch
+    classes and how well it fits a scale; polyphony; how much the halves differ.
+    """
+
+    # Sizes of intervals, in semitones, that are counted together: the first of each, and one beyond the last.
+    LEAPS = (0, 1, 2, 3, 5, 8, 12, 13, 25, 49)
+    LAGS = (1, 2, 3, 4, 5, 7, 9, 13, 17, 33, 65, 129)
+    MAJOR = (0, 2, 4, 5, 7, 9, 11)
+
+    scales: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attributes, self.novelty, self.statistics = NoteAttributes(), Novelty(), WindowStatistics()
+        scale = torch.zeros(12).scatter(0, torch.tensor(self.MAJOR), 1.0)
+        self.register_buffer("scales", torch.stack([scale.roll(k) for k in range(12)]), persistent=False)
+
+    def forward(self, keys: Tensor, times: Tensor) -> Tensor:
+        with torch.autocast(keys.device.type, enabled=False):
+            return self.describe(keys.float(), times.float())
+
+    def describe(self, keys: Tensor, times: Tensor) -> Tensor:
+        times = released(keys, times)
+        attributes, (novelty, _) = self.attributes(keys, times), self.novelty(keys)
+        height = (keys * self.attributes.heights[:, None]).sum(1) * 4
+        step, duration, velocity = times.unbind(1)
+        chord = attributes[:, NoteAttributes.CHORD].squeeze(1)
+        alone = 1 - chord
+        thirds = chord[:, 1:] * chord[:, :-1]  # from a chord's third note on
+        leap = height.diff(dim=1).abs()
+        gaps = step.masked_fill(chord > 0.5, 2.0).sort(1).values  # of notes that are not in chords; then 2
+        struck = (chord <= 0.5).sum(1, keepdim=True)
+        order = (chord > 0.5).to(torch.uint8).argsort(dim=1, stable=True)  # notes that are not in chords first
+        waits = step.gather(1, order)[:, 1:]
+        waited = (torch.arange(2, NOTES, device=step.device) < struck).to(step)  # where a wait and the next are such
+        classes = attributes[:, NoteAttributes.CLASSES]
+        profile = classes.mean(2)
+        halves = [F.normalize(part.mean(2), dim=1) for part in classes.chunk(2, dim=2)]
+        melodic, harmonic = (
+            self.grouped(self.statistics.intervals(keys, share[:, None, 1:]) / 16, self.LEAPS)
+            for share in (alone, chord)
+        )
+        # Chords ascend: of others no window has any, while the gradient of hard keys would speak of little else.
+        harmonic = harmonic[:, 1 : len(self.LEAPS) - 1]
+        returns = self.grouped(F.pad(self.statistics.returns(keys) / 16, (1, 0)), self.LAGS)
+        tracks = (height, step, duration, velocity)
+        together = (
+            (height, velocity),
+            (height, duration),
+            (step, duration),
+            (step, velocity),
+            *((track[:, 1:], track[:, :-1]) for track in (height, duration, velocity)),
+        )
+        held, together_held, lasting, whole = polyphony(
+            alone * scaled(step, STEP_SECONDS, SHORTEST_STEP), scaled(duration, DURATION_SECONDS, -1)
+        )
+        columns = [
+            *(track.mean(1) for track in tracks),
+            *((track.var(1) + 1e-6).sqrt() for track in tracks),
+            weighted(step, alone),
+            (weighted(step.square(), alone) - weighted(step, alone).square() + 1e-6).sqrt(),
+            together_held / held,
+            (lasting / whole).log(),
+            *(weighted(leap, share[:, 1:]) for share in (alone, chord)),
+            *(track.diff(dim=1).abs().mean(1) for track in tracks[2:]),
+            *((track[:, :128].mean(1) - track[:, 128:].mean(1)).abs() for track in tracks),
+            *(correlation(a, b) for a, b in together),
+            correlation(waits[:, 1:], waits[:, :-1], waited),
+            chord.mean(1),
+            thirds.mean(1),
+            (thirds[:, 1:] * chord[:, :-2]).mean(1),
+            (profile @ self.scales.T).amax(1),
+            (halves[0] * halves[1]).sum(1),
+        ]
+        ranks = [
+            height.sort(1).values[:, [0, 25, 64, 128, 192, 230, 255]],
+            *(track.sort(1).values[:, [25, 128, 230]] for track in (duration, velocity)),
+            gaps.gather(1, (struck * torch.tensor([0.1, 0.5, 0.9], device=gaps.device)).long()),
+        ]
+        histograms = attributes[:, NoteAttributes.COUNTED][:, 24:].mean(2)  # of step, duration and velocity
+        return torch.cat(
+            [
+                torch.stack(columns, dim=1),
+                *ranks,
+                novelty.mean(2),
+                profile.sort(1).values,
+                melodic,
+                harmonic,
+                returns,
+                histograms,
+            ],
+            dim=1,
+        )
+
+    def grouped(self, counts: Tensor, first: tuple[int, ...]) -> Tensor:
+        """Sums of counts (batch, n) of 0, 1, 2, …, or (batch, 97) of intervals from -48 to 48, sign by sign."""
+        if counts.shape[1] == 2 * WindowStatistics.INTERVALS + 1:
+            down, up = counts[:, : WindowStatistics.INTERVALS].flip(1), counts[:, WindowStatistics.INTERVALS :]
+            return torch.cat([self.grouped(up, first), self.grouped(F.pad(down, (1, 0)), first)[:, 1:]], dim=1)
+        return torch.stack([counts[:, a:b].sum(1) for a, b in pairwise(first)], dim=1)
+
+
+def polyphony(step: Tensor, duration: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of notes (batch, n), in seconds: for how long any and for how long two or more are held, the sum of durations,
+    and the time from the first to the last. Each (batch,)."""
+    onset = step.cumsum(1)
+    until = F.pad(onset[:, 1:], (0, 1)) + F.pad((onset + duration).amax(1, keepdim=True), (onset.shape[1] - 1, 0))
+    later = torch.ones(onset.shape[1], onset.shape[1], dtype=torch.bool, device=onset.device).triu(1)
+    ends = (onset + duration)[:, None].masked_fill(later, 0)
+    last, second = ends.topk(2, dim=2).values.unbind(2)  # of the notes struck by then
+    held, together = ((torch.minimum(end, until) - onset).clamp_min(0).sum(1) for end in (last, second))
+    return held, together, duration.sum(1), onset[:, -1].clamp_min(0.1)
+
+
+def released(keys: Tensor, times: Tensor) -> Tensor:
+    """The times (batch, 3, n) with keys released, at the latest, when they are struck again: as they are played."""
+    step, duration, velocity = times.unbind(1)
+    with torch.no_grad():
+        onset = ((step >= CHORD_BELOW) * scaled(step, STEP_SECONDS, SHORTEST_STEP)).cumsum(1)
+        struck = keys.argmax(1)
+        later = torch.ones(onset.shape[1], onset.shape[1], dtype=torch.bool, device=onset.device).triu(1)
+        again = (struck[:, :, None] == struck[:, None]) & later
+        held = onset[:, None].masked_fill(~again, math.inf).amin(2) - onset
+        low, high = DURATION_SECONDS
+        most = (held.clamp(low, high) / low).log() / math.log(high / low) * 2 - 1
+    return torch.stack([step, torch.minimum(duration, most), velocity], dim=1)
+
+
+def weighted(x: Tensor, weight: Tensor) -> Tensor:
+    """(batch, n), (batch, n) -> (batch,): the mean of x where the weight is."""
+    return (x * weight).sum(1) / weight.sum(1).clamp_min(1)
+
+
+def scaled(x: Tensor, ends: tuple[float, float], lowest: float) -> Tensor:
+    """The seconds that a time of the representation stands for, which says `ends[0]` by `lowest` and `ends[1]` by 1."""
+    low, high = ends
+    return low * ((x - lowest) / (1 - lowest) * math.log(high / low)).exp()
+
+
+def correlation(a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:
+    """(batch, n), (batch, n) -> (batch,): Pearson's, where the weight is; next to 0 where either hardly moves."""
+    weight = torch.ones_like(a) if weight is None else weight
+    a, b = (x - weighted(x, weight)[:, None] for x in (a, b))
+    both = weighted(a.square(), weight) * weighted(b.square(), weight)
+    return weighted(a * b, weight) / (both + 1e-6).sqrt()
+
+
+def normal_scores(x: Tensor, ordered: Tensor) -> Tensor:
+    """Where numbers (n, size) lie among those of ascending columns (m, size), as quantiles of a normal distribution."""
+    columns, rounding = ordered.T.contiguous(), 1e-4
+    below = torch.searchsorted(columns, (x.T - rounding).contiguous())
+    within = torch.searchsorted(columns, (x.T + rounding).contiguous(), right=True)
+    return torch.special.ndtri((below + within + 1) / (2 * len(ordered) + 2)).T
+
+
+def quantile_distance(x: Tensor, others: Tensor, real: Tensor) -> Tensor:
+    """How far each of the numbers (n, size) that describe generated windows is from its distribution in real ones.
+
+    Half the mean square of what lies, in normal scores, between a number and the real number of its rank: the square of
+    a Wasserstein distance along each axis. The pull of an energy distance fades in the tails, this one's does not.
+
+    Args:
+        others: (k, size), all that `x` is ranked among: `x` itself and, with it, other ranks' descriptions.
+        real: (m, size), each column ascending.
+    """
+    unit = real.std(0) + 0.05 * real.abs().mean(0) + 1e-3
+    others, real = others / unit, real / unit
+    x = x / unit
+    with torch.no_grad():
+        apart = normal_scores(x, real) - normal_scores(x, others.sort(0).values)
+    return (apart + x - x.detach()).square().mean() / 2
