@@ -89,7 +89,10 @@ class UsageError(Exception):
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage above it."""
+    """Says what is wrong in one line, without the usage above it; its examples call the command as the user did."""
+
+    def format_help(self) -> str:
+        return super().format_help().replace("python -m explorer", _command())
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message} (see {self.prog} --help)\n")
@@ -110,6 +113,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _command() -> str:
+    """`explorer`, the script that pip installs, or `python -m explorer`: whichever the user has started."""
+    return "explorer" if Path(sys.argv[0]).stem == "explorer" else "python -m explorer"
+
+
 def _complain(error: object) -> int:
     print("error:", " ".join(str(error).split()), file=sys.stderr)
     return 2
@@ -118,7 +126,7 @@ def _complain(error: object) -> int:
 def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = _Parser(
-        prog="python -m explorer",
+        prog=_command(),
         formatter_class=raw,
         epilog=APP_EXAMPLES,
         description="Play the latent space of an audio GAN like an instrument.",

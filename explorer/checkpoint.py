@@ -35,7 +35,9 @@ from explorer.sound.mel import MelConfig, MelRepresentation
 from explorer.sound.vocoder import LearnedVocoder, VocoderConfig
 
 FORMAT = "latent-explorer/1"
-DEFAULT_FOLDER = Path(__file__).resolve().parent.parent / "checkpoints"
+_CHECKOUT = Path(__file__).resolve().parents[1]
+_INSTALLED = Path(__file__).resolve().parent / "checkpoints"  # where a wheel puts them
+DEFAULT_FOLDER = _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT / "checkpoints"
 SNAPSHOTS, METRICS = "snapshots", "metrics.jsonl"
 STEP = re.compile("0|[1-9][0-9]{0,8}")  # in the name of a snapshot
 

@@ -57,10 +57,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    # `training` is the script that pip installs
+    command = "training" if Path(sys.argv[0]).stem == "training" else "python -m training"
+    examples = EXAMPLES.replace("python -m training", command)
     parser = argparse.ArgumentParser(
-        prog="python -m training",
+        prog=command,
         description="Train the generators that `python -m explorer` plays.",
-        epilog=EXAMPLES,
+        epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -73,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
                 family,
                 help=f"train {what}",
                 description=f"Train {what}.",
-                epilog=EXAMPLES,
+                epilog=examples,
                 formatter_class=argparse.RawDescriptionHelpFormatter,
             )
         )

@@ -1,0 +1,158 @@
+"""What pip makes of the repository: a wheel that runs from any folder, and an editable install of the checkout."""
+
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from email.message import Message
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from test_architecture import ROOT, required
+
+from explorer.engine import Engine
+from explorer.files import formats
+from explorer.recipe import Recipe
+
+PATIENCE_SECONDS = 300  # for one command, on a busy machine
+# The build tools are those of this environment, and nothing is asked of a network.
+OFFLINE = ("--no-deps", "--no-build-isolation", "--no-index", "--quiet", "--disable-pip-version-check")
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """What a command prints, in an environment that does not lead to the checkout."""
+    done = subprocess.run(
+        command, cwd=cwd, env={"PATH": os.defpath}, capture_output=True, text=True, timeout=PATIENCE_SECONDS
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def fresh(folder: Path) -> Path:
+    """The Python of a new environment that sees the libraries installed here, and nothing else of this one."""
+    run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
+    python = folder / "bin" / "python"
+    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip())
+    libraries = {str(path) for path in map(Path, sys.path) if path.name in ("site-packages", "dist-packages")}
+    (site / "libraries.pth").write_text("\n".join(sorted(libraries)), encoding="utf-8")
+    return python
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "pip", "wheel", *OFFLINE, "--wheel-dir", folder, ROOT, cwd=folder)
+    (path,) = folder.iterdir()
+    return path
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel: Path) -> Message:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        return Parser().parsestr(archive.read(name).decode())
+
+
+@pytest.fixture(scope="module")
+def scripts(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of commands of an environment where the wheel, and no checkout, is installed."""
+    python = fresh(tmp_path_factory.mktemp("fresh") / "environment")
+    run(sys.executable, "-m", "pip", "--python", python, "install", *OFFLINE, wheel, cwd=wheel.parent)
+    return python.parent
+
+
+@pytest.mark.slow
+def test_the_installed_command_lists_the_shipped_checkpoints_from_any_folder(scripts: Path, tmp_path: Path) -> None:
+    rows = run(scripts / "explorer", "list", cwd=tmp_path).splitlines()[1:]
+    assert [row.split()[0] for row in rows] == Engine().names()
+
+
+@pytest.mark.slow
+def test_the_installed_command_renders_the_bits_that_the_checkout_renders(scripts: Path, tmp_path: Path) -> None:
+    engine = Engine()
+    for name in engine.names():
+        run(scripts / "explorer", "render", name, "--seeds", "0", "--out", tmp_path / "installed", cwd=tmp_path)
+        recipe = engine.complete(Recipe(name, seed=0))
+        formats.save(engine.render(recipe), recipe, tmp_path / "checkout" / f"{formats.stem(recipe)}.wav")
+    files = sorted((tmp_path / "checkout").iterdir())
+    assert [path.name for path in sorted((tmp_path / "installed").iterdir())] == [path.name for path in files]
+    assert [path.name for path in files if path.read_bytes() != (tmp_path / "installed" / path.name).read_bytes()] == []
+
+
+@pytest.mark.slow
+def test_the_page_of_the_installed_app_can_be_built(scripts: Path, tmp_path: Path) -> None:
+    program = "import explorer.ui.app, explorer.ui.panels as panels; print(panels.__file__)"
+    place = Path(run(scripts / "python", "-I", "-c", program, cwd=tmp_path).strip())
+    assert ROOT not in place.parents
+    endings = {".js", ".html", ".css"}
+    ours = {path.name for path in (ROOT / "explorer" / "ui").iterdir() if path.suffix in endings}
+    assert {path.name for path in place.parent.iterdir() if path.suffix in endings} == ours
+
+
+@pytest.mark.parametrize("command", ["explorer", "training"])
+def test_the_help_of_an_installed_command_calls_it_by_its_name(scripts: Path, tmp_path: Path, command: str) -> None:
+    told = run(scripts / command, "--help", cwd=tmp_path)
+    assert told.startswith(f"usage: {command} ")
+    assert f"\n  {command} " in told  # the examples
+    assert f"  python -m {command}" not in told
+    assert run(scripts / "python", "-I", "-m", command, "--help", cwd=tmp_path).startswith(
+        f"usage: python -m {command} "
+    )
+
+
+def test_the_wheel_carries_every_committed_checkpoint_and_sample(wheel: Path) -> None:
+    names = subprocess.run(
+        ["git", "ls-files", "-z", "checkpoints", "explorer", "training"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_SECONDS,
+    ).stdout
+    committed = [name for name in names.split("\0") if name and (ROOT / name).exists()]
+    with zipfile.ZipFile(wheel) as archive:
+        carried = set(archive.namelist())
+    wanted = {f"explorer/{name}" if name.startswith("checkpoints/") else name for name in committed}
+    assert wanted - carried == set()
+    assert {"explorer/py.typed", "training/py.typed"} <= carried
+    assert {name.split("/")[0] for name in carried if ".dist-info/" not in name} == {"explorer", "training"}
+
+
+def test_the_wheel_asks_for_what_the_requirements_files_name(metadata: Message) -> None:
+    asked = [Requirement(text) for text in metadata.get_all("Requires-Dist", [])]
+    names = {
+        extra: {asking.name for asking in asked if asking.marker and asking.marker.evaluate({"extra": extra})}
+        for extra in ("train", "dev")
+    }
+    app = {asking.name for asking in asked if asking.marker is None}
+    assert app == required(ROOT / "requirements.txt")
+    assert names["train"] == required(ROOT / "requirements-train.txt")
+    assert app | names["dev"] == required(ROOT / "requirements-dev.txt")
+    assert [str(asking.specifier) for asking in asked if asking.name == "torch"] == ["==2.13.0"]
+
+
+@pytest.mark.slow
+def test_an_editable_install_plays_the_checkpoints_of_the_checkout(tmp_path: Path) -> None:
+    python = fresh(tmp_path / "environment")
+    run(sys.executable, "-m", "pip", "--python", python, "install", *OFFLINE, "-e", ROOT, cwd=tmp_path)
+    program = "from explorer.checkpoint import DEFAULT_FOLDER; print(DEFAULT_FOLDER)"
+    assert Path(run(python, "-I", "-c", program, cwd=tmp_path).strip()) == ROOT / "checkpoints"
+
+
+@pytest.mark.slow
+def test_the_source_archive_builds_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+    program = "import sys, hatchling.build; print(hatchling.build.build_sdist(sys.argv[1]))"
+    name = run(sys.executable, "-c", program, tmp_path, cwd=ROOT).split()[-1]
+    with tarfile.open(tmp_path / name) as archive:
+        archive.extractall(tmp_path, filter="data")
+    source = tmp_path / name.removesuffix(".tar.gz")
+    assert (source / "tests" / "test_packaging.py").is_file()
+    run(sys.executable, "-m", "pip", "wheel", *OFFLINE, "--wheel-dir", tmp_path / "again", source, cwd=tmp_path)
+    (again,) = (tmp_path / "again").iterdir()
+    with zipfile.ZipFile(wheel) as first, zipfile.ZipFile(again) as second:
+        assert {entry.filename: entry.CRC for entry in first.infolist()} == {
+            entry.filename: entry.CRC for entry in second.infolist()
+        }
