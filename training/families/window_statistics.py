@@ -119,7 +119,7 @@ class WindowStatistics(nn.Module):
 
 
 class Descriptors(nn.Module):
-    """Keys (batch, 88, 256) and times (batch, 3, 256) -> (batch, SIZE) numbers that describe a window.
+    """Keys (batch, 88, 256) and times (batch, 3, 256) -> (batch, 136) numbers that describe a window.
 
     Means, spreads and histograms of register, step, duration and velocity, how they go together and from note to note;
     intervals in chords and elsewhere; chords; how many pitches and successions are different ones; the profile of pitch
@@ -140,10 +140,14 @@ class Descriptors(nn.Module):
         self.register_buffer("scales", torch.stack([scale.roll(k) for k in range(12)]), persistent=False)
 
     def forward(self, keys: Tensor, times: Tensor) -> Tensor:
+        return torch.cat([x[:, None] if x.dim() == 1 else x for x in self.named(keys, times).values()], 1)
+
+    def named(self, keys: Tensor, times: Tensor) -> dict[str, Tensor]:
+        """The same numbers by name, in the same order: (batch,) or, of several, (batch, n)."""
         with torch.autocast(keys.device.type, enabled=False):
             return self.describe(keys.float(), times.float())
 
-    def describe(self, keys: Tensor, times: Tensor) -> Tensor:
+    def describe(self, keys: Tensor, times: Tensor) -> dict[str, Tensor]:
         times = released(keys, times)
         attributes, (novelty, _) = self.attributes(keys, times), self.novelty(keys)
         height = (keys * self.attributes.heights[:, None]).sum(1) * 4
@@ -167,54 +171,47 @@ class Descriptors(nn.Module):
         # Chords ascend: of others no window has any, while the gradient of hard keys would speak of little else.
         harmonic = harmonic[:, 1 : len(self.LEAPS) - 1]
         returns = self.grouped(F.pad(self.statistics.returns(keys) / 16, (1, 0)), self.LAGS)
-        tracks = (height, step, duration, velocity)
-        together = (
-            (height, velocity),
-            (height, duration),
-            (step, duration),
-            (step, velocity),
-            *((track[:, 1:], track[:, :-1]) for track in (height, duration, velocity)),
-        )
+        tracks = {"height": height, "step": step, "duration": duration, "velocity": velocity}
+        pairs = (("height", "velocity"), ("height", "duration"), ("step", "duration"), ("step", "velocity"))
         held, together_held, lasting, whole = polyphony(
             alone * scaled(step, STEP_SECONDS, SHORTEST_STEP), scaled(duration, DURATION_SECONDS, -1)
         )
-        columns = [
-            *(track.mean(1) for track in tracks),
-            *((track.var(1) + 1e-6).sqrt() for track in tracks),
-            weighted(step, alone),
-            (weighted(step.square(), alone) - weighted(step, alone).square() + 1e-6).sqrt(),
-            together_held / held,
-            (lasting / whole).log(),
-            *(weighted(leap, share[:, 1:]) for share in (alone, chord)),
-            *(track.diff(dim=1).abs().mean(1) for track in tracks[2:]),
-            *((track[:, :128].mean(1) - track[:, 128:].mean(1)).abs() for track in tracks),
-            *(correlation(a, b) for a, b in together),
-            correlation(waits[:, 1:], waits[:, :-1], waited),
-            chord.mean(1),
-            thirds.mean(1),
-            (thirds[:, 1:] * chord[:, :-2]).mean(1),
-            (profile @ self.scales.T).amax(1),
-            (halves[0] * halves[1]).sum(1),
-        ]
-        ranks = [
-            height.sort(1).values[:, [0, 25, 64, 128, 192, 230, 255]],
-            *(track.sort(1).values[:, [25, 128, 230]] for track in (duration, velocity)),
-            gaps.gather(1, (struck * torch.tensor([0.1, 0.5, 0.9], device=gaps.device)).long()),
-        ]
-        histograms = attributes[:, NoteAttributes.COUNTED][:, 24:].mean(2)  # of step, duration and velocity
-        return torch.cat(
-            [
-                torch.stack(columns, dim=1),
-                *ranks,
-                novelty.mean(2),
-                profile.sort(1).values,
-                melodic,
-                harmonic,
-                returns,
-                histograms,
-            ],
-            dim=1,
-        )
+        struck_at = (struck * torch.tensor([0.1, 0.5, 0.9], device=gaps.device)).long()
+        return {
+            **{f"{name}_mean": track.mean(1) for name, track in tracks.items()},
+            **{f"{name}_spread": (track.var(1) + 1e-6).sqrt() for name, track in tracks.items()},
+            "wait_mean": weighted(step, alone),
+            "wait_spread": (weighted(step.square(), alone) - weighted(step, alone).square() + 1e-6).sqrt(),
+            "polyphony": together_held / held,
+            "log_keys_held": (lasting / whole).log(),
+            "melodic_leap": weighted(leap, alone[:, 1:]),
+            "chord_leap": weighted(leap, chord[:, 1:]),
+            **{f"{name}_change": tracks[name].diff(dim=1).abs().mean(1) for name in ("duration", "velocity")},
+            **{
+                f"{name}_halves": (track[:, :128].mean(1) - track[:, 128:].mean(1)).abs()
+                for name, track in tracks.items()
+            },
+            **{f"{a}_with_{b}": correlation(tracks[a], tracks[b]) for a, b in pairs},
+            **{
+                f"{name}_with_next": correlation(tracks[name][:, 1:], tracks[name][:, :-1])
+                for name in ("height", "duration", "velocity")
+            },
+            "wait_with_next": correlation(waits[:, 1:], waits[:, :-1], waited),
+            "chord_notes": chord.mean(1),
+            "third_chord_notes": thirds.mean(1),
+            "fourth_chord_notes": (thirds[:, 1:] * chord[:, :-2]).mean(1),
+            "in_scale": (profile @ self.scales.T).amax(1),
+            "pitch_classes_of_halves": (halves[0] * halves[1]).sum(1),
+            "height_ranks": height.sort(1).values[:, [0, 25, 64, 128, 192, 230, 255]],
+            **{f"{name}_ranks": tracks[name].sort(1).values[:, [25, 128, 230]] for name in ("duration", "velocity")},
+            "wait_ranks": gaps.gather(1, struck_at),
+            "novelty": novelty.mean(2),
+            "pitch_class_shares": profile.sort(1).values,
+            "melodic_intervals": melodic,
+            "chord_intervals": harmonic,
+            "returns": returns,
+            "histograms": attributes[:, NoteAttributes.COUNTED][:, 24:].mean(2),  # of step, duration and velocity
+        }
 
     def grouped(self, counts: Tensor, first: tuple[int, ...]) -> Tensor:
         """Sums of counts (batch, n) of 0, 1, 2, …, or (batch, 97) of intervals from -48 to 48, sign by sign."""
