@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from gradio_client import Client
+
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE_SECONDS = 120  # on a busy machine
 
@@ -52,7 +54,17 @@ def serving(command: Sequence[str], port: int, env: Mapping[str, str], cwd: Path
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
-            process.wait(20)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(20)
+                raise
+
+
+def rendered(client: Client, recipe: str, ending: str) -> Path:
+    """The file that the app's API answers with. `predict` would wait for ever for a server that has died."""
+    return Path(client.submit(recipe, ending, api_name="/render").result(timeout=PATIENCE_SECONDS))
 
 
 def _answers(port: int) -> bool:

@@ -159,7 +159,9 @@ def plain(name: str) -> str:
 
 def test_rendering_loads_neither_gradio_nor_the_trainers() -> None:
     program = "import sys, explorer.engine; print(sorted({'gradio', 'training', 'matplotlib'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True, timeout=300
+    )
     assert done.stdout.strip() == "[]"
 
 
@@ -169,12 +171,16 @@ def test_training_from_a_prepared_cache_needs_no_library_for_sound() -> None:
         "import sys, training.loop, training.families, training.snapshot, training.export; print(sorted("
         "{'librosa', 'soundfile', 'symusic', 'pretty_midi', 'matplotlib', 'scipy', 'gradio'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True, timeout=300
+    )
     assert done.stdout.strip() == "[]"
 
 
 def tracked_texts() -> list[Path]:
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    names = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=300
+    ).stdout
     endings = {".py", ".md", ".txt", ".toml", ".ipynb", ".json", ".css", ".js", ".html", ".yml", ".yaml", ".sh", ""}
     paths = [ROOT / name for name in names.split("\0") if name]
     return [path for path in paths if path.suffix in endings and path.is_file()]
@@ -191,7 +197,9 @@ def test_nothing_committed_names_a_path_of_a_machine() -> None:
 
 
 def test_no_file_is_too_large_to_clone_lightly() -> None:
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    names = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=300
+    ).stdout
     sizes = {name: (ROOT / name).stat().st_size for name in names.split("\0") if name and (ROOT / name).exists()}
     assert {name: size for name, size in sizes.items() if size > 20_000_000} == {}
 

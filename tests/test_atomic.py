@@ -52,6 +52,8 @@ def test_a_disk_with_no_room_for_tensors_is_an_os_error(tmp_path: Path) -> None:
         "except OSError as error: print('OSError', error)\n"
     )
     path = tmp_path / "a.safetensors"
-    done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, cwd=ROOT, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program, path], capture_output=True, text=True, cwd=ROOT, check=True, timeout=300
+    )
     assert done.stdout.startswith("OSError")
     assert list(tmp_path.iterdir()) == []

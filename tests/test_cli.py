@@ -415,7 +415,9 @@ def test_help_does_not_wait_for_torch() -> None:
         "try: main(['render', '--help'])\n"
         "except SystemExit: print('torch' in sys.modules, 'numpy' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True, timeout=300
+    )
     assert done.stdout.splitlines()[-1] == "False False"
 
 

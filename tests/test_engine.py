@@ -133,7 +133,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     gate = threading.Event()
 
     def patient(*args: Any, **options: Any) -> tuple[Direction, ...]:
-        gate.wait()
+        assert gate.wait(300)
         return principal(*args, **options)
 
     monkeypatch.setattr("explorer.engine.principal", patient)
@@ -158,7 +158,7 @@ def test_a_recipe_along_a_direction_waits_until_it_is_found(engine: Engine, gate
         bits(engine, Recipe("toy"))
         assert not sound.done()
         gate.set()
-        assert np.isfinite(sound.result().waveform).all()
+        assert np.isfinite(sound.result(300).waveform).all()
 
 
 def test_directions_found_beside_rendering_are_those_found_alone(engine: Engine, gate: threading.Event) -> None:

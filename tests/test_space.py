@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import soundfile
 from gradio_client import Client
-from serving import ROOT, free_port, offline, serving
+from serving import ROOT, free_port, offline, rendered, serving
 
 from explorer.engine import Engine
 from explorer.files import formats
@@ -31,7 +31,9 @@ SPACES = {
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The committed files alone, not to be written to."""
     folder = tmp_path_factory.mktemp("space") / "app"
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    names = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=300
+    ).stdout
     for name in filter(None, names.split("\0")):
         if (ROOT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +63,7 @@ def test_a_space_renders_every_shipped_checkpoint_to_the_bits_of_the_engine(spac
     assert engine.names()
     for name in engine.names():
         recipe = Recipe(name, seed=7, seed_b=8, t=0.5)
-        file = Path(client.predict(recipe.to_json(), "wav", api_name="/render"))
+        file = rendered(client, recipe.to_json(), "wav")
         formats.save(engine.render(recipe), engine.complete(recipe), tmp_path / f"{name}.wav")
         assert file.read_bytes() == (tmp_path / f"{name}.wav").read_bytes()
         waveform, _ = soundfile.read(file)

@@ -363,7 +363,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
     def patient(generator: Generator, *, samples: int, progress: Progress) -> tuple[Direction, ...]:
         progress(samples // 2, samples)
-        gate.wait()
+        assert gate.wait(300)
         return principal(generator, samples=samples)
 
     monkeypatch.setattr("explorer.engine.principal", patient)

@@ -241,6 +241,7 @@ def test_a_killed_process_loses_only_the_steps_since_its_last_state(tmp_path: Pa
         [sys.executable, "-c", program, str(tmp_path)],
         capture_output=True,
         check=False,
+        timeout=600,
         cwd=Path(__file__).parents[2],
         env={**os.environ, "PYTHONPATH": "."},
     )

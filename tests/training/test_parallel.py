@@ -34,6 +34,7 @@ def train_on_two_processes(folder: Path, steps: int) -> None:
         capture_output=True,
         text=True,
         check=False,
+        timeout=600,
         env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr

@@ -10,7 +10,7 @@ import soundfile as sf
 import torch
 from gradio_client import Client
 from gradio_client.exceptions import AppError
-from serving import free_port, offline, serving
+from serving import free_port, offline, rendered, serving
 
 from explorer import checkpoint
 from explorer.directions import principal
@@ -46,7 +46,7 @@ def client(url: str, tmp_path_factory: pytest.TempPathFactory) -> Client:
 
 @pytest.mark.parametrize("text", [Recipe("words", seed=7, label="no").to_json(), "?model=words&seed=7&label=no"])
 def test_the_api_renders_the_sound_that_the_library_renders(client: Client, folder: Path, text: str) -> None:
-    samples, rate = sf.read(client.predict(text, "wav", api_name="/render"))
+    samples, rate = sf.read(rendered(client, text, "wav"))
     sound = Engine(folder).render(Recipe("words", seed=7, label="no"))
     assert rate == sound.sample_rate
     np.testing.assert_allclose(samples, sound.waveform, atol=1 / 32767)
@@ -64,7 +64,7 @@ def test_the_api_renders_the_sound_that_the_library_renders(client: Client, fold
 )
 def test_the_api_says_what_is_wrong(client: Client, text: str, name: str, answer: str) -> None:
     with pytest.raises(AppError, match=answer):
-        client.predict(text, name, api_name="/render")
+        rendered(client, text, name)
 
 
 def test_only_render_is_offered(client: Client) -> None:

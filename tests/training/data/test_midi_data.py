@@ -167,5 +167,5 @@ def test_training_from_a_cache_needs_no_midi_library(maestro, tmp_path):
         "foreign = {'symusic', 'pretty_midi', 'scipy', 'librosa', 'soundfile', 'sklearn', 'matplotlib', 'gradio'}\n"
         "print(foreign & {name.partition('.')[0] for name in sys.modules})"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
     assert done.stdout.strip() == "set()", done.stderr
