@@ -208,3 +208,9 @@ def test_notebooks_are_committed_without_outputs() -> None:
     for path in ROOT.glob("notebooks/*.ipynb"):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         assert [cell["id"] for cell in cells if cell.get("outputs") or cell.get("execution_count")] == [], path
+
+
+def test_the_page_on_the_architecture_names_every_room() -> None:
+    page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    rooms = {".".join(room.split(".")[:2]) for room in ARROWS} - {"app", "explorer", "explorer.__main__"}
+    assert [room for room in sorted(rooms) if f"`{room}`" not in page] == []
