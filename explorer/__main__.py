@@ -4,6 +4,7 @@ torch, gradio and the rest are imported by the command that needs them, after it
 """
 
 import argparse
+import io
 import json
 import os
 import re
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from explorer.recipe import Recipe
 
 MAX_SOUNDS = 100_000  # of one command; more is a slip of the finger
+MAX_LINE = 1000  # characters of an error's line; of a longer one the middle is left out
 PLACE = ("model", "seeds", "seed_b", "t", "path", "truncation", "label", "offsets", "settings")
 CARD_FIELDS = ("name", "family", "labels", "latent_shape", "parameters", "sample_rate", "seconds", "sha256")
 
@@ -95,22 +97,45 @@ class _Parser(argparse.ArgumentParser):
         return super().format_help().replace("python -m explorer", _command())
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+        sys.exit(_complain(f"{message} (see {self.prog} --help)"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit code: 0, 2 for bad input, 130 when interrupted."""
+    """Runs one command.
+
+    Returns:
+        The exit code: 0; 2 for bad input or a full disk; 130 when interrupted; 141 when nobody reads what is printed.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file may be named as the terminal's encoding cannot say
+        sys.stdout.reconfigure(errors="backslashreplace")
     args = _parser().parse_args(argv)
     try:
-        from explorer.checkpoint import CheckpointError
-        from explorer.recipe import RecipeError
-
-        try:
-            return int(args.run(args))
-        except (CheckpointError, RecipeError, UsageError, OSError) as error:
-            return _complain(error)
+        code = _run(args)
     except KeyboardInterrupt:
-        return 130
+        print("interrupted", file=sys.stderr)
+        code = 130
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more as it ends
+        code = code or _code_of(error)
+    return code
+
+
+def _run(args: argparse.Namespace) -> int:
+    from explorer.checkpoint import CheckpointError
+    from explorer.recipe import RecipeError
+
+    try:
+        return int(args.run(args))
+    except (CheckpointError, RecipeError, UsageError, OSError, ValueError, MemoryError) as error:
+        return _code_of(error)
+
+
+def _code_of(error: Exception) -> int:
+    """The exit code for an error, which is told, but for a reader who went away, as in `| head`."""
+    return 141 if isinstance(error, BrokenPipeError) else _complain(error)
 
 
 def _command() -> str:
@@ -119,7 +144,10 @@ def _command() -> str:
 
 
 def _complain(error: object) -> int:
-    print("error:", " ".join(str(error).split()), file=sys.stderr)
+    line = " ".join(str(error).split()) or type(error).__name__
+    if len(line) > MAX_LINE:
+        line = f"{line[: MAX_LINE // 2]} … {line[-MAX_LINE // 2 :]}"
+    print("error:", line, file=sys.stderr)
     return 2
 
 
@@ -310,8 +338,8 @@ def _seeds(text: str) -> list[int]:
 
 
 def _samples(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,7}", text) or int(text) < 64:
-        raise argparse.ArgumentTypeError(f"samples are a number from 64, not {text!r}")
+    if not re.fullmatch("[0-9]{1,7}", text) or not 64 <= int(text) <= MAX_SOUNDS:
+        raise argparse.ArgumentTypeError(f"samples are a number from 64 to {MAX_SOUNDS:,}, not {text!r}")
     return int(text)
 
 
@@ -340,6 +368,10 @@ def _folder(args: argparse.Namespace) -> Path:
     folder: Path = args.checkpoints or DEFAULT_FOLDER
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}")
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be read: {error.strerror}") from None
     return folder
 
 
@@ -348,7 +380,7 @@ def _launch(args: argparse.Namespace) -> int:
     from explorer.ui import launch
 
     launch(folder, args.host, args.port, args.share)
-    return 0
+    return 130  # only an interrupt ends it
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -424,7 +456,8 @@ def _path(args: argparse.Namespace) -> int:
         raise UsageError(f"no format {unknown[0]!r}; there are {', '.join(morphs.WRITERS)}")
     recipe = Recipe(seed=args.seed, **{name: getattr(args, name) for name in PLACE if hasattr(args, name)})
     engine = Engine(_folder(args))
-    with tqdm(desc="way", unit="sound", dynamic_ncols=True, disable=args.spacing == "t") as bar:
+    # After a delay: no bar is shown where there is but an error to tell.
+    with tqdm(desc="way", unit="sound", dynamic_ncols=True, delay=0.1, disable=args.spacing == "t") as bar:
         way = morphs.steps(engine, recipe, args.steps, args.spacing, _moves(bar))
     if args.there_and_back:
         way = morphs.there_and_back(way)
@@ -474,16 +507,18 @@ def _directions(args: argparse.Namespace) -> int:
 def _gallery(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
+    from explorer import atomic
     from explorer.engine import Engine
     from explorer.files import gallery
 
     engine = Engine(_folder(args))
     path = args.out or gallery.path_of(engine.model(args.model).card)
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; --out names a file")
     _check_writable(path.parent)
     with tqdm(unit="sound", dynamic_ncols=True) as bar:
         places = gallery.gallery(engine, args.model, args.samples, progress=_moves(bar))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(gallery.dumps(places), encoding="utf-8")
+    atomic.write_text(path, gallery.dumps(places))
     for place in places:
         print(f"seed {place.recipe.seed:<6} {place.name}")
     print(f"{len(places)} places in {path}")

@@ -11,36 +11,30 @@
 A file says nothing of when it was made: the same sound and recipe give the same bytes.
 """
 
-import html
 import io
 import json
 import re
-import secrets
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soundfile as sf
 
+from explorer import atomic
+from explorer.files import readers
 from explorer.recipe import Recipe, RecipeError
 from explorer.sound.base import Sound
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PNG_KEY = "recipe"
+MAX_MESSAGE = 400  # characters of what is said of a recipe in a file
 ONE_AT_A_TIME = threading.Lock()  # figures that are printed: matplotlib's settings are the process's
 
-
-@dataclass(frozen=True)
-class Format:
-    """One kind of file: from a sound and its recipe as JSON to bytes, and from a file to that JSON, if it has any."""
-
-    encode: Callable[[Sound, str], bytes]
-    read: Callable[[Path], str | None]
+Encoder = Callable[[Sound, str], bytes]  # from a sound and its recipe as JSON
 
 
 def available(sound: Sound) -> tuple[str, ...]:
@@ -58,7 +52,7 @@ def encode(sound: Sound, recipe: Recipe, name: str) -> bytes:
         raise ValueError(f"no format {name!r}; there are {', '.join(FORMATS)}")
     if name not in available(sound):
         raise ValueError(f"{recipe.model!r} makes no notes, so there is nothing to save as {name}")
-    return FORMATS[name].encode(sound, recipe.to_json())
+    return FORMATS[name](sound, recipe.to_json())
 
 
 def save(sound: Sound, recipe: Recipe, path: Path) -> None:
@@ -68,35 +62,32 @@ def save(sound: Sound, recipe: Recipe, path: Path) -> None:
         ValueError: as `encode` does; then nothing is written.
         OSError: if the folder cannot be written to.
     """
-    _write(path, encode(sound, recipe, path.suffix.removeprefix(".").lower()))
+    atomic.write_bytes(path, encode(sound, recipe, path.suffix.removeprefix(".").lower()))
 
 
 def write_wav(path: Path, sound: Sound) -> None:
     """Writes a sound that has no recipe, such as one of a training run."""
-    _write(path, _wav(sound))
+    atomic.write_bytes(path, _wav(sound))
 
 
 def read_recipe(path: Path) -> Recipe:
-    """The recipe inside a file that `save` wrote.
+    """The recipe inside a file that this app saved, a morph's included: there it is that of the start.
 
     Raises:
-        RecipeError: naming the file, if it is missing or broken, or holds no recipe.
+        RecipeError: naming the file without its folder, if it is missing, broken, of a kind that is not read, or
+            holds no recipe.
     """
-    name = path.suffix.removeprefix(".").lower()
-    if name not in FORMATS:
-        raise RecipeError(f"{path}: a recipe is read from {', '.join(FORMATS)} files")
+    text = readers.find(path)
     try:
-        text = FORMATS[name].read(path)
-    except FileNotFoundError:
-        raise RecipeError(f"{path}: no such file") from None
-    except (OSError, ValueError, SyntaxError, KeyError, EOFError) as error:
-        raise RecipeError(f"{path}: not a {name} file, or a broken one ({error})") from None
-    if not text:
-        raise RecipeError(f"{path}: holds no recipe")
-    try:
-        return Recipe.from_json(text)
+        recipe = Recipe.from_json(text)
+        recipe.to_json().encode("utf-8")
     except RecipeError as error:
-        raise RecipeError(f"{path}: {error}") from None
+        message = str(error)
+        short = message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}…"
+        raise RecipeError(f"{path.name}: {short}") from None
+    except (ValueError, RecursionError):  # half a character; a value nested too deep to be told
+        raise RecipeError(f"{path.name}: its recipe holds a value that no recipe can have") from None
+    return replace(recipe, t=0.0) if path.suffix.lower() == ".zip" else recipe
 
 
 def stem(recipe: Recipe, to: int | None = None) -> str:
@@ -112,16 +103,6 @@ def stem(recipe: Recipe, to: int | None = None) -> str:
     if to is not None:
         parts.append(f"to{to:04d}")
     return re.sub(r"[^\w.+-]", "_", "-".join(part for part in parts if part))
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _wav(sound: Sound, comment: str | None = None) -> bytes:
@@ -147,7 +128,7 @@ def printed(figure: "Figure", name: str, recipe: str) -> bytes:
 
     plain = json.dumps(json.loads(recipe))  # ASCII alone, so that neither XML nor PDF has to say how it is encoded
     metadata = {
-        "png": {PNG_KEY: recipe, "Software": None},
+        "png": {readers.PNG_KEY: recipe, "Software": None},
         "svg": {"Description": plain, "Date": None, "Creator": None},
         "pdf": {"Subject": plain, "CreationDate": None, "Creator": None, "Producer": None},
     }[name]
@@ -188,62 +169,12 @@ def _json(sound: Sound, recipe: str) -> bytes:
     return (json.dumps(json.loads(recipe), indent=2, ensure_ascii=False) + "\n").encode("utf-8")
 
 
-def _read_wav(path: Path) -> str | None:
-    """The comment; libsndfile itself reads none longer than 2,040 bytes."""
-    data = path.read_bytes()
-    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
-        raise ValueError("no RIFF WAVE header")
-    info = next((body[4:] for name, body in _chunks(data[12:]) if name == b"LIST" and body[:4] == b"INFO"), b"")
-    comment = next((body for name, body in _chunks(info) if name == b"ICMT"), b"")
-    return comment.rstrip(b"\0").decode("utf-8")
-
-
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Names and contents of RIFF chunks, each padded to an even length."""
-    while len(data) >= 8:
-        size = int.from_bytes(data[4:8], "little")
-        yield data[:4], data[8 : 8 + size]
-        data = data[8 + size + size % 2 :]
-
-
-def _read_mid(path: Path) -> str | None:
-    from explorer.sound import midi
-
-    return midi.read_text(path)
-
-
-def _read_png(path: Path) -> str | None:
-    from PIL import Image
-
-    with Image.open(path) as image:
-        return image.info.get(PNG_KEY)
-
-
-def _read_svg(path: Path) -> str | None:
-    found = re.search("<dc:description>(.*?)</dc:description>", path.read_text(encoding="utf-8"), re.DOTALL)
-    return html.unescape(found[1]) if found else None
-
-
-def _read_pdf(path: Path) -> str | None:
-    found = re.search(rb"/Subject \(((?:[^\\()]|\\.)*)\)", path.read_bytes(), re.DOTALL)
-    return re.sub(rb"\\(.)", rb"\1", found[1]).decode("ascii") if found else None
-
-
-def _read_npz(path: Path) -> str | None:
-    with np.load(path) as arrays:
-        return str(arrays["recipe"]) if "recipe" in arrays else None
-
-
-def _read_json(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8")
-
-
-FORMATS: Mapping[str, Format] = {
-    "wav": Format(_wav, _read_wav),
-    "mid": Format(_mid, _read_mid),
-    "png": Format(_picture("png"), _read_png),
-    "svg": Format(_picture("svg"), _read_svg),
-    "pdf": Format(_picture("pdf"), _read_pdf),
-    "npz": Format(_npz, _read_npz),
-    "json": Format(_json, _read_json),
+FORMATS: Mapping[str, Encoder] = {
+    "wav": _wav,
+    "mid": _mid,
+    "png": _picture("png"),
+    "svg": _picture("svg"),
+    "pdf": _picture("pdf"),
+    "npz": _npz,
+    "json": _json,
 }

@@ -69,9 +69,13 @@ def _place(number: int, entry: Any) -> Place:
     if not isinstance(name, str) or not isinstance(time, str) or max(len(name), len(time)) > MAX_NAME:
         raise RecipeError(f"name and time of place {number} must be texts of at most {MAX_NAME} characters")
     try:
-        return Place(name, Recipe.from_dict(entry.get("recipe")), time)
+        place = Place(name, Recipe.from_dict(entry.get("recipe")), time)
+        json.dumps(place.to_dict(), ensure_ascii=False).encode("utf-8")
     except RecipeError as error:
         raise RecipeError(f"place {number}: {error}") from None
+    except (ValueError, RecursionError):  # half a character; a value nested too deep to be told
+        raise RecipeError(f"place {number} holds a value that no place can have") from None
+    return place
 
 
 def consecutive(engine: Engine, name: str, count: int = FIRST) -> tuple[Place, ...]:

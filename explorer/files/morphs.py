@@ -8,16 +8,15 @@ file of this package it says nothing of when it was made, and is there as a whol
 """
 
 import io
-import secrets
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
 
+from explorer import atomic
 from explorer.engine import Engine
 from explorer.files import formats
 from explorer.recipe import Recipe, RecipeError
@@ -161,7 +160,7 @@ def write_zip(
     Args:
         names: formats of the files; MIDI is left out where there are no notes.
     """
-    with _replacing(path) as partial, zipfile.ZipFile(partial, "w") as archive:
+    with atomic.replacing(path) as partial, zipfile.ZipFile(partial, "w") as archive:
         for i, recipe in _counted(enumerate(way, 1), len(way), progress):
             complete, sound = engine.complete(recipe), engine.render(recipe)
             for name in (name for name in names if name != "mid" or sound.notes is not None):
@@ -177,8 +176,8 @@ def write_morph(engine: Engine, way: Sequence[Recipe], path: Path, progress: Pro
 
     sounds = list(_sounds(engine, way, progress))
     picture = figures.morph(sounds, [recipe.t for recipe in way])
-    with _replacing(path) as partial:
-        partial.write_bytes(formats.printed(picture, path.suffix.removeprefix("."), _start(engine, way).to_json()))
+    name = path.suffix.removeprefix(".").lower()
+    atomic.write_bytes(path, formats.printed(picture, name, _start(engine, way).to_json()))
 
 
 def animate(engine: Engine, way: Sequence[Recipe], path: Path, progress: Progress | None = None) -> None:
@@ -196,7 +195,7 @@ def animate(engine: Engine, way: Sequence[Recipe], path: Path, progress: Progres
         frame = Image.open(stream).convert("RGB")
         # 256 colours that cover the range, or the rare ends of the colour map would be lost
         frames.append(frame.quantize(method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE))
-    with _replacing(path) as partial:
+    with atomic.replacing(path) as partial:
         frames[0].save(
             partial,
             format="GIF",
@@ -241,15 +240,3 @@ def _counted(things: Iterable[T], total: int, progress: Progress | None) -> Iter
         yield thing
         if progress is not None:
             progress(done, total)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A path to write to, which takes the place of `path` in the end, or is deleted if there is an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """Notes as a standard MIDI file, and back, by way of pretty_midi."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,6 +10,7 @@ from explorer.sound.base import Note
 
 RESOLUTION = 1000  # ticks in a beat of half a second: times are kept to a quarter of a millisecond
 TICK = 0.5 / RESOLUTION
+META, TEXT, SYSTEM = 0xFF, 0x01, 0xF0  # events of a track, and the text among those with a length
 
 
 def write_midi(notes: Sequence[Note], file: Path | BinaryIO, text: str | None = None) -> None:
@@ -51,25 +52,69 @@ def read_midi(path: Path) -> tuple[Note, ...]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is not a MIDI file; the message names it.
     """
+    try:
+        midi = pretty_midi.PrettyMIDI(str(path))
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # mido and pretty_midi have many, such as for a key of 18 flats or a tempo of 0
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{path}: not a MIDI file, or a damaged one ({reason})") from None
     notes = (
         Note(n.pitch, float(n.start), float(n.end - n.start), n.velocity)
-        for instrument in _parse(path).instruments
+        for instrument in midi.instruments
         if not instrument.is_drum
         for n in instrument.notes
     )
     return tuple(sorted(notes, key=lambda n: (n.onset, n.pitch)))
 
 
-def read_text(path: Path) -> str | None:
-    """The first text event, or None. Raises as `read_midi` does."""
-    events = _parse(path).text_events
-    return events[0].text.encode("latin-1").decode("utf-8", errors="replace") if events else None
+def texts(data: bytes) -> Iterator[str]:
+    """The text events of a MIDI file, track by track, each up to its first damaged event.
+
+    mido and pretty_midi read a file as a whole or not at all, and take minutes where somebody sends a large one.
+
+    Raises:
+        ValueError: if this is no MIDI file.
+    """
+    if data[:4] != b"MThd":
+        raise ValueError("no MIDI header")
+    at = 0
+    while len(data) - at >= 8:
+        name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "big")
+        at += 8
+        if name == b"MTrk":
+            yield from _texts_of_track(data[at : at + size])
+        at += size
 
 
-def _parse(path: Path) -> pretty_midi.PrettyMIDI:
+def _texts_of_track(track: bytes) -> Iterator[str]:
+    at, status = 0, 0
     try:
-        return pretty_midi.PrettyMIDI(str(path))
-    except FileNotFoundError:
-        raise
-    except (OSError, EOFError, ValueError, KeyError, IndexError) as error:
-        raise ValueError(f"{path}: not a MIDI file, or a broken one ({error or type(error).__name__})") from None
+        while at < len(track):
+            _, at = _variable_length(track, at)  # ticks since the event before
+            if track[at] >= 0x80:  # or the status of the event before holds
+                status, at = track[at], at + 1
+            if status == META:
+                kind, (size, at) = track[at], _variable_length(track, at + 1)
+                if kind == TEXT:
+                    yield track[at : at + size].decode("utf-8", errors="replace")
+                at, status = at + size, 0
+            elif status >= SYSTEM:
+                size, at = _variable_length(track, at)
+                at, status = at + size, 0
+            elif status:
+                at += 1 if 0xC0 <= status < 0xE0 else 2  # a program or a pressure has one byte
+            else:
+                return
+    except IndexError:  # the track ends inside of an event
+        return
+
+
+def _variable_length(data: bytes, at: int) -> tuple[int, int]:
+    """A number of up to four bytes of 7 bits each, and where it ends."""
+    value = 0
+    for end in range(at, at + 4):
+        value = value << 7 | data[end] & 0x7F
+        if data[end] < 0x80:
+            return value, end + 1
+    raise IndexError("a number of more than four bytes")

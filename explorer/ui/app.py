@@ -15,16 +15,17 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+from explorer import atomic
 from explorer.checkpoint import CheckpointError
 from explorer.engine import Engine
-from explorer.files import formats
+from explorer.files import formats, readers
 from explorer.recipe import Recipe, RecipeError
 from explorer.sound import synth
 from explorer.ui import handlers, places
 from explorer.ui.between import Ways
 from explorer.ui.handlers import CONTROLS, DIALS, DIRECTION_DIALS, RAW_DIALS, REACH, SETTINGS, SLIDERS
 from explorer.ui.learn import Lessons
-from explorer.ui.panels import HERE, PICTURES_AT_ONCE, answering, panel
+from explorer.ui.panels import HERE, PICTURES_AT_ONCE, answering, panel, told
 
 Controls = dict[str, Any]  # by name; gradio gives components their events as they are made, unseen by mypy
 
@@ -38,11 +39,6 @@ WITH_PLACE = "(_, ...values) => [explorer.sending(explorer.heading()), ...values
 WANTED = "(_, ...values) => [explorer.sending(explorer.wanted()), ...values]"  # or the one it is to lead to
 FONT = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")  # of the machine: nothing is fetched
 MONO = ("ui-monospace", "Menlo", "Consolas", "monospace")
-
-
-def launch(folder: Path, host: str | None, port: int | None, share: bool) -> None:
-    """Serves the checkpoints of a folder until it is interrupted. Arguments as of `serve`."""
-    serve(Engine(folder), host, port, share).block_thread()
 
 
 def serve(engine: Engine, host: str | None = None, port: int | None = None, share: bool = False) -> gr.Blocks:
@@ -211,7 +207,7 @@ def _sliders(engine: Engine) -> Controls:
         with gr.Tab("Learn"):
             panel("learn", engine, Lessons(engine).functions())
     made["open"] = gr.UploadButton(
-        "Open a saved file", size="sm", elem_id="open", file_types=[f".{name}" for name in formats.FORMATS]
+        "Open a saved file", size="sm", elem_id="open", file_types=[f".{name}" for name in readers.READERS]
     )
     return made
 
@@ -236,7 +232,7 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
                 return arrive(handlers.read(text))
             except (RecipeError, CheckpointError) as error:
                 answer = arrive(handlers.opening(engine))
-                answer[player]["error"] = f"This link cannot be played: {error}"
+                answer[player]["error"] = f"This link cannot be played: {told(error)}"
                 return answer
         return arrive(handlers.opening(engine))
 
@@ -248,7 +244,7 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
         try:
             return arrive(handlers.choose(engine, current, name), hold)
         except (RecipeError, CheckpointError) as error:
-            return {shown["model"]: current.model, player: {"error": str(error)}}
+            return {shown["model"]: current.model, player: {"error": told(error)}}
 
     def move(text: str, *moved: Any) -> dict[Component, Any]:
         current = handlers.read(text)
@@ -279,7 +275,7 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
     def load(path: str) -> dict[Component, Any]:
         if (found := places.opened(engine, Path(path))) is not None:
             return {player: {"places": found, "nonce": secrets.token_hex(4)}}  # the page sees no change in equal values
-        return arrive(handlers.opened(Path(path)))
+        return arrive(formats.read_recipe(Path(path)))
 
     def on(
         trigger: Callable,
@@ -293,8 +289,8 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
         def guarded(*args: Any) -> dict[Component, Any]:
             try:
                 return handler(*args)
-            except (RecipeError, CheckpointError) as error:
-                return {player: {"error": str(error)}}
+            except Exception as error:  # or the page would get a status of 500, and say nothing
+                return {player: {"error": told(error)}}
 
         # always_last: while an event is on its way, of those behind it only the newest is kept. The handlers check
         # every value, so gradio's own checks, which answer with a traceback, are needed for uploaded files alone.
@@ -341,12 +337,11 @@ def _offer(engine: Engine) -> None:
     def render(recipe: str, format: str) -> str:
         try:
             name, data = handlers.save(engine, handlers.read(recipe), format)
-        except (RecipeError, CheckpointError, ValueError) as error:
-            raise gr.Error(str(error), print_exception=False) from None
-        # In gradio's own folder, from which it deletes what is older than KEPT_SECONDS.
-        path = Path(file.GRADIO_CACHE) / secrets.token_hex(8) / name
-        path.parent.mkdir(parents=True)
-        path.write_bytes(data)
+            # In gradio's own folder, from which it deletes what is older than KEPT_SECONDS.
+            path = Path(file.GRADIO_CACHE) / secrets.token_hex(8) / name
+            atomic.write_bytes(path, data)
+        except Exception as error:
+            raise gr.Error(told(error), print_exception=False) from None
         return str(path)
 
     recipe, format = gr.Textbox(visible=False, label="recipe"), gr.Textbox("wav", visible=False, label="format")

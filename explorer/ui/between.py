@@ -5,6 +5,7 @@ keeps for a visitor: until it is fetched, cancelled, or not asked for any more.
 """
 
 import base64
+import os
 import secrets
 import shutil
 import tempfile
@@ -82,7 +83,10 @@ class Ways:
             self._sweep()
             if len(self._jobs) >= WAITING:
                 raise ValueError("Too many files are being made just now; try again in a moment.")
-            job = _Job(Path(tempfile.mkdtemp(prefix="way-")) / f"{stem}.{name}", self._clock())
+            job = _Job(
+                Path(tempfile.mkdtemp(prefix="way-", dir=os.environ.get("GRADIO_TEMP_DIR"))) / f"{stem}.{name}",
+                self._clock(),
+            )
             key = secrets.token_hex(16)
             self._jobs[key] = job
         job.future = self._pool.submit(self._make, job, text, count, spacing)

@@ -9,7 +9,6 @@ import math
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -378,11 +377,3 @@ def save(engine: Engine, place: Recipe, name: str) -> tuple[str, bytes]:
     recipe = engine.complete(place)
     data = formats.encode(engine.render(recipe), recipe, name)
     return f"{formats.stem(recipe)}.{name}", data
-
-
-def opened(path: Path) -> Recipe:
-    """The recipe in a saved file; errors name the file as the visitor knows it. Raises RecipeError."""
-    try:
-        return formats.read_recipe(path)
-    except RecipeError as error:
-        raise RecipeError(str(error).replace(str(path), path.name)) from None

@@ -5,6 +5,8 @@ functions bypass gradio's queue and all of its checks, so `answering` stands bef
 """
 
 import functools
+import logging
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -20,16 +22,28 @@ from explorer.ui import handlers
 HERE = Path(__file__).resolve().parent
 PATIENCE_SECONDS = 10  # that a visitor waits for what others asked for
 PICTURES_AT_ONCE = 24  # in one question
+FOLDER = re.compile(r"(?<![\w/:.])/(?:[^/\s]+/)+")  # of the server, before a file's name
+WRONG = "Something went wrong here, and was written to the server's log; try another place or file."
 
 Answer = dict[str, Any]
+
+
+def told(error: Exception) -> str:
+    """What a visitor is told of an error, in one line and without the server's folders: the message of one that stands
+    for bad input, else WRONG. The traceback of the latter goes to the log, and is not lost on anybody."""
+    if not isinstance(error, RecipeError | CheckpointError | ValueError):
+        logging.getLogger(__name__).error("an error that nobody foresaw", exc_info=error)
+        return WRONG
+    line = " ".join(FOLDER.sub("", str(error)).split())
+    return line.encode("utf-8", "backslashreplace").decode("utf-8")  # half a character cannot be sent
 
 
 def answering(function: Callable[[Any], Answer], at_once: int) -> Callable[[Any], Answer]:
     """The function as the page may call it: bounded, and with an {"error": …} in place of what it raises.
 
     Args:
-        function: takes what the browser sent, unchecked, and raises RecipeError, CheckpointError, ValueError or
-            TypeError for what it cannot use.
+        function: takes what the browser sent, unchecked, and raises RecipeError, CheckpointError or ValueError for
+            what it cannot use.
         at_once: calls that run at one time; others wait, for PATIENCE_SECONDS at most.
     """
     slots = threading.BoundedSemaphore(at_once)
@@ -40,8 +54,8 @@ def answering(function: Callable[[Any], Answer], at_once: int) -> Callable[[Any]
             return {"error": "Too much is being made just now; try again in a moment."}
         try:
             return function(request)
-        except (RecipeError, CheckpointError, ValueError, TypeError) as error:
-            return {"error": str(error)}
+        except Exception as error:  # or the page would get a status of 500, and say nothing
+            return {"error": told(error)}
         finally:
             slots.release()
 
@@ -87,4 +101,4 @@ def _small_picture(engine: Engine, text: Any) -> Answer:
         place = handlers.settle(engine, handlers.read(text))
         return handlers.show(engine, place, heard=False)
     except (RecipeError, CheckpointError) as error:
-        return {"error": str(error)}
+        return {"error": told(error)}

@@ -11,6 +11,8 @@ from explorer.files.gallery import Place
 from explorer.recipe import RecipeError
 from explorer.ui import handlers
 
+MAX_BYTES = 8 << 20  # of a file of places: ten thousand of 800 bytes each
+
 
 def greeting(engine: Engine, model: Any) -> dict[str, Any]:
     """The gallery of a checkpoint. Raises CheckpointError."""
@@ -21,12 +23,14 @@ def opened(engine: Engine, path: Path) -> list[dict[str, Any]] | None:
     """The places in a file; None if it is none of places.
 
     Raises:
-        RecipeError: naming the file as the visitor knows it, if its places cannot be read.
+        RecipeError: naming the file without its folder, if its places cannot be read.
     """
     if path.suffix.lower() != ".json":
         return None
+    if path.stat().st_size > MAX_BYTES:
+        raise RecipeError(f"{path.name} is too large; a file of places has at most {MAX_BYTES >> 20} MB")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         data = json.loads(text)
     except (ValueError, RecursionError):
         return None

@@ -6,7 +6,7 @@ import pytest
 import symusic
 
 from explorer.sound.base import Note
-from explorer.sound.midi import read_midi, read_text, write_midi
+from explorer.sound.midi import read_midi, texts, write_midi
 
 NOTES = (Note(60, 0.0, 0.5, 64), Note(64, 0.0, 0.5137, 1), Note(21, 0.3333, 0.05, 127), Note(108, 61.2345, 2.0, 100))
 
@@ -31,7 +31,7 @@ def test_another_library_reads_the_same_notes(tmp_path: Path) -> None:
 def test_a_text_in_any_language_travels_with_the_notes(tmp_path: Path) -> None:
     text = '{"model": "naïve-ピアノ"}'
     write_midi(NOTES, tmp_path / "a.mid", text)
-    assert read_text(tmp_path / "a.mid") == text
+    assert list(texts((tmp_path / "a.mid").read_bytes())) == [text]
 
 
 def test_a_key_struck_again_while_held_is_released_first(tmp_path: Path) -> None:

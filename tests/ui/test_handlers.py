@@ -300,13 +300,6 @@ def test_an_unknown_format_is_refused(engine: Engine) -> None:
         handlers.save(engine, Recipe("toy"), "exe")
 
 
-def test_a_file_that_holds_no_recipe_is_named_without_its_folder(tmp_path: Path) -> None:
-    path = tmp_path / "song.json"
-    path.write_text("[]")
-    with pytest.raises(RecipeError, match=r"^song\.json: "):
-        handlers.opened(path)
-
-
 def test_a_newcomer_starts_on_the_first_checkpoint_that_is_whole(engine: Engine) -> None:
     (engine.folder / "a.safetensors").write_bytes(b"cut short")
     assert handlers.opening(engine).model == "plain"

@@ -1,0 +1,208 @@
+"""Looks for a recipe inside a file, whatever the file holds.
+
+Each reader takes an open file and yields the texts in it that may be a recipe. Files come from strangers, so a reader
+looks only at the part in which our writers put the recipe, keeps to the limits below, and decodes neither sound nor
+picture: time and memory are bounded however large the file is or whatever it claims. What a reader raises for a damaged
+file is up to the library behind it; `find` makes one error of it.
+"""
+
+import io
+import json
+import logging
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO
+from xml.parsers import expat
+
+from explorer.recipe import RecipeError
+
+MAX_RECIPE = 1 << 20  # bytes of a recipe as JSON; one that moves 512 raw dimensions has 15,000
+MAX_READ = 4 << 20  # bytes of a file that are read at one time, and of most formats at all
+MAX_GIF = 1 << 18  # Pillow joins comments in quadratic time
+MAX_CHUNKS = 10_000  # of a WAV file
+PNG_KEY = "recipe"
+DESCRIPTION = "http://purl.org/dc/elements/1.1/ description"  # as expat names the element, after its namespace
+
+Reader = Callable[[BinaryIO], Iterator[str]]
+
+
+class _SmallReads(io.BufferedReader):
+    """A file of which no more than MAX_READ is read at a time: zipfile asks for all of an archive's directory."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > MAX_READ:
+            raise ValueError(f"more than {MAX_READ} bytes asked for")
+        return super().read(MAX_READ if size is None or size < 0 else size)
+
+
+def find(path: Path) -> str:
+    """The recipe inside a file, as JSON that is an object with a model and not checked any further.
+
+    Raises:
+        RecipeError: naming the file, if it cannot be read, is not what its suffix says, or holds no recipe.
+    """
+    kind = path.suffix.removeprefix(".").lower()
+    can_open = f"a recipe is found in files that this app saved: {', '.join(READERS)}"
+    if kind not in READERS:
+        raise RecipeError(f"{path.name}: files of this kind cannot be opened; {can_open}")
+    try:
+        file = _SmallReads(io.FileIO(path))
+    except FileNotFoundError:
+        raise RecipeError(f"{path.name}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"{path.name}: cannot be read, {getattr(error, 'strerror', None) or error}") from None
+    with file:
+        try:
+            text = next((text for text in READERS[kind](file) if _is_recipe(text)), None)
+        except Exception:  # five libraries, each with errors of its own for bytes that it does not expect
+            raise RecipeError(f"{path.name}: damaged, or not in the {kind.upper()} format; {can_open}") from None
+    if text is None:
+        raise RecipeError(f"{path.name}: holds no recipe; {can_open}")
+    return text
+
+
+def _is_recipe(text: str) -> bool:
+    """Whether this is JSON of an object with a model, unlike the comment of another program."""
+    if len(text) > MAX_RECIPE or not text.lstrip().startswith("{"):
+        return False
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(data, dict) and "model" in data
+
+
+def _wav(file: BinaryIO) -> Iterator[str]:
+    """Comments of RIFF INFO; libsndfile itself reads none longer than 2,040 bytes."""
+    header = file.read(12)
+    if header[:4] != b"RIFF" or header[8:] != b"WAVE":
+        raise ValueError("no RIFF WAVE header")
+    for name, size in _chunks(file):
+        if name == b"LIST" and file.read(4) == b"INFO":
+            info = io.BytesIO(file.read(min(max(size - 4, 0), MAX_READ)))
+            for key, length in _chunks(info):
+                if key == b"ICMT":
+                    yield info.read(length).rstrip(b"\0").decode("utf-8", errors="replace")
+
+
+def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Name and size of each RIFF chunk, with the file at its content, which is padded to an even length."""
+    for _ in range(MAX_CHUNKS):
+        name, size = file.read(4), int.from_bytes(file.read(4), "little")
+        if len(name) < 4:
+            return
+        start = file.tell()
+        yield name, size
+        file.seek(start + size + size % 2)
+
+
+def _mid(file: BinaryIO) -> Iterator[str]:
+    from explorer.sound.midi import texts
+
+    return texts(file.read(MAX_RECIPE))
+
+
+def _png(file: BinaryIO) -> Iterator[str]:
+    from PIL.PngImagePlugin import PngImageFile
+
+    # Not Image.open: it tries other formats too, and refuses or warns of large pictures, which is none of our business.
+    with PngImageFile(io.BytesIO(file.read(MAX_READ))) as image:
+        yield str(image.info.get(PNG_KEY, ""))
+
+
+def _gif(file: BinaryIO) -> Iterator[str]:
+    from PIL.GifImagePlugin import GifImageFile
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of large pictures
+        image = GifImageFile(io.BytesIO(file.read(MAX_GIF)))
+    with image:
+        yield image.info.get("comment", b"").decode("utf-8", errors="replace")
+
+
+def _svg(file: BinaryIO) -> Iterator[str]:
+    """Dublin Core descriptions. A document type with declarations of its own, which may multiply, is refused."""
+    found: list[str] = []
+    parts: list[str] = []
+    parser = expat.ParserCreate(namespace_separator=" ")
+    parser.buffer_text = True
+
+    def refuse_declarations(name: str, system: str | None, public: str | None, has_internal_subset: bool) -> None:
+        if has_internal_subset:
+            raise ValueError("declarations inside the document")
+
+    def start(name: str, attributes: Mapping[str, str]) -> None:
+        if name == DESCRIPTION:
+            parts.clear()
+            parser.CharacterDataHandler = parts.append
+
+    def end(name: str) -> None:
+        if name == DESCRIPTION:
+            parser.CharacterDataHandler = None
+            found.append("".join(parts))
+
+    parser.StartDoctypeDeclHandler = refuse_declarations
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    for _ in range(4):  # in few pieces: expat before 2.6 begins a long token anew with each
+        parser.Parse(file.read(MAX_READ // 4), False)
+        yield from found
+        found.clear()
+
+
+def _pdf(file: BinaryIO) -> Iterator[str]:
+    from pypdf import PdfReader
+
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # what it thinks of a file is not for the terminal
+    data = io.BytesIO(file.read(MAX_READ) + file.read(MAX_READ))  # a morph of 199 pianos has 4 MB
+    metadata = PdfReader(data, strict=True).metadata  # strict, or it searches all of a damaged file
+    yield str(metadata.subject or "") if metadata else ""
+
+
+def _npz(file: BinaryIO) -> Iterator[str]:
+    import numpy as np
+    from numpy.lib import format as npy
+
+    with zipfile.ZipFile(file) as archive:
+        if "recipe.npy" not in archive.namelist():
+            return
+        member = io.BytesIO(_member(archive, archive.getinfo("recipe.npy")))
+    npy.read_magic(member)
+    shape, _, dtype = npy.read_array_header_1_0(member)
+    if shape == () and dtype.kind == "U" and 0 < dtype.itemsize <= 4 * MAX_RECIPE:
+        yield str(np.frombuffer(member.read(dtype.itemsize), dtype)[0])
+
+
+def _zip(file: BinaryIO) -> Iterator[str]:
+    """Of the steps of a morph, in the file of the last one, which knows both seeds."""
+    with zipfile.ZipFile(file) as archive:
+        for last in archive.infolist()[-1:]:
+            kind = Path(last.filename).suffix.removeprefix(".")
+            if kind in ("wav", "mid"):
+                yield from READERS[kind](io.BytesIO(_member(archive, last)))
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    """The beginning of a file in an archive. Only of deflate does zipfile expand no more than it is asked for."""
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError("compressed in a way that is not ours")
+    with archive.open(info) as file:
+        return file.read(MAX_READ)
+
+
+def _json(file: BinaryIO) -> Iterator[str]:
+    yield file.read(MAX_RECIPE + 1).decode("utf-8-sig")
+
+
+READERS: Mapping[str, Reader] = {
+    "wav": _wav,
+    "mid": _mid,
+    "png": _png,
+    "svg": _svg,
+    "pdf": _pdf,
+    "npz": _npz,
+    "json": _json,
+    "gif": _gif,
+    "zip": _zip,
+}
