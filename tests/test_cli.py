@@ -1,6 +1,7 @@
 """`python -m explorer`: what it writes, what it says, and what it says when it cannot."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import numpy as np
 import pretty_midi
 import pytest
 import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from toy import write
 
@@ -258,7 +261,7 @@ def test_a_full_disk_gets_one_line_and_leaves_whole_files_only(
     assert names(tmp_path / "out") == ["toy-low-seed0000.wav", "toy-low-seed0001.wav"]
 
 
-def test_an_interrupt_is_quiet_and_leaves_whole_files_only(
+def test_an_interrupt_is_said_in_a_word_and_leaves_whole_files_only(
     render: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = Path.replace
@@ -270,8 +273,98 @@ def test_an_interrupt_is_quiet_and_leaves_whole_files_only(
 
     monkeypatch.setattr(Path, "replace", interrupt)
     assert render("toy", "--seeds", "0-9") == 130
-    assert "Traceback" not in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert said.splitlines()[-1] == "interrupted"
     assert names(tmp_path / "out") == ["toy-low-seed0000.wav"]
+
+
+ODD = "nan -1 1e999 a/b ../toy toy@5 pc1=nan z0=1e300 z99=1 toy high wav 0 7 0-3 ?model=toy ?model=%00 /dev/null /".split()
+ANY_TEXT = st.one_of(
+    st.sampled_from([*ODD, "", "9" * 5000, "x" * 5000, "a\0b", "\ud800", "a\nb"]),
+    st.text(max_size=12),
+    st.integers().map(str),
+    st.floats().map(str),
+)
+OPTIONS = {
+    "render": "--seeds --label --to --t --path --truncation --offset --set --recipe --formats",
+    "path": "--steps --spacing --from --to --label --path --truncation --offset --set --formats",
+    "gallery": "--samples --checkpoints",
+    "directions": "--samples --checkpoints",
+    "list": "--checkpoints",
+}
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_arguments_are_done_or_get_one_line(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], data: st.DataObject
+) -> None:
+    command = data.draw(st.sampled_from(sorted(OPTIONS)))
+    name = data.draw(st.one_of(st.just("toy"), ANY_TEXT))
+    options = data.draw(st.dictionaries(st.sampled_from(OPTIONS[command].split()), ANY_TEXT, max_size=3))
+    argv = [command, *([] if command == "list" else [name])]
+    if command == "path":
+        argv += ["--from=7", "--to=8", "--steps=2"]
+    if command in ("directions", "gallery"):
+        argv += ["--samples=x"]  # what it would do takes long
+    argv += [f"{option}={value}" for option, value in options.items()]
+    out = [] if command in ("list", "directions") else [f"--out={tmp_path / 'out'}"]
+    try:
+        code = main([*argv, "--checkpoints", str(models), *out])
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    said = capsys.readouterr().err
+    assert code in (0, 2)
+    if code == 2:
+        assert len(said.splitlines()) == 1, said
+        assert said.startswith("error: ")
+    left = [path.name for path in tmp_path.rglob("*") if path.name.endswith(".partial")]
+    assert left == []
+
+
+@pytest.mark.parametrize("argv", [["render", "toy"], ["path", "toy", "--from=7", "--to=8", "--formats=wav,zip,gif"]])
+def test_a_disk_that_fills_up_leaves_no_partial_file(models: Path, tmp_path: Path, argv: list[str]) -> None:
+    program = (
+        "import resource, signal, sys; import toy; from explorer.__main__ import main\n"
+        "from explorer.generators import FAMILIES; FAMILIES['toy'] = toy.Toy\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *argv, f"--checkpoints={models}", f"--out={tmp_path / 'out'}"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: [Errno 27]")
+    assert names(tmp_path / "out") == []
+
+
+def test_a_reader_that_goes_away_ends_the_list_quietly() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "explorer", "list"], cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_an_output_that_cannot_be_written_gets_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "explorer", "list"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert (done.returncode, done.stderr) == (2, "error: [Errno 28] No space left on device\n")
+
+
+def test_a_gallery_into_a_folder_gets_one_line(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["gallery", "toy", "--samples", "64", "--checkpoints", str(models), "--out", str(tmp_path)]
+    assert "is a folder" in complaint(capsys, lambda: main(argv))
 
 
 @pytest.fixture
@@ -316,6 +409,7 @@ def test_a_path_there_and_back_ends_a_step_before_its_start(path: Callable[..., 
         (("toy", "--steps", "1"), "from 2 to 100 steps, not 1"),
         (("toy", "--steps", "many"), "invalid int value"),
         (("toy", "--spacing", "odd"), "invalid choice"),
+        (("toy", "--spacing", "equal", "--label", "loud"), "knows low, high"),
         (("toy", "--formats", "mp4"), "no format 'mp4'; there are wav, mid, zip, gif, png, svg, pdf"),
         (("toy", "--label", "loud"), "knows low, high"),
         (("toy", "--truncation", "3"), "truncation must be between 0 and 2"),

@@ -1,5 +1,6 @@
 """Notes as MIDI files: what is written is read back, by us and by an independent reader."""
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,33 @@ def test_a_broken_file_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.mid").write_bytes(content)
     with pytest.raises(ValueError, match=r"bad\.mid"):
         read_midi(tmp_path / "bad.mid")
+
+
+def track(*events: bytes, ticks: int = 480) -> bytes:
+    body = b"".join(events) + b"\x00\xff\x2f\x00"
+    return b"MThd" + struct.pack(">IHHH", 6, 0, 1, ticks) + b"MTrk" + struct.pack(">I", len(body)) + body
+
+
+NOTE = b"\x00\x90\x3c\x40\x60\x80\x3c\x40"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        track(b"\x00\xff\x59\x02\xee\x00", NOTE),
+        track(b"\x00\xff\x51\x03\x00\x00\x00", NOTE, ticks=0),
+        track(NOTE, ticks=0),
+        track(b"\x00\xff\x58\x01\x04", NOTE),
+        track(b"\x00\x3c\x40", NOTE),
+    ],
+    ids=["a key of 18 flats", "a tempo of 0", "0 ticks", "half a time signature", "no status"],
+)
+def test_an_impossible_event_is_one_error_that_names_the_file(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "odd.mid").write_bytes(content)
+    with pytest.raises(ValueError, match=r"odd\.mid: not a MIDI file, or a damaged one"):
+        read_midi(tmp_path / "odd.mid")
+
+
+def test_what_is_no_midi_has_no_texts() -> None:
+    with pytest.raises(ValueError, match="no MIDI header"):
+        list(texts(b"RIFF"))
