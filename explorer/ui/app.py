@@ -25,18 +25,18 @@ from explorer.ui import handlers, places
 from explorer.ui.between import Ways
 from explorer.ui.handlers import CONTROLS, DIALS, DIRECTION_DIALS, RAW_DIALS, REACH, SETTINGS, SLIDERS
 from explorer.ui.learn import Lessons
-from explorer.ui.panels import HERE, PICTURES_AT_ONCE, answering, panel, told
+from explorer.ui.panels import PICTURES_AT_ONCE, answering, panel, told
+from explorer.ui.scripts import PAGE, scripts, template
 
 Controls = dict[str, Any]  # by name; gradio gives components their events as they are made, unseen by mypy
 
-SCRIPTS = ("picture.js", "sound.js", "kept.js", "player.js")
 MOVES_AT_ONCE = 2  # of all hands on sliders: more would only make each of them slower
 SAVES_AT_ONCE = 2  # the WAV of a long piece takes a core for a second
 APPRAISALS_AT_ONCE = 1  # some milliseconds each, unless the sound is no longer at hand
 KEPT_SECONDS = 3600  # of the files that the API answers with
 # In place of the hidden first input an event sends the recipe that the page holds, or is about to.
-WITH_PLACE = "(_, ...values) => [explorer.sending(explorer.heading()), ...values]"
-WANTED = "(_, ...values) => [explorer.sending(explorer.wanted()), ...values]"  # or the one it is to lead to
+WITH_PLACE = "(_, ...values) => [window.explorer ? explorer.sends() : location.search, ...values]"
+TO_DESTINATION = "(_, ...values) => [explorer.sendsDestination(), ...values]"  # or the one it is to lead to
 FONT = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")  # of the machine: nothing is fetched
 MONO = ("ui-monospace", "Menlo", "Consolas", "monospace")
 
@@ -55,7 +55,8 @@ def serve(engine: Engine, host: str | None = None, port: int | None = None, shar
         share=share,
         prevent_thread_lock=True,
         theme=_theme(),
-        css_paths=[HERE / "style.css"],
+        css_paths=[PAGE / "style.css"],
+        app_kwargs={"routes": [scripts().route()]},
         allowed_paths=[str(synth.SAMPLES)],
         footer_links=["api", "settings"],
         max_file_size="64mb",
@@ -128,8 +129,8 @@ def _player(engine: Engine) -> gr.HTML:
 
     return gr.HTML(
         {},
-        html_template=(HERE / "player.html").read_text(encoding="utf-8"),
-        js_on_load="\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS),
+        html_template=template("player"),
+        js_on_load=scripts().start("player", events=("random", "reset", "go")),
         apply_default_css=False,
         elem_id="player",
         server_functions=[
@@ -274,7 +275,7 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
 
     def load(path: str) -> dict[Component, Any]:
         if (found := places.opened(engine, Path(path))) is not None:
-            return {player: {"places": found, "nonce": secrets.token_hex(4)}}  # the page sees no change in equal values
+            return {player: {"places": found}}
         return arrive(formats.read_recipe(Path(path)))
 
     def on(
@@ -288,9 +289,11 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
         @functools.wraps(handler)
         def guarded(*args: Any) -> dict[Component, Any]:
             try:
-                return handler(*args)
+                answer = handler(*args)
             except Exception as error:  # or the page would get a status of 500, and say nothing
-                return {player: {"error": told(error)}}
+                answer = {player: {"error": told(error)}}
+            answer[player]["nonce"] = secrets.token_hex(4)  # an equal value would not reach the page
+            return answer
 
         # always_last: while an event is on its way, of those behind it only the newest is kept. The handlers check
         # every value, so gradio's own checks, which answer with a traceback, are needed for uploaded files alone.
@@ -327,7 +330,7 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
     on(controls["roll_b"].click, roll(False, True), [place, hold], outputs)
     on(player.reset, reset, [place, hold], outputs)
     on(controls["open"].upload, load, [controls["open"]], outputs, js=None, files=True)
-    on(player.go, go, [place, hold], outputs, js=WANTED)
+    on(player.go, go, [place, hold], outputs, js=TO_DESTINATION)
     on(app.load, start, [place], outputs, js="() => [location.search]")
 
 

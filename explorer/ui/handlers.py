@@ -284,11 +284,13 @@ def show(engine: Engine, place: Recipe, heard: bool = True) -> dict[str, Any]:
     model, sound = engine.model(place.model), engine.render(place)
     shown: dict[str, Any] = {
         "recipe": place.to_json(),
+        "place": place.to_full_dict(),
         "link": place.to_url(),
         "title": title(model, place),
         "searching": model.progress < 1,
         "seconds": sound.seconds,
         "formats": formats.available(sound),
+        "played_by": "piano" if sound.notes is not None else None,
     }
     if sound.notes is not None:
         rows = [(n.pitch, n.onset, n.duration, n.velocity) for n in sound.notes]

@@ -1,7 +1,7 @@
 """What the panels beside the player share: functions that the page calls on the server, and small pictures.
 
-A panel is one gr.HTML of a template and a script of its own, which finds the player as `window.explorer`. Its server
-functions bypass gradio's queue and all of its checks, so `answering` stands before each of them.
+A panel is one gr.HTML of a template and a script of its own in page/, whose `start` gradio calls. Its server functions
+bypass gradio's queue and all of its checks, so `answering` stands before each of them.
 """
 
 import functools
@@ -9,7 +9,6 @@ import logging
 import re
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -18,8 +17,8 @@ from explorer.checkpoint import CheckpointError
 from explorer.engine import Engine
 from explorer.recipe import RecipeError
 from explorer.ui import handlers
+from explorer.ui.scripts import scripts, template
 
-HERE = Path(__file__).resolve().parent
 PATIENCE_SECONDS = 10  # that a visitor waits for what others asked for
 PICTURES_AT_ONCE = 24  # in one question
 FOLDER = re.compile(r"(?<![\w/:.])/(?:[^/\s]+/)+")  # of the server, before a file's name
@@ -79,8 +78,8 @@ def panel(
 
     return gr.HTML(
         {},
-        html_template=(HERE / f"{name}.html").read_text(encoding="utf-8"),
-        js_on_load="\n".join((HERE / f).read_text(encoding="utf-8") for f in ("panel.js", f"{name}.js")),
+        html_template=template(name),
+        js_on_load=scripts().start(name),
         apply_default_css=False,
         server_functions=[answering(pictures, at_once=1), *functions],
         elem_id=elem_id or name,

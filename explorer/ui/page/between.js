@@ -1,0 +1,202 @@
+// The morph from A to B in steps, a pad between four seeds, and files of the whole morph.
+
+import { MorphFile } from "./morph_file.js";
+import { MorphPlayer } from "./morph_player.js";
+import { cornerWeights, Pad, pointOf } from "./pad.js";
+import { ask, card, finder, visible, whenSettled } from "./panel.js";
+import { identity, isMix, toJson, withMix, without } from "./recipe.js";
+import { session } from "./session.js";
+import { playable } from "./sound.js";
+import { unpack } from "./unpack.js";
+
+/** @typedef {import("./recipe.js").Place} Place */
+/** @typedef {import("./panel.js").Answer} Answer */
+
+const STEPS = 7;
+const PATIENCE = 5000; // ms that an answer to the hand on the pad may take
+const MAX_SEED = 2 ** 32 - 1, ROLLED = 10_000;
+const CORNERS = ["a", "b", "c", "d"];
+const FORMATS = new Map(Object.entries({
+  wav: "WAV", mid: "MIDI", zip: "ZIP of steps", gif: "GIF", png: "Picture", svg: "Picture, SVG", pdf: "Picture, PDF",
+}));
+
+/** @param {import("./session.js").Component} component */
+export function start({ element, server }) {
+  const find = finder(element);
+  const input = (/** @type {string} */ name) => /** @type {HTMLInputElement} */ (find(name));
+  const seedC = input("seed-c"), seedD = input("seed-d"), even = input("even"), playButton = find("walk");
+  const stepCards = find("steps"), formats = /** @type {HTMLSelectElement} */ (find("format"));
+  const pad = new Pad({ pad: find("pad"), across: input("across"), down: input("down") }, leadToMix);
+  const player = new MorphPlayer(element, showPlaying);
+  let steps = /** @type {Answer[]} */ ([]); // of the morph, as the server sent them
+  let stepsAsked = "", cornersAsked = "", refreshing = false; // the questions that steps and corners answer
+  let led = "", ledUntil = 0; // the mix that the hand leads to, and until when the page may take to show it
+
+  const place = () => /** @type {Place} */ (session.place);
+  const seeds = () => /** @type {import("./pad.js").Seeds} */ (
+    [place().seed, place().seed_b, seedC.valueAsNumber, seedD.valueAsNumber]);
+  const spacing = () => (even.checked ? "equal" : "t");
+  const morph = () => toJson(without(place(), "mix", "t"));
+  const stepsRequest = () => [morph(), STEPS, spacing()];
+  const cornersRequest = () => seeds().map((seed) => toJson(withMix(place(), [[seed, 1]])));
+
+  // Steps
+
+  /** Brings steps and corners up to the present place: one question at a time, and what was overtaken is dropped. */
+  async function refresh() {
+    if (refreshing || !session.shown || !visible(element)) return;
+    refreshing = true;
+    try {
+      for (let request; toKey(request = stepsRequest()) !== stepsAsked;) {
+        const answer = await ask(server.strip, [...request, false]);
+        if (!visible(element)) return;
+        if (toKey(request) !== toKey(stepsRequest())) continue;
+        stepsAsked = toKey(request);
+        if (answer) drawSteps(answer.steps);
+      }
+      for (let request; toKey(request = cornersRequest()) !== cornersAsked;) {
+        const answer = await ask(server.pictures, request);
+        if (!visible(element)) return;
+        if (toKey(request) !== toKey(cornersRequest())) continue;
+        cornersAsked = toKey(request);
+        if (answer) drawCorners(answer.pictures);
+      }
+    } finally {
+      refreshing = false;
+    }
+    markNearest();
+  }
+
+  function drawSteps(/** @type {Answer[]} */ sent) {
+    steps = sent;
+    stepCards.replaceChildren(...sent.map((step, i) => {
+      const end = i === 0 ? "A" : i === sent.length - 1 ? "B" : null, t = step.place.t.toFixed(2);
+      const button = card(step, end ?? t);
+      button.setAttribute("aria-label", `Step ${i + 1} of ${sent.length}: ${end ? `${end}, ` : ""}${t}`);
+      return button;
+    }));
+    markNearest();
+  }
+
+  /** Marks the step that is nearest to the present place. */
+  function markNearest() {
+    const distances = steps.map((step) => Math.abs(step.place.t - place().t));
+    const nearest = isMix(place()) ? -1 : distances.indexOf(Math.min(...distances));
+    [...stepCards.children].forEach((button, i) => {
+      if (i === nearest) button.setAttribute("aria-current", "step");
+      else button.removeAttribute("aria-current");
+    });
+  }
+
+  async function play() {
+    session.warn();
+    if (!steps.length || stepsAsked !== toKey(stepsRequest()) || !steps.every((step) => playable(step))) {
+      const request = stepsRequest(), answer = await ask(server.strip, [...request, true]);
+      if (!answer || toKey(request) !== toKey(stepsRequest())) return;
+      stepsAsked = toKey(request);
+      drawSteps(answer.steps);
+    }
+    const nearest = [...stepCards.children].findIndex((button) => button.hasAttribute("aria-current"));
+    await player.start(steps.map(unpack), Math.max(0, nearest));
+  }
+
+  function showPlaying() {
+    playButton.textContent = player.playing ? "Stop the path" : "Play the path";
+    markNearest();
+  }
+
+  // Pad
+
+  function drawCorners(/** @type {Answer[]} */ sent) {
+    CORNERS.forEach((name, i) => {
+      const words = `${name.toUpperCase()} ${seeds()[i]}`;
+      const button = card(sent[i], words, () => pad.moveTo(i % 2, i >> 1));
+      button.setAttribute("aria-label", `${words}: corner of the pad`);
+      find(name).replaceChildren(button);
+    });
+  }
+
+  /** Leads to what a hand has made of the pad. */
+  function leadToMix(/** @type {number} */ x, /** @type {number} */ y) {
+    if (!session.place) return;
+    const weights = cornerWeights(x, y), mixed = withMix(session.place, seeds().map((seed, i) => [seed, weights[i]]));
+    led = identity(mixed.mix);
+    ledUntil = performance.now() + PATIENCE;
+    session.drag(mixed);
+  }
+
+  /** Shows on the pad a place that was come to by whatever way, unless the hand is further on by now. */
+  function followPlace() {
+    if (performance.now() < ledUntil && led !== identity(place().mix)) return;
+    ledUntil = 0;
+    const point = pointOf(place(), seeds());
+    if (point) [seedC.value, seedD.value] = point.seeds.slice(2).map(String);
+    pad.show(point);
+  }
+
+  function reseed() {
+    if (![seedC, seedD].every((field) => field.value && field.checkValidity())) {
+      return session.warn(`A seed must be a whole number from 0 to ${MAX_SEED}.`);
+    }
+    session.warn();
+    if (session.place && isMix(session.place) && !pad.away) leadToMix(pad.x, pad.y);
+    refresh();
+  }
+
+  function roll(/** @type {HTMLInputElement} */ field) {
+    field.value = String(Math.floor(Math.random() * ROLLED));
+    reseed();
+  }
+
+  /** Leads to a mix of A, B and C. */
+  function mix(/** @type {number[]} */ ...weights) {
+    if (session.place) session.go(withMix(session.place, weights.map((weight, i) => [seeds()[i], weight])));
+  }
+
+  // Files
+
+  let file = /** @type {MorphFile | null} */ (null);
+
+  async function save() {
+    const button = /** @type {HTMLButtonElement} */ (find("save")), cancel = find("cancel");
+    const bar = /** @type {HTMLProgressElement} */ (find("progress"));
+    file = new MorphFile(server);
+    session.warn();
+    session.say("Saving the path …");
+    button.disabled = true;
+    bar.hidden = cancel.hidden = false;
+    bar.removeAttribute("value");
+    await file.save([morph(), input("count").valueAsNumber, spacing(), formats.value], (done, total) => {
+      [bar.max, bar.value] = [total, done];
+    });
+    file = null;
+    button.disabled = false;
+    bar.hidden = cancel.hidden = true;
+  }
+
+  function offerFormats(/** @type {string[]} */ possible) {
+    const names = [...FORMATS.keys()].filter((name) => name !== "mid" || possible.includes("mid"));
+    if (names.join() === [...formats.options].map((option) => option.value).join()) return;
+    formats.replaceChildren(...names.map((name) => new Option(FORMATS.get(name), name)));
+  }
+
+  seedC.onchange = seedD.onchange = reseed;
+  find("roll-c").onclick = () => roll(seedC);
+  find("roll-d").onclick = () => roll(seedD);
+  find("average").onclick = () => mix(1, 1);
+  find("difference").onclick = () => mix(1, -1, 1);
+  find("save").onclick = save;
+  find("cancel").onclick = () => file?.cancel();
+  playButton.onclick = () => (player.playing ? player.stop() : play());
+  even.onchange = refresh;
+  whenSettled(element, (sound) => {
+    offerFormats(sound.formats);
+    followPlace();
+    markNearest();
+    refresh();
+  });
+  new ResizeObserver(refresh).observe(element); // also when its tab is opened
+}
+
+/** @param {unknown[]} request */
+const toKey = (request) => JSON.stringify(request);

@@ -1,0 +1,58 @@
+// Lesson 2: the curves of a training run.
+
+import { GENERATED, REAL, SLOPE, stroke, surface } from "./figures.js";
+
+/** A figure's name and what was measured of it, steps ascending.
+ * @typedef {[figure: string, points: Array<[step: number, value: number]>]} Curve */
+
+const NAMES = new Map([["wasserstein", "critic's Wasserstein estimate"], ["reconstruction_loss", "reconstruction loss"]]);
+
+const nameOf = (/** @type {string} */ figure) => NAMES.get(figure) ?? figure;
+
+/** A number with its thousands apart. @param {number} x */
+export const count = (x) => x.toLocaleString("en");
+
+/**
+ * What was last measured at a step, in words: ", reconstruction loss 0.12".
+ * @param {Curve[]} curves
+ * @param {number} step
+ */
+export function measuredAt(curves, step) {
+  return curves.map(([figure, points]) => {
+    const value = points.filter(([at]) => at <= step).pop()?.[1];
+    return value === undefined ? "" : `, ${nameOf(figure)} ${value.toPrecision(3)}`;
+  }).join("");
+}
+
+/**
+ * Draws the curves one below the other, with a line at a step.
+ * @param {HTMLCanvasElement} canvas
+ * @param {Curve[]} curves
+ * @param {number} step
+ * @param {number[]} snapshots steps that are marked
+ */
+export function drawCurves(canvas, curves, step, snapshots) {
+  canvas.hidden = !curves.length;
+  if (canvas.hidden || !canvas.clientWidth) return;
+  const { context, across, down, ink } = surface(canvas), each = down / curves.length;
+  const last = Math.max(...curves.map(([, points]) => points[points.length - 1][0]));
+  const x = (/** @type {number} */ s) => Math.min(1, s / last) * (across - 8) + 4;
+  const told = curves.map(([figure, points], i) => {
+    const values = points.map(([, value]) => value), high = Math.max(...values), low = Math.min(0, ...values);
+    const top = i * each + 20, foot = (i + 1) * each - 8;
+    const y = (/** @type {number} */ v) => foot - (v - low) / (high - low || 1) * (foot - top);
+    context.lineWidth = 1;
+    stroke(context, ink, [[4, y(0)], [across - 4, y(0)]]);
+    for (const kept of snapshots) stroke(context, ink, [[x(kept), y(0) - 3], [x(kept), y(0) + 3]]);
+    context.lineWidth = 2;
+    stroke(context, i ? GENERATED : REAL, points.map(([s, v]) => [x(s), y(v)]));
+    context.fillStyle = ink;
+    context.textAlign = "left";
+    context.fillText(nameOf(figure), 10, i * each + 12);
+    context.textAlign = "right";
+    context.fillText(`up to ${high.toPrecision(3)}`, across - 4, i * each + 12);
+    return `${nameOf(figure)} from ${values[0].toPrecision(3)} to ${values[values.length - 1].toPrecision(3)}`;
+  });
+  stroke(context, SLOPE, [[x(step), 0], [x(step), down]]);
+  canvas.setAttribute("aria-label", `Curves over ${count(last)} steps of training: ${told.join("; ")}`);
+}

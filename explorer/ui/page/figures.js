@@ -1,0 +1,28 @@
+// What the lessons' figures are drawn with.
+
+// Okabe and Ito's colours, told apart on light and dark.
+export const REAL = "#0072B2", GENERATED = "#D55E00", SLOPE = "#009E73";
+
+/** A canvas as large as it is shown, and its size in CSS pixels. @param {HTMLCanvasElement} canvas */
+export function surface(canvas) {
+  const scale = window.devicePixelRatio || 1, { clientWidth, clientHeight } = canvas;
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  canvas.width = Math.round(clientWidth * scale);
+  canvas.height = Math.round(clientHeight * scale);
+  context.setTransform(scale, 0, 0, scale, 0, 0);
+  context.font = "12px system-ui, sans-serif";
+  context.lineWidth = 2;
+  return { context, across: clientWidth, down: clientHeight, ink: getComputedStyle(canvas).color };
+}
+
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {string} colour
+ * @param {number[][]} points
+ */
+export function stroke(context, colour, points) {
+  context.strokeStyle = colour;
+  context.beginPath();
+  for (const [x, y] of points) context.lineTo(x, y);
+  context.stroke();
+}

@@ -1,0 +1,102 @@
+// What the panels beside the player have in common. The module of a panel exports `start`, which is called with what
+// gradio hands to the script of a gr.HTML, once for each such panel on the page.
+
+import { ask as askOnce } from "./asking.js";
+import { Picture } from "./picture.js";
+import { session } from "./session.js";
+import { unpack } from "./unpack.js";
+
+/** @typedef {import("./session.js").Component} Component */
+/** @typedef {import("./session.js").Sound} Sound */
+/** @typedef {import("./asking.js").Answer} Answer */
+
+/**
+ * Finds an element of a panel by its class.
+ * @param {HTMLElement} element
+ * @returns {<T extends HTMLElement = HTMLElement>(name: string) => T}
+ */
+export const finder = (element) => (name) => /** @type {any} */ (element.querySelector(`.${name}`));
+
+/** @param {HTMLElement} element */
+export const visible = (element) => element.isConnected && element.offsetParent !== null;
+
+/**
+ * A new element.
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Partial<HTMLElementTagNameMap[Tag]>} properties
+ * @param {...(Node | string)} children
+ */
+export function make(tag, properties = {}, ...children) {
+  const made = document.createElement(tag);
+  Object.assign(made, properties);
+  made.append(...children);
+  return made;
+}
+
+/** Calls back once the player is on the page: at once, if it already is. @param {() => void} callback */
+export function whenReady(callback) {
+  if (session.speaker) callback();
+  else session.addEventListener("ready", callback, { once: true });
+}
+
+/**
+ * Calls back with what is shown now, and whenever another place has settled, for as long as the panel is there.
+ * @param {HTMLElement} element
+ * @param {(sound: Sound) => void} callback
+ */
+export function whenSettled(element, callback) {
+  const settled = () => {
+    if (!element.isConnected) session.removeEventListener("settle", settled);
+    else if (session.shown) callback(session.shown);
+  };
+  session.addEventListener("settle", settled);
+  settled();
+}
+
+/**
+ * Asks the server; what goes wrong is told where the player tells it, and answered with null.
+ * @param {import("./asking.js").ServerFunction} send
+ * @param {unknown} request
+ * @param {number} [limit] ms until it is given up
+ * @returns {Promise<Answer | null>}
+ */
+export async function ask(send, request, limit) {
+  const answer = await askOnce(send, request, limit);
+  if (!answer.error) return answer;
+  session.warn(answer.error);
+  return null;
+}
+
+/**
+ * A button that shows a sound and leads to it.
+ * @param {Answer} sent what the server says of the sound
+ * @param {string} caption
+ * @param {() => void} act
+ */
+export function card(sent, caption, act = () => session.go(sent.recipe)) {
+  const button = make("button", { type: "button", className: "card" }, make("span", { textContent: caption }));
+  if (sent.error) {
+    button.disabled = true;
+    button.title = sent.error;
+    return button;
+  }
+  const canvas = make("canvas");
+  button.prepend(canvas);
+  button.onclick = act;
+  button.title = sent.title;
+  new Picture(canvas, true).show(unpack(sent));
+  return button;
+}
+
+/**
+ * Hands the visitor a file.
+ * @param {string} name
+ * @param {BlobPart[]} pieces
+ */
+export function saveAs(name, pieces) {
+  const link = make("a", { href: URL.createObjectURL(new Blob(pieces)), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  session.say(`Saved ${name}`);
+}

@@ -1,0 +1,164 @@
+// Places to go back to: a gallery to begin with, favourites, and those visited. Their pictures are made again when they
+// are looked at.
+
+import { ask, card, finder, make, saveAs, visible, whenReady, whenSettled } from "./panel.js";
+import { identity } from "./recipe.js";
+import { session } from "./session.js";
+import { dumps, fromSent } from "./store.js";
+
+/** @typedef {import("./store.js").StoredPlace} StoredPlace */
+/** @typedef {import("./panel.js").Answer} Answer */
+/**
+ * A list's item. `fill` is called once its picture is there, `update` whenever the list is drawn.
+ * @typedef {{ item: HTMLLIElement, fill: (sent: Answer) => void, update?: (place: StoredPlace) => void }} Item
+ */
+
+/** @param {import("./session.js").Component} component */
+export function start({ element, props, server }) {
+  const find = finder(element), { stored } = session;
+  const pictures = /** @type {Map<string, Answer>} */ (new Map()); // by recipe, what the server sent of it
+  const items = /** @type {WeakMap<Element, Item>} */ (new WeakMap()), filled = new WeakSet();
+  let gallery = { model: "", places: /** @type {StoredPlace[]} */ ([]) }, filling = false;
+
+  /** Brings all lists up to date. */
+  function draw() {
+    if (!visible(element)) return;
+    const favourites = stored.favourites.read(), visited = stored.visited.read(), { trouble } = stored;
+    list(find("gallery"), gallery.places, picture);
+    list(find("favourites"), favourites, favourite);
+    list(find("history"), visited, picture);
+    find("none").hidden = favourites.length > 0;
+    /** @type {HTMLButtonElement} */ (find("export")).disabled = !favourites.length;
+    /** @type {HTMLButtonElement} */ (find("clear")).disabled = !visited.length;
+    const kept = session.shown !== null && stored.has(session.toStore(session.shown));
+    find("keep").setAttribute("aria-pressed", String(kept));
+    find("notice").hidden = !trouble;
+    find("notice").querySelector("span")?.replaceChildren(trouble?.words ?? "");
+    find("rescue").hidden = !trouble?.text;
+    fill();
+  }
+
+  /** One item for each place, those that are there already left as they are, with the focus where it was. */
+  function list(/** @type {HTMLElement} */ root, /** @type {StoredPlace[]} */ places,
+    /** @type {(place: StoredPlace) => Item} */ create) {
+    const focused = /** @type {HTMLElement | null} */ (document.activeElement);
+    const there = new Map(/** @type {HTMLElement[]} */ ([...root.children]).map((item) => [item.dataset.place, item]));
+    root.replaceChildren(...places.map((place) => {
+      const key = identity(place.recipe), old = there.get(key);
+      if (old) return old;
+      const made = create(place);
+      made.item.dataset.place = key;
+      items.set(made.item, made);
+      return made.item;
+    }));
+    places.forEach((place, i) => items.get(root.children[i])?.update?.(place));
+    if (focused && root.contains(focused)) focused.focus({ preventScroll: true });
+  }
+
+  /** A picture, its name below. @returns {Item} */
+  function picture(/** @type {StoredPlace} */ place) {
+    const item = make("li");
+    return {
+      item,
+      fill: (sent) => item.replaceChildren(card(sent, place.name || (sent.title ?? place.recipe.model))),
+    };
+  }
+
+  /** A picture, its name to be changed, what it is, and buttons to move and to remove it. @returns {Item} */
+  function favourite(/** @type {StoredPlace} */ place) {
+    const name = make("input", { type: "text", maxLength: 200 }), about = make("small");
+    const [up, down, cross] = ["↑", "↓", "✕"].map((sign) => make("button", { type: "button", textContent: sign }));
+    const item = make("li", {}, name, make("span", {}, up, down, cross), about);
+    name.onchange = () => stored.rename(place, name.value);
+    up.onclick = () => stored.reorder(place, -1);
+    down.onclick = () => stored.reorder(place, 1);
+    cross.onclick = () => stored.remove(place);
+    const update = (/** @type {StoredPlace} */ now) => {
+      const words = now.name ?? "", sent = pictures.get(identity(place.recipe)), title = sent?.error ?? sent?.title ?? "";
+      if (name !== document.activeElement) name.value = words;
+      name.setAttribute("aria-label", `Name of ${title}`);
+      up.setAttribute("aria-label", `Move ${words} earlier`);
+      down.setAttribute("aria-label", `Move ${words} later`);
+      cross.setAttribute("aria-label", `Remove ${words}`);
+      // They keep the focus, so that one can go back.
+      up.setAttribute("aria-disabled", String(item.previousElementSibling === null));
+      down.setAttribute("aria-disabled", String(item.nextElementSibling === null));
+      item.querySelector(".card span")?.replaceChildren(words);
+      about.textContent = title === words ? "" : title;
+    };
+    const fillItem = (/** @type {Answer} */ sent) => {
+      item.prepend(card(sent, name.value));
+      update({ ...place, name: name.value });
+    };
+    return { item, fill: fillItem, update };
+  }
+
+  /** Gets the pictures that are looked at and not there yet. */
+  async function fill() {
+    if (filling) return;
+    filling = true;
+    try {
+      for (;;) {
+        const empty = /** @type {HTMLElement[]} */ ([...element.querySelectorAll("details[open] li")])
+          .filter((item) => !filled.has(item));
+        const wanted = new Set();
+        for (const item of empty) {
+          const key = item.dataset.place ?? "", sent = pictures.get(key);
+          if (!sent) wanted.add(key);
+          else {
+            filled.add(item);
+            items.get(item)?.fill(sent);
+          }
+        }
+        if (!wanted.size || !visible(element)) return;
+        const batch = [...wanted].slice(0, props.batch), answer = await ask(server.pictures, batch);
+        if (!answer) return;
+        batch.forEach((recipe, i) => pictures.set(recipe, answer.pictures[i]));
+      }
+    } finally {
+      filling = false;
+    }
+  }
+
+  /** Gets the gallery of the checkpoint that is open, once it is looked at. */
+  async function look() {
+    const model = session.place?.model;
+    if (!visible(element) || !model || model === gallery.model) return;
+    gallery = { model, places: [] };
+    const answer = await ask(server.greeting, model);
+    if (model !== gallery.model) return;
+    if (!answer) gallery.model = ""; // to be asked again
+    else {
+      gallery.places = answer.places.map(fromSent);
+      draw();
+    }
+  }
+
+  /** Offers what was removed back. */
+  function offer(/** @type {string} */ words, /** @type {() => void} */ putBack) {
+    const undo = make("button", { type: "button", textContent: "Put back" });
+    undo.onclick = () => {
+      putBack();
+      find("removed").replaceChildren();
+      find("keep").focus();
+    };
+    find("removed").replaceChildren(words, " ", undo);
+    if (document.activeElement === document.body) undo.focus(); // the button that was pressed has gone
+  }
+
+  find("keep").onclick = () => session.keep();
+  find("export").onclick = () => saveAs("favourites.json", [dumps(stored.favourites.read())]);
+  find("import").onclick = () => (
+    /** @type {HTMLElement | null} */ (document.querySelector("input[type=file]"))?.click());
+  find("clear").onclick = () => stored.clearVisited();
+  find("rescue").onclick = () => saveAs("damaged-places.txt", [stored.trouble?.text ?? ""]);
+  for (const group of element.querySelectorAll("details")) group.ontoggle = fill;
+  whenReady(() => { /** @type {HTMLDetailsElement} */ (find("first")).open = stored.newcomer; });
+  stored.addEventListener("change", draw);
+  stored.addEventListener("removal", (event) => {
+    const { words, putBack } = /** @type {CustomEvent} */ (event).detail;
+    offer(words, putBack);
+  });
+  new IntersectionObserver(() => { draw(); look(); }).observe(element);
+  whenSettled(element, () => { draw(); look(); });
+}

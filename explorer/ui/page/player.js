@@ -1,0 +1,225 @@
+// The player: picture, sound, transport, undo, downloads, and how sliders are followed.
+
+import { ask, finder, make, saveAs } from "./panel.js";
+import { Picture } from "./picture.js";
+import { addressQuery, withNumber, withOffset, withT } from "./recipe.js";
+import { session } from "./session.js";
+import { Piano, Speaker } from "./sound.js";
+import { decodeBase64 } from "./unpack.js";
+
+/** @typedef {import("./unpack.js").Sound} Sound */
+
+const AT_HAND = ["wav", "mid", "png"]; // formats that are not in the menu
+const AGAIN = 1000; // ms until the server is asked again how far the search for directions is
+const SAVING_LIMIT = 600_000; // ms that a file may take
+const TYPING = "textarea, select, [contenteditable], input:not([type=range], [type=checkbox], [type=radio])";
+const PRESSABLE = `${TYPING}, button, a, summary, input:not([type=range]), [role=tab], [role=option]`;
+
+/** @param {import("./session.js").Component} component */
+export function start(component) {
+  const { element, props, server, trigger } = component, find = finder(element);
+  const canvas = /** @type {HTMLCanvasElement} */ (find("picture")), playhead = find("playhead"), clock = find("clock");
+  const playButton = find("play"), undoButton = /** @type {HTMLButtonElement} */ (find("undo"));
+  const redoButton = /** @type {HTMLButtonElement} */ (find("redo"));
+  const positionBar = /** @type {HTMLInputElement} */ (find("position"));
+  const loopBox = /** @type {HTMLInputElement} */ (find("loop")), volumeBar = /** @type {HTMLInputElement} */ (find("volume"));
+  const arrivedByLink = location.search.includes("model=");
+  const picture = new Picture(canvas);
+  const root = /** @type {any} */ (window).gradio_config.root;
+  const speaker = new Speaker(new Piano(props.piano, `${root}/gradio_api/file=${props.samples}/`), refresh);
+  let silenced = false; // by the visitor
+  let appraising = /** @type {ReturnType<typeof setTimeout> | undefined} */ (undefined);
+  let appraised = ""; // the recipe that the verdict is about
+
+  /** @type {import("./session.js").Draw} */
+  async function draw({ begin, position }) {
+    const sound = /** @type {Sound} */ (session.shown);
+    performance.mark("explorer:answer");
+    picture.show(sound);
+    find("title").textContent = sound.title;
+    if (sound.recipe !== appraised) find("verdict").textContent = "";
+    performance.mark("explorer:picture");
+    await session.heard(speaker.load(sound, position));
+    // A browser lets a page play nothing before the visitor's first gesture.
+    if (begin && !silenced && !speaker.playing && navigator.userActivation?.hasBeenActive) await session.play();
+    performance.mark("explorer:sound");
+    refresh();
+  }
+
+  /** What is not done while a slider moves: address, downloads, a word to screen readers. */
+  function settle() {
+    const sound = /** @type {Sound} */ (session.shown);
+    window.history.replaceState(null, "", addressQuery(sound.link, location.search));
+    offer(find("direct"), sound.formats.filter((format) => AT_HAND.includes(format)));
+    offer(find("rest"), sound.formats.filter((format) => !AT_HAND.includes(format)));
+    session.say(`${sound.title}. ${sound.about}`);
+    refresh();
+    appraise();
+  }
+
+  /** Buttons that save in formats. */
+  function offer(/** @type {HTMLElement} */ group, /** @type {string[]} */ formats) {
+    group.replaceChildren(...formats.map((format) => {
+      const button = make("button", { type: "button", textContent: format.toUpperCase() });
+      button.onclick = () => save(format, button);
+      return button;
+    }));
+  }
+
+  /** Shows what takes longer to say of a place than a slider may: how it is heard, how typical it is. */
+  async function appraise() {
+    clearTimeout(appraising);
+    const { recipe } = /** @type {Sound} */ (session.shown);
+    const answer = await server.appraise(recipe).catch(() => undefined); // it is missed by nobody
+    if (recipe !== session.shown?.recipe || !answer?.words) return;
+    appraised = recipe;
+    find("verdict").textContent = answer.words;
+    find("search").hidden = answer.directions === 1;
+    /** @type {HTMLProgressElement} */ (find("search").querySelector("progress")).value = answer.directions;
+    if (answer.directions < 1) appraising = setTimeout(appraise, AGAIN);
+    else if (session.searching) {
+      session.searching = false;
+      session.go(recipe);
+    }
+  }
+
+  /** Shows where the ear is: the line at every frame, the rest when it would read differently. */
+  function follow() {
+    const { position, seconds } = speaker, { area } = picture;
+    playhead.style.transform = `translateX(${area.x + area.width * position / seconds}px)`;
+    const time = `${position.toFixed(1)} / ${seconds.toFixed(1)} s`;
+    if (time === clock.textContent) return;
+    clock.textContent = time;
+    positionBar.value = String(position);
+    positionBar.setAttribute("aria-valuetext", `${position.toFixed(1)} of ${seconds.toFixed(1)} seconds`);
+  }
+
+  function refresh() {
+    playButton.textContent = speaker.playing ? "Stop" : "Play";
+    undoButton.disabled = !session.undo.possible;
+    redoButton.disabled = !session.undo.redoPossible;
+    positionBar.max = String(speaker.seconds);
+    playhead.hidden = !speaker.sound;
+    follow();
+  }
+
+  function animate() {
+    if (!element.isConnected) return;
+    if (speaker.playing) { speaker.look(); follow(); }
+    requestAnimationFrame(animate);
+  }
+
+  function toggle() {
+    silenced = speaker.playing;
+    if (speaker.playing) speaker.stop();
+    else session.play();
+  }
+
+  /** Whether the place that is shown is among the favourites. */
+  function showKept() {
+    const kept = session.shown !== null && session.stored.has(session.toStore(session.shown));
+    find("keep").setAttribute("aria-pressed", String(kept));
+  }
+
+  async function save(/** @type {string} */ format, /** @type {HTMLButtonElement} */ button) {
+    button.disabled = true;
+    session.say(`Preparing the ${format.toUpperCase()} file …`);
+    const file = await ask(server.save, [session.shown?.recipe, format], SAVING_LIMIT);
+    if (file) saveAs(file.name, [decodeBase64(file.data)]);
+    button.disabled = false;
+  }
+
+  async function copy() {
+    try {
+      await navigator.clipboard.writeText(location.href);
+      session.say("Link copied");
+    } catch { // no permission, or a page without https
+      window.prompt("Copy this link", location.href);
+    }
+  }
+
+  function seek(/** @type {MouseEvent} */ event) {
+    const { area } = picture, x = (event.offsetX - area.x) / area.width;
+    if (speaker.sound && x >= 0 && x <= 1) speaker.seek(Math.min(x, 0.999) * speaker.seconds);
+  }
+
+  /** Follows a slider, whatever moves it. */
+  function slide(/** @type {Event} */ event) {
+    const input = /** @type {HTMLInputElement} */ (event.target), slider = input.closest("[id^=dial-]");
+    const place = session.target, value = input.valueAsNumber;
+    if (!slider || !place || !Number.isFinite(value)) return;
+    const { min, max } = /** @type {HTMLInputElement} */ (slider.querySelector("input[type=range]"));
+    const within = Math.min(Math.max(value, Number(min)), Number(max)); // a number typed beside it may be anything
+    const name = slider.id.slice("dial-".length), direction = session.dials[name];
+    if (direction) session.drag(withOffset(place, direction, within));
+    else if (name === "t") session.drag(withT(place, within));
+    else if (name === "truncation" || name === "blend") session.drag(withNumber(place, name, within));
+  }
+
+  function shortcut(/** @type {KeyboardEvent} */ event) {
+    const target = /** @type {Element} */ (event.target), key = event.key.toLowerCase();
+    const command = event.ctrlKey || event.metaKey;
+    if (event.code === "Space" && !command && !target.closest(PRESSABLE)) toggle();
+    else if (key === "z" && command && !target.closest(TYPING)) session.travel(event.shiftKey ? 1 : -1);
+    else if (key === "s" && command && !event.shiftKey) session.keep();
+    else return;
+    event.preventDefault();
+  }
+
+  /** A file dropped anywhere is one chosen with the button that opens files. */
+  function drop(/** @type {DragEvent} */ event) {
+    const input = /** @type {HTMLInputElement | null} */ (document.querySelector("input[type=file]"));
+    if (!event.dataTransfer?.files.length || !input) return;
+    event.preventDefault();
+    input.files = event.dataTransfer.files;
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+  }
+
+  /** Whoever comes for the first time, by no link, sees the gallery. */
+  function welcome() {
+    if (!session.stored.newcomer || arrivedByLink) return;
+    const tabs = /** @type {HTMLElement[]} */ ([...document.querySelectorAll("[role=tab]")]);
+    tabs.find((tab) => tab.textContent?.trim() === "Places")?.click();
+  }
+
+  playButton.onclick = toggle;
+  find("random").onclick = () => trigger("random");
+  find("reset").onclick = () => trigger("reset");
+  undoButton.onclick = () => session.travel(-1);
+  redoButton.onclick = () => session.travel(1);
+  find("copy").onclick = copy;
+  find("keep").onclick = () => session.keep();
+  loopBox.onchange = () => { speaker.loop = loopBox.checked; };
+  volumeBar.oninput = () => { speaker.volume = volumeBar.valueAsNumber; };
+  positionBar.oninput = () => speaker.seek(Math.min(positionBar.valueAsNumber, speaker.seconds * 0.999));
+  canvas.onclick = seek;
+  document.addEventListener("keydown", shortcut);
+  document.addEventListener("dragover", (event) => event.preventDefault());
+  document.addEventListener("drop", drop);
+  document.addEventListener("input", slide);
+  document.addEventListener("pointerdown", () => { session.held = true; }, true);
+  for (const name of ["pointerup", "pointercancel"]) document.addEventListener(name, () => { session.held = false; }, true);
+  window.addEventListener("storage", () => session.stored.changed()); // by another tab
+  new ResizeObserver(refresh).observe(canvas);
+  session.stored.addEventListener("change", showKept);
+  session.addEventListener("say", (event) => { find("status").textContent = /** @type {CustomEvent} */ (event).detail; });
+  session.addEventListener("warn", (event) => {
+    const words = /** @type {CustomEvent} */ (event).detail;
+    find("alert").textContent = words;
+    if (words && !session.shown) find("title").textContent = "";
+  });
+  session.addEventListener("settle", settle);
+  session.addEventListener("settle", welcome, { once: true });
+
+  // For scripting and for gradio's own listeners (explorer/ui/app.py): what is shown, what plays it, the way to another
+  // place, and what an event of gradio's takes along.
+  const place = () => session.shown?.recipe ?? location.search;
+  Object.assign(window, {
+    explorer: {
+      place, shown: () => session.shown, speaker, go: session.go.bind(session),
+      sends: () => session.sends(place()), sendsDestination: () => session.sendsDestination(),
+    },
+  });
+  session.start(component, speaker, draw);
+  animate();
+}

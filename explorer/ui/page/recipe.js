@@ -1,0 +1,125 @@
+// Recipes, as explorer/recipe.py has them. The server fills in what a recipe leaves out, so no default stands here.
+
+/**
+ * Every field of a recipe, as the server sends it in "place".
+ * @typedef {object} Place
+ * @property {number} version
+ * @property {string} model name of the checkpoint
+ * @property {string} weights
+ * @property {number} seed
+ * @property {number | null} seed_b
+ * @property {number} t from seed (0) to seed_b (1)
+ * @property {string | null} path
+ * @property {Record<string, number>} mix weights by seed; if any, heard in place of seed, seed_b and t
+ * @property {number} truncation
+ * @property {Record<string, number>} offsets in standard deviations, by direction
+ * @property {string | null} label
+ * @property {string | null} label_b
+ * @property {number} blend
+ * @property {Record<string, string>} settings
+ */
+
+/** A recipe that may leave fields out. @typedef {Partial<Place>} Recipe */
+
+const WEIGHT_DIGITS = 4;
+
+/**
+ * What the server, a link or a saved file takes for a recipe.
+ * @param {Recipe} recipe
+ */
+export const toJson = (recipe) => JSON.stringify(recipe);
+
+/**
+ * The same text for equal recipes, whatever the order of their fields.
+ * @param {unknown} recipe
+ * @returns {string}
+ */
+export function identity(recipe) {
+  return JSON.stringify(recipe, (_, value) => (value !== null && typeof value === "object" && !Array.isArray(value)
+    ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))) : value));
+}
+
+/**
+ * The recipe without some fields: the server gives them their defaults.
+ * @param {Recipe} recipe
+ * @param {...keyof Place} fields
+ * @returns {Recipe}
+ */
+export function without(recipe, ...fields) {
+  const rest = { ...recipe };
+  for (const field of fields) delete rest[field];
+  return rest;
+}
+
+/**
+ * @param {Place} place
+ * @param {string} name of a direction
+ * @param {number} amount
+ * @returns {Place}
+ */
+export function withOffset(place, name, amount) {
+  const offsets = { ...place.offsets, [name]: amount };
+  if (amount === 0) delete offsets[name];
+  return { ...place, offsets };
+}
+
+/**
+ * The point t of the morph from seed to seed_b, which takes the place of a mix.
+ * @param {Place} place
+ * @param {number} t
+ * @returns {Place}
+ */
+export const withT = (place, t) => ({ ...place, t, mix: {} });
+
+/**
+ * @param {Place} place
+ * @param {"truncation" | "blend"} name
+ * @param {number} value
+ * @returns {Place}
+ */
+export const withNumber = (place, name, value) => ({ ...place, [name]: value });
+
+/**
+ * @param {Place} place
+ * @param {string} label
+ * @returns {Place}
+ */
+export const withLabel = (place, label) => ({ ...place, label });
+
+/**
+ * A mix of seeds in place of the morph. Weights of a seed that is named twice are added; those of 0 are left out.
+ * @param {Place} place
+ * @param {Array<[seed: number, weight: number]>} weights
+ * @returns {Place}
+ */
+export function withMix(place, weights) {
+  /** @type {Record<string, number>} */
+  const mix = {};
+  for (const [seed, weight] of weights) {
+    mix[seed] = Number(((mix[seed] ?? 0) + weight).toFixed(WEIGHT_DIGITS));
+    if (mix[seed] === 0) delete mix[seed];
+  }
+  return { ...place, mix };
+}
+
+/** @param {Place} place */
+export const isMix = (place) => Object.keys(place.mix).length > 0;
+
+/**
+ * A seed by itself, under the same condition and decoded in the same way.
+ * @param {Place} place
+ * @param {number} seed
+ * @returns {Recipe}
+ */
+export const seedAlone = (place, seed) => ({ ...without(place, "seed_b", "t", "path", "mix", "offsets"), seed });
+
+/**
+ * The query of the page's address at a place: its link, and what of the present query is not ours (gradio's begins
+ * with two underscores).
+ * @param {string} link "?model=…", as the server writes it
+ * @param {string} present query of the present address
+ */
+export function addressQuery(link, present) {
+  const foreign = [...new URLSearchParams(present)].filter(([name]) => name.startsWith("__"));
+  return `?${[link.slice(1), new URLSearchParams(foreign).toString()].filter(Boolean).join("&")}`;
+}

@@ -1,0 +1,235 @@
+// What all parts of the page share: the sound that is shown, and the ways to another. It knows no element of the page.
+
+import { Asking, ask, OVERDUE, SLOW_ANSWER } from "./asking.js";
+import { toJson } from "./recipe.js";
+import { fromSent, StoredPlaces } from "./store.js";
+import { unpack } from "./unpack.js";
+
+/** @typedef {import("./unpack.js").Sound} Sound */
+/** @typedef {import("./recipe.js").Place} Place */
+/** What gradio hands to the script of a gr.HTML.
+ * @typedef {object} Component
+ * @property {HTMLElement} element
+ * @property {Record<string, any>} props
+ * @property {Record<string, import("./asking.js").ServerFunction>} server
+ * @property {(event: string) => void} trigger
+ * @property {(prop: string, callback: () => void) => void} watch
+ */
+
+/** Shows the session's sound, and takes it over into what plays: from a position, or else from where the ear is. With
+ * `begin` it is played even if nothing was. Resolves when it is heard.
+ * @typedef {(how: { begin: boolean, position?: number }) => Promise<void>} Draw */
+
+const SETTLED = 350; // ms without a move until a place counts as visited
+const PATIENCE = 3000; // ms that an answer which is owed keeps the present place from settling
+
+/** The places visited, one of them the present one. */
+export class Undo {
+  /** @type {string[]} */
+  places = [];
+  now = -1;
+
+  /** @param {string} place */
+  visit(place) {
+    if (place !== this.places[this.now]) this.places.splice(++this.now, Infinity, place);
+  }
+
+  get possible() { return this.now > 0; }
+  get redoPossible() { return this.now < this.places.length - 1; }
+  /** @param {number} by */
+  step(by) { return this.places[this.now += by]; }
+}
+
+/**
+ * One visitor's state. Its events:
+ *
+ * - "ready": the player is on the page; before, there is no speaker.
+ * - "settle": the hand rests on what is shown.
+ * - "say" and "warn": the detail is a sentence for the visitor; an empty warning takes the last one back.
+ */
+export class Session extends EventTarget {
+  /** @type {Sound | null} */
+  shown = null;
+  /** What plays it. @type {import("./sound.js").Speaker | null} */
+  speaker = null;
+  /** Whether a pointer is down. */
+  held = false;
+  /** Whether the sliders still lack the directions they are to follow. */
+  searching = false;
+  /** For each slider of an offset, the direction's name. @type {Record<string, string>} */
+  dials = {};
+  undo = new Undo();
+  /** @type {Component | null} */
+  #player = null;
+  /** Draws `shown` and has it heard. @type {Draw} */
+  #draw = async () => {};
+  /** Where `go` leads: of an event that had to wait gradio forgets what came with it. */
+  #destination = "";
+  /** When gradio's event that has no answer yet set out. @type {number | null} */
+  #eventSince = null;
+  #eventTimer = /** @type {ReturnType<typeof setTimeout> | undefined} */ (undefined);
+  #settling = /** @type {ReturnType<typeof setTimeout> | undefined} */ (undefined);
+
+  /** @param {() => Storage} storage */
+  constructor(storage) {
+    super();
+    this.stored = new StoredPlaces(storage, (words) => this.say(words), (words) => this.warn(words));
+    /** The hand on a slider or a pad. @type {Asking<Place>} */
+    this.hand = new Asking(
+      (place) => ask(this.#component().server.lead, toJson(place)),
+      (answer) => this.#show(answer),
+      () => this.warn(SLOW_ANSWER),
+    );
+  }
+
+  /**
+   * The player is on the page.
+   * @param {Component} player
+   * @param {import("./sound.js").Speaker} speaker
+   * @param {Draw} draw
+   */
+  start(player, speaker, draw) {
+    this.#player = player;
+    this.speaker = speaker;
+    this.#draw = draw;
+    this.dispatchEvent(new Event("ready"));
+    player.watch("value", () => this.#receive());
+    this.#receive();
+  }
+
+  #component() { return /** @type {Component} */ (this.#player); }
+
+  /** The place that is shown. */
+  get place() { return this.shown?.place ?? null; }
+
+  /** The place that the hand leads to, which may not be shown yet; before the first sound, null. */
+  get target() { return this.hand.newest ?? this.place; }
+
+  /** @param {string} words */
+  say(words) { this.dispatchEvent(new CustomEvent("say", { detail: words })); }
+
+  warn(words = "") { this.dispatchEvent(new CustomEvent("warn", { detail: words })); }
+
+  /**
+   * Leads to a place.
+   * @param {import("./recipe.js").Recipe | string} recipe also as JSON or as the query of a link
+   */
+  go(recipe) {
+    this.#destination = typeof recipe === "string" ? recipe : toJson(recipe);
+    this.#component().trigger("go");
+  }
+
+  /**
+   * Leads to a place while a hand moves, past gradio's events: one that differs from the present place in nothing but
+   * numbers, so that no control has to change its look.
+   * @param {Place} place
+   */
+  drag(place) { this.hand.ask(place); }
+
+  /**
+   * Shows a sound that is at hand. It leaves no trace in undo, history and address until `go` leads to it.
+   * @param {Sound} sound
+   * @param {number} [position] to be heard from
+   */
+  preview(sound, position) {
+    clearTimeout(this.#settling);
+    this.shown = sound;
+    return this.#draw({ begin: false, position });
+  }
+
+  /** Plays what is shown. */
+  async play() {
+    if (this.speaker) await this.heard(this.speaker.play());
+  }
+
+  /** Waits for the speaker, and tells what went wrong. @param {Promise<void>} promise */
+  async heard(promise) {
+    try {
+      await promise;
+    } catch (error) {
+      this.warn(`No sound: ${error instanceof Error ? error.message : error}`);
+    }
+  }
+
+  /** The recipe that an event of gradio's takes along as it sets out. @param {string} before the first sound */
+  sends(before) {
+    this.#expect();
+    return this.target ? toJson(this.target) : before;
+  }
+
+  /** The recipe that the event of `go` takes along. */
+  sendsDestination() {
+    this.#expect();
+    return this.#destination;
+  }
+
+  #expect() {
+    clearTimeout(this.#eventTimer);
+    this.#eventSince = performance.now();
+    this.#eventTimer = setTimeout(() => this.warn(SLOW_ANSWER), OVERDUE);
+  }
+
+  /** What an event of gradio's brings. It knows of everything that the hand asked for before, which is outdated. */
+  #receive() {
+    clearTimeout(this.#eventTimer);
+    this.#eventSince = null;
+    const { value } = this.#component().props;
+    if (value?.recipe) this.hand.discard();
+    if (value) this.#show(value);
+  }
+
+  /** @param {import("./asking.js").Answer} sent */
+  #show(sent) {
+    this.warn(sent.error);
+    if (sent.dials) this.dials = sent.dials;
+    if (sent.places) this.stored.add(sent.places.map(fromSent));
+    if (!sent.recipe) return;
+    const first = this.shown === null;
+    this.searching ||= sent.searching;
+    this.shown = unpack(sent);
+    clearTimeout(this.#settling);
+    this.#settling = setTimeout(() => (first ? this.settle() : this.#rest()), first ? 0 : SETTLED);
+    this.#draw({ begin: !first });
+  }
+
+  /** Settles once the hand rests: no pointer is down, and no answer is owed, unless it keeps one waiting long. */
+  #rest() {
+    if (this.held || this.#owed()) this.#settling = setTimeout(() => this.#rest(), SETTLED);
+    else this.settle();
+  }
+
+  #owed() {
+    const { state, since } = this.hand, now = performance.now();
+    return ((state === "asking" || state === "behind") && now - since < PATIENCE)
+      || (this.#eventSince !== null && now - this.#eventSince < PATIENCE);
+  }
+
+  /** The present place counts as visited. */
+  settle() {
+    clearTimeout(this.#settling);
+    if (!this.shown) return;
+    this.undo.visit(this.shown.recipe);
+    this.stored.visit(this.toStore(this.shown));
+    this.dispatchEvent(new Event("settle"));
+  }
+
+  /** @param {number} by -1 to undo, 1 to redo */
+  travel(by) {
+    this.settle();
+    if (by < 0 ? this.undo.possible : this.undo.redoPossible) this.go(this.undo.step(by));
+  }
+
+  /** Keeps the place that is shown, or no longer does. */
+  keep() {
+    if (this.shown) this.stored.toggle(this.toStore(this.shown));
+  }
+
+  /**
+   * A sound's place as it is stored.
+   * @param {Sound} sound
+   * @returns {import("./store.js").StoredPlace}
+   */
+  toStore(sound) { return { name: sound.title, time: new Date().toISOString(), recipe: JSON.parse(sound.recipe) }; }
+}
+
+export const session = new Session(() => localStorage);

@@ -1,0 +1,162 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { SLOW_ANSWER } from "../../explorer/ui/page/asking.js";
+import { withOffset } from "../../explorer/ui/page/recipe.js";
+import { Session, Undo } from "../../explorer/ui/page/session.js";
+
+const settled = () => new Promise((resolve) => { setImmediate(resolve); });
+
+/** What the server sends of a place. */
+function sent(/** @type {Record<string, any>} */ fields = {}) {
+  const place = { version: 1, model: "toy", seed: 1, seed_b: 2, t: 0, mix: {}, offsets: {}, label: null, ...fields };
+  return { recipe: JSON.stringify(place), place, title: `seed ${place.seed}`, link: "?model=toy", formats: [], seconds: 1 };
+}
+
+/** A session with a player that shows nothing, and a server whose answers come when the test says so. */
+function open() {
+  const session = new Session(() => /** @type {any} */ ({ getItem: () => null, setItem() {} }));
+  const [warned, shown, triggered] = /** @type {string[][]} */ ([[], [], []]);
+  const asked = /** @type {Array<{ place: any, answer: (answer: any) => void }>} */ ([]);
+  const lead = (/** @type {string} */ recipe) => new Promise((answer) => {
+    asked.push({ place: JSON.parse(recipe), answer });
+  });
+  const props = /** @type {Record<string, any>} */ ({ value: {} });
+  let changed = () => {};
+  session.addEventListener("warn", (event) => warned.push(/** @type {CustomEvent} */ (event).detail));
+  session.start(
+    /** @type {any} */ ({
+      props, server: { lead }, trigger: (/** @type {string} */ name) => triggered.push(name),
+      watch: (/** @type {string} */ _, /** @type {() => void} */ callback) => { changed = callback; },
+    }),
+    /** @type {any} */ ({}), async () => { shown.push(session.shown?.title ?? ""); });
+  const receive = (/** @type {any} */ value) => { props.value = value; changed(); };
+  return { session, warned, shown, triggered, asked, receive };
+}
+
+/** @typedef {import("../../explorer/ui/page/recipe.js").Place} Place */
+
+/** The place that the next move builds on. */
+const target = (/** @type {Session} */ session) => /** @type {Place} */ (session.target);
+
+test("two sliders that move while an answer is owed both count", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { session, asked, receive } = open();
+  receive(sent());
+  session.drag(withOffset(target(session), "pc1", 1));
+  session.drag(withOffset(target(session), "pc2", 2));
+  asked[0].answer(sent({ offsets: { pc1: 1 } }));
+  await settled();
+  assert.deepEqual(asked[1].place.offsets, { pc1: 1, pc2: 2 });
+});
+
+test("a move that was lost on its way is in the next one", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { session, asked, receive, warned } = open();
+  receive(sent());
+  session.drag(withOffset(target(session), "pc1", 1));
+  asked[0].answer(undefined);
+  await settled();
+  assert.match(warned.at(-1) ?? "", /did not answer/);
+  assert.equal(session.shown?.title, "seed 1");
+  session.drag(withOffset(target(session), "pc2", 2));
+  assert.deepEqual(asked[1].place.offsets, { pc1: 1, pc2: 2 });
+  asked[1].answer(sent({ offsets: { pc1: 1, pc2: 2 } }));
+  await settled();
+  assert.equal(warned.at(-1), "");
+});
+
+test("what a choice brings outdates what the hand asked before", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { session, asked, receive, shown } = open();
+  receive(sent());
+  session.drag(withOffset(target(session), "pc1", 1));
+  receive(sent({ seed: 7 }));
+  asked[0].answer(sent({ offsets: { pc1: 1 } }));
+  await settled();
+  assert.deepEqual(shown, ["seed 1", "seed 7"]);
+  assert.deepEqual(target(session).offsets, {});
+});
+
+test("an event takes along the place that the hand leads to, and before the first sound what it is given", (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { session, receive } = open();
+  assert.equal(session.sends("?model=toy"), "?model=toy");
+  receive(sent());
+  session.drag(withOffset(target(session), "pc1", 1));
+  assert.deepEqual(JSON.parse(session.sends("")).offsets, { pc1: 1 });
+});
+
+test("an event of gradio's that brings no answer is told, and none that brings one", (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { session, receive, warned } = open();
+  receive(sent());
+  session.sends("");
+  receive({ error: "" });
+  t.mock.timers.tick(60_000);
+  assert.ok(!warned.includes(SLOW_ANSWER));
+  session.sends("");
+  t.mock.timers.tick(60_000);
+  assert.equal(warned.at(-1), SLOW_ANSWER);
+});
+
+test("an error leaves the sound and is taken back by the next answer", (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { session, receive, warned } = open();
+  receive(sent());
+  receive({ error: "seed must be a whole number" });
+  assert.equal(session.shown?.title, "seed 1");
+  assert.equal(warned.at(-1), "seed must be a whole number");
+  receive(sent({ seed: 2 }));
+  assert.equal(warned.at(-1), "");
+});
+
+test("a place counts as visited once the pointer is up and no answer is owed", (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { session, receive } = open();
+  let settles = 0;
+  session.addEventListener("settle", () => { settles++; });
+  receive(sent());
+  t.mock.timers.tick(0);
+  assert.equal(settles, 1, "the first sound at once");
+  session.held = true;
+  receive(sent({ seed: 2 }));
+  t.mock.timers.tick(2000);
+  assert.equal(settles, 1);
+  session.held = false;
+  t.mock.timers.tick(400);
+  assert.equal(settles, 2);
+  assert.deepEqual(session.undo.places.length, 2);
+});
+
+test("a preview is shown without being visited", (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { session, receive, shown } = open();
+  receive(sent());
+  t.mock.timers.tick(0);
+  session.preview(/** @type {any} */ (sent({ seed: 5 })));
+  t.mock.timers.tick(5000);
+  assert.equal(shown.at(-1), "seed 5");
+  assert.equal(session.undo.places.length, 1);
+});
+
+test("going leads to a recipe, a text or an object", () => {
+  const { session, triggered } = open();
+  session.go("?model=toy&seed=4");
+  assert.equal(session.sendsDestination(), "?model=toy&seed=4");
+  session.go({ model: "toy", seed: 5 });
+  assert.equal(session.sendsDestination(), "{\"model\":\"toy\",\"seed\":5}");
+  assert.deepEqual(triggered, ["go", "go"]);
+});
+
+test("a visit after an undo takes the place of what could be redone", () => {
+  const undo = new Undo();
+  for (const place of ["a", "b", "b", "c"]) undo.visit(place);
+  assert.deepEqual(undo.places, ["a", "b", "c"]);
+  assert.equal(undo.step(-1), "b");
+  undo.visit("b");
+  assert.ok(undo.redoPossible);
+  undo.visit("d");
+  assert.deepEqual(undo.places, ["a", "b", "d"]);
+  assert.ok(!undo.redoPossible);
+});
