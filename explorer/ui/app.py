@@ -37,6 +37,7 @@ KEPT_SECONDS = 3600  # of the files that the API answers with
 # In place of the hidden first input an event sends the recipe that the page holds, or is about to.
 WITH_PLACE = "(_, ...values) => [window.explorer ? explorer.sends() : location.search, ...values]"
 TO_DESTINATION = "(_, ...values) => [explorer.sendsDestination(), ...values]"  # or the one it is to lead to
+FAILED = "() => window.explorer?.failed()"
 FONT = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")  # of the machine: nothing is fetched
 MONO = ("ui-monospace", "Menlo", "Consolas", "monospace")
 
@@ -298,7 +299,7 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
         # always_last: while an event is on its way, of those behind it only the newest is kept. The handlers check
         # every value, so gradio's own checks, which answer with a traceback, are needed for uploaded files alone.
         # At every event the page copies what progress may be shown on: a hidden text sooner than a sound.
-        trigger(
+        event = trigger(
             guarded,
             inputs,
             to,
@@ -310,6 +311,7 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
             preprocess=files,
             api_visibility="private",
         )
+        event.failure(None, js=FAILED, queue=False, show_progress="hidden", api_visibility="private")
 
     led = {("input", name) for name in DIALS}  # by the page's script; a release it does not see
     moves = [

@@ -5,7 +5,7 @@ Without a Chromium these tests are skipped, but fail under CI=true: there they a
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -92,22 +92,28 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def visit(browser: Browser, url: str) -> Iterator[Visit]:
     """Opens the app as a new visitor, at a recipe's query, and waits until it shows a sound; options are those
-    of a browser context."""
+    of a browser context. With `faults` the browser may complain that it could not load something; `before` is called
+    with the page before it is opened."""
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
 
-    def open_page(query: str, **options: object) -> Page:
+    def open_page(
+        query: str, faults: bool = False, before: Callable[[Page], None] | None = None, **options: object
+    ) -> Page:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
         contexts.append(context)
         context.set_default_timeout(PATIENCE_MS)
         context.add_init_script(LISTEN)
         page = context.new_page()
-        page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
+        if not faults:
+            page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on(
             "request",
             lambda r: complaints.append(f"asks {r.url}") if not r.url.startswith((url, "data:", "blob:")) else None,
         )
+        if before is not None:
+            before(page)
         page.goto(url + query)
         expect(status(page)).not_to_be_empty()
         return page

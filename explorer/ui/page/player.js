@@ -211,13 +211,14 @@ export function start(component) {
   session.addEventListener("settle", settle);
   session.addEventListener("settle", welcome, { once: true });
 
-  // For scripting and for gradio's own listeners (explorer/ui/app.py): what is shown, what plays it, the way to another
-  // place, and what an event of gradio's takes along.
+  // For scripting: what is shown, what plays it, and the way to another place. For gradio's own listeners in
+  // explorer/ui/app.py: what an event takes along, and that one has failed.
   const place = () => session.shown?.recipe ?? location.search;
   Object.assign(window, {
     explorer: {
       place, shown: () => session.shown, speaker, go: session.go.bind(session),
       sends: () => session.sends(place()), sendsDestination: () => session.sendsDestination(),
+      failed: () => session.eventFailed(),
     },
   });
   session.start(component, speaker, draw);

@@ -1,6 +1,6 @@
 // What all parts of the page share: the sound that is shown, and the ways to another. It knows no element of the page.
 
-import { Asking, ask, OVERDUE, SLOW_ANSWER } from "./asking.js";
+import { Asking, ask, NO_ANSWER, OVERDUE, SLOW_ANSWER } from "./asking.js";
 import { toJson } from "./recipe.js";
 import { fromSent, StoredPlaces } from "./store.js";
 import { unpack } from "./unpack.js";
@@ -167,6 +167,13 @@ export class Session extends EventTarget {
     clearTimeout(this.#eventTimer);
     this.#eventSince = performance.now();
     this.#eventTimer = setTimeout(() => this.warn(SLOW_ANSWER), OVERDUE);
+  }
+
+  /** An event of gradio's has failed: it brings no answer any more. */
+  eventFailed() {
+    clearTimeout(this.#eventTimer);
+    this.#eventSince = null;
+    this.warn(NO_ANSWER);
   }
 
   /** What an event of gradio's brings. It knows of everything that the hand asked for before, which is outdated. */

@@ -1,0 +1,95 @@
+"""What a visitor sees when the server fails, is cut off, or does not answer: one sentence, and nothing is lost."""
+
+import re
+
+import pytest
+from acts import Visit, choose, direction, pixels, place, player, seed, status
+from playwright.sync_api import Page, Route, expect
+
+pytestmark = pytest.mark.browser
+FUNCTIONS = re.compile("/component_server/")  # what the page's scripts ask
+EVENTS = re.compile("/run/predict")  # what gradio's own controls ask
+NO_ANSWER = "The server did not answer; try again."
+
+
+def fail(page: Page, what: re.Pattern[str], fault: str) -> None:
+    """From now on requests end in a fault."""
+
+    def handle(route: Route) -> None:
+        if fault == "connection":
+            route.abort()
+        elif fault == "status":
+            route.fulfill(status=500, body="Internal Server Error")
+        else:
+            route.fulfill(status=200, body="<html>", content_type="text/html")
+
+    page.route(what, handle)
+
+
+@pytest.mark.parametrize("fault", ["connection", "status", "content"])
+def test_moves_that_fail_are_told_and_are_in_the_next_one_that_does_not(visit: Visit, fault: str) -> None:
+    page = visit("?model=toy", faults=True)
+    fail(page, FUNCTIONS, fault)
+    before = pixels(page)
+    direction(page, 1).press("ArrowRight")
+    expect(page.get_by_role("alert")).to_have_text(NO_ANSWER)
+    assert pixels(page) == before
+    page.unroute(FUNCTIONS)
+    direction(page, 2).press("ArrowRight")
+    page.wait_for_function("JSON.parse(explorer.place()).offsets?.pc2 === 0.05")
+    assert dict(place(page).offsets) == {"pc1": 0.05, "pc2": 0.05}
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_choice_that_fails_is_told_and_the_place_stays(visit: Visit) -> None:
+    page = visit("?model=toy&seed=5", faults=True)
+    fail(page, EVENTS, "status")
+    page.get_by_role("button", name="Random").click()
+    expect(page.get_by_role("alert")).to_have_text(NO_ANSWER)
+    assert place(page).seed == 5
+    page.unroute(EVENTS)
+    seed(page).fill("6")
+    expect(status(page)).to_contain_text("seed 6")
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_file_that_fails_is_told_and_can_be_asked_for_again(visit: Visit) -> None:
+    page = visit("?model=toy", faults=True)
+    fail(page, FUNCTIONS, "status")
+    button = player(page).get_by_role("button", name="WAV")
+    button.click()
+    expect(page.get_by_role("alert")).to_have_text(NO_ANSWER)
+    page.unroute(FUNCTIONS)
+    with page.expect_download():
+        button.click()
+
+
+def test_pictures_that_fail_are_got_once_the_server_answers_again(visit: Visit) -> None:
+    page = visit("?model=toy&seed=1", faults=True)
+    fail(page, FUNCTIONS, "status")
+    page.get_by_role("tab", name="Places").click()
+    expect(page.get_by_role("alert").filter(has_text=NO_ANSWER)).to_be_visible()
+    page.unroute(FUNCTIONS)
+    seed(page).fill("2")
+    expect(page.get_by_role("list", name="History").get_by_role("button")).to_have_count(2)
+
+
+def test_the_same_mistake_made_again_is_told_again(visit: Visit) -> None:
+    page = visit("?model=toy&seed=1")
+    for number in ("-5", "6", "-5"):
+        seed(page).fill(number)
+        if number == "-5":
+            expect(page.get_by_role("alert")).to_contain_text("seed must be a whole number from 0")
+        else:
+            expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_part_of_the_page_that_does_not_load_says_so_and_the_rest_works(visit: Visit) -> None:
+    def without_places(page: Page) -> None:
+        page.route(re.compile("/places.js"), lambda route: route.abort())
+
+    page = visit("?model=toy", faults=True, before=without_places)
+    page.get_by_role("tab", name="Places").click()
+    expect(page.get_by_text("This part of the page could not be loaded; reload the page.")).to_be_visible()
+    choose(page, "words")
+    assert place(page).model == "words"
