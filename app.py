@@ -1,6 +1,6 @@
 """What Hugging Face Spaces runs: the app on the shipped checkpoints, where the environment says."""
 
-from explorer.checkpoint import DEFAULT_FOLDER
+from explorer.shelf import DEFAULT_FOLDER
 from explorer.ui import launch
 
 if __name__ == "__main__":

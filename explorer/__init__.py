@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from explorer.checkpoint import Card, CheckpointError
-    from explorer.engine import Engine, Model
+    from explorer.engine import Engine
     from explorer.latent import LatentSpace
-    from explorer.recipe import Recipe, RecipeError
+    from explorer.model import Model
+    from explorer.recipe import Place, Recipe, RecipeError
     from explorer.sound.base import LogMel, Note, Sound
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "LogMel",
     "Model",
     "Note",
+    "Place",
     "Recipe",
     "RecipeError",
     "Sound",
@@ -34,9 +36,10 @@ __all__ = [
 
 _HOMES = {
     "checkpoint": ("Card", "CheckpointError"),
-    "engine": ("Engine", "Model"),
+    "engine": ("Engine",),
     "latent": ("LatentSpace",),
-    "recipe": ("Recipe", "RecipeError"),
+    "model": ("Model",),
+    "recipe": ("Place", "Recipe", "RecipeError"),
     "sound.base": ("LogMel", "Note", "Sound"),
 }
 

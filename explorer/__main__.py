@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MAX_SOUNDS = 100_000  # of one command; more is a slip of the finger
 MAX_LINE = 1000  # characters of an error's line; of a longer one the middle is left out
-PLACE = ("model", "seeds", "seed_b", "t", "path", "truncation", "label", "offsets", "settings")
+PLACE_OPTIONS = ("model", "seeds", "seed_b", "t", "path", "truncation", "label", "offsets", "settings")
 CARD_FIELDS = ("name", "family", "labels", "latent_shape", "parameters", "sample_rate", "seconds", "sha256")
 
 APP_EXAMPLES = """\
@@ -363,7 +363,7 @@ def _names(text: str) -> list[str]:
 
 
 def _folder(args: argparse.Namespace) -> Path:
-    from explorer.checkpoint import DEFAULT_FOLDER
+    from explorer.shelf import DEFAULT_FOLDER
 
     folder: Path = args.checkpoints or DEFAULT_FOLDER
     if not folder.is_dir():
@@ -384,7 +384,8 @@ def _launch(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    from explorer.checkpoint import CheckpointError, find, read_card
+    from explorer.checkpoint import CheckpointError
+    from explorer.shelf import find, nothing_found, read_card
 
     cards, code = [], 0
     for path in find(_folder(args)).values():
@@ -398,6 +399,9 @@ def _list(args: argparse.Namespace) -> int:
                 [{name: getattr(card, name) for name in CARD_FIELDS} for card in cards], indent=1, ensure_ascii=False
             )
         )
+        return code
+    if not cards and code == 0:
+        print(nothing_found(_folder(args)))
         return code
     rows = [("NAME", "FAMILY", "PARAMETERS", "LATENT", "SOUND", "LABELS")]
     for card in cards:
@@ -431,14 +435,14 @@ def _render(args: argparse.Namespace) -> int:
     _check_writable(args.out)
     possible = formats.available(engine.render(first))
     if missing := [name for name in args.formats if name not in possible]:
-        raise UsageError(f"{first.model!r} has no {missing[0]}; it has {', '.join(possible)}")
+        raise UsageError(f"{first.recipe.model!r} has no {missing[0]}; it has {', '.join(possible)}")
     args.out.mkdir(parents=True, exist_ok=True)
     heard: Counter[str] = Counter()
-    for recipe in map(engine.complete, tqdm(recipes, unit="sound", dynamic_ncols=True)):
-        sound = engine.render(recipe)
+    for place in map(engine.complete, tqdm(recipes, unit="sound", dynamic_ncols=True)):
+        sound = engine.render(place)
         for name in args.formats:
-            formats.save(sound, recipe, args.out / f"{formats.stem(recipe)}.{name}")
-        chances = engine.hear(recipe)
+            formats.save(sound, place.recipe, args.out / f"{formats.stem(place.recipe)}.{name}")
+        chances = engine.hear(place)
         heard.update(sorted(chances, key=chances.__getitem__)[-1:])
     words = "; heard: " + ", ".join(f"{n:,} as {label}" for label, n in heard.most_common()) if heard else ""
     print(f"{len(recipes) * len(args.formats):,} files in {args.out}{words}")
@@ -454,7 +458,7 @@ def _path(args: argparse.Namespace) -> int:
 
     if unknown := [name for name in args.formats if name not in morphs.WRITERS]:
         raise UsageError(f"no format {unknown[0]!r}; there are {', '.join(morphs.WRITERS)}")
-    recipe = Recipe(seed=args.seed, **{name: getattr(args, name) for name in PLACE if hasattr(args, name)})
+    recipe = Recipe(seed=args.seed, **{name: getattr(args, name) for name in PLACE_OPTIONS if hasattr(args, name)})
     engine = Engine(_folder(args))
     # After a delay: no bar is shown where there is but an error to tell.
     with tqdm(desc="way", unit="sound", dynamic_ncols=True, delay=0.1, disable=args.spacing == "t") as bar:
@@ -465,7 +469,7 @@ def _path(args: argparse.Namespace) -> int:
     possible = morphs.available(engine.render(way[0]))
     if missing := [name for name in args.formats if name not in possible]:
         raise UsageError(f"{recipe.model!r} has no {missing[0]}; it has {', '.join(possible)}")
-    stem = formats.stem(engine.complete(way[0]), recipe.seed_b)
+    stem = formats.stem(engine.complete(way[0]).recipe, recipe.seed_b)
     for name in args.formats:
         with tqdm(desc=name, unit="step", dynamic_ncols=True) as bar:
             morphs.write(engine, way, args.out / f"{stem}.{name}", _moves(bar))
@@ -486,12 +490,13 @@ def _moves(bar: Any) -> Callable[[int, int], None]:
 def _directions(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from explorer import checkpoint
+    from explorer import checkpoint, shelf
     from explorer.directions import describe, measured
 
-    paths = checkpoint.find(_folder(args))
+    paths = shelf.find(_folder(args))
     if args.model not in paths:
-        raise UsageError(f"no checkpoint {args.model!r} in {_folder(args)}; there are: {', '.join(paths)}")
+        there = f"there are: {', '.join(paths)}" if paths else shelf.nothing_found(_folder(args))
+        raise UsageError(f"no checkpoint {args.model!r}; {there}")
     path = paths[args.model]
     _check_writable(path.parent)
     generator, _ = checkpoint.load(path)
@@ -500,7 +505,7 @@ def _directions(args: argparse.Namespace) -> int:
     checkpoint.save_directions(path, directions)
     for direction in directions:
         print(f"{direction.name:<16} {describe(direction)}")
-    print("sha256", checkpoint.read_card(path).sha256)
+    print("sha256", shelf.read_card(path).sha256)
     return 0
 
 
@@ -530,7 +535,7 @@ def _recipes(args: argparse.Namespace) -> "list[Recipe]":
     from explorer.files import formats
     from explorer.recipe import Recipe
 
-    given = {name: getattr(args, name) for name in PLACE if hasattr(args, name)}
+    given = {name: getattr(args, name) for name in PLACE_OPTIONS if hasattr(args, name)}
     if args.recipe is not None:
         if given:
             raise UsageError("a recipe says everything about its sound: leave out name and place")

@@ -1,49 +1,46 @@
 """The file format of trained generators: `NAME.safetensors`, with a model card `NAME.md` beside it.
 
 Tensors are named `generator.*` (weights, 16-bit floats where that is exact enough), `directions.*`, and, where a
-checkpoint has one, `encoder.*` and `vocoder.*`. The metadata says how to build the network: `format`, `family`,
-`config`, `provenance`, `directions` and `vocoder`, all but the first two as JSON. Nothing in a file names code to run.
+checkpoint has one, `encoder.*` and those of parts that its representation carries, such as `vocoder.*`. The metadata
+says how to build the network: `format`, `family`, `config`, `provenance`, `directions` and the configuration of each
+part under its name, all but the first two as JSON. Nothing in a file names code to run.
 
-A file with a `vocoder` but no `family` holds a learned inversion alone, for checkpoints to be exported with it.
+A file with a part but no `family` holds that part alone, for checkpoints to be exported with it.
 
-`snapshots/NAME` holds how NAME came to be: `STEP.safetensors`, the weights at that step of its training, without
-directions and vocoder, and `metrics.jsonl`, the figures of the run. A snapshot is called NAME@STEP. To be small its
-matrices and kernels are 8-bit whole numbers, with a factor for each output channel in `scale.*`.
+To be small, a checkpoint may store its matrices and kernels as 8-bit whole numbers, with a factor for each output
+channel in `scale.*`.
 """
 
-import hashlib
 import json
-import re
+import threading
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from functools import lru_cache
-from os.path import isfile  # unlike Path.is_file it takes a name of any length
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
+from explorer.atomic import write_tensors
 from explorer.directions import Direction
 from explorer.generators import FAMILIES
 from explorer.generators.base import Generator
-from explorer.sound.mel import MelConfig, MelRepresentation
-from explorer.sound.vocoder import LearnedVocoder, VocoderConfig
 
 FORMAT = "latent-explorer/1"
-_CHECKOUT = Path(__file__).resolve().parents[1]
-_INSTALLED = Path(__file__).resolve().parent / "checkpoints"  # where a wheel puts them
-DEFAULT_FOLDER = _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT / "checkpoints"
-SNAPSHOTS, METRICS = "snapshots", "metrics.jsonl"
-STEP = re.compile("0|[1-9][0-9]{0,8}")  # in the name of a snapshot
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"  # how a file begins that Git LFS has not fetched yet
+_drawing = threading.Lock()  # of two threads that save and restore one state, one would restore the other's
+OWN = {"format", "family", "config", "provenance", "directions", "kind"}  # metadata that is of no part
 
 
 class CheckpointError(Exception):
-    """A checkpoint that cannot be used; the message names the file, what was found and what is known."""
+    """A checkpoint that cannot be used; the message names the file, what was found and what is known.
+
+    A file is named without its folder: messages are shown to visitors, whom the server's folders do not concern.
+    """
 
 
 @dataclass(frozen=True)
@@ -69,17 +66,17 @@ def save(
     directions: tuple[Direction, ...] = (),
     provenance: Mapping[str, Any] | None = None,
     extra: Mapping[str, Tensor] | None = None,
-    vocoder: LearnedVocoder | None = None,
     dtype: torch.dtype | None = None,
 ) -> None:
     """Writes a checkpoint in one piece: the old file stays until the new one is complete.
+
+    What the generator's representation carries, such as a vocoder, travels with the weights as 16-bit floats, so that
+    the file's hash covers all that is heard.
 
     Args:
         directions: shipped with the weights, so that sliders mean the same everywhere.
         provenance: JSON-able; data, command, steps, hardware, licence.
         extra: further tensors, e.g. `encoder.*`.
-        vocoder: turns the generator's spectrograms into sound; it travels with the weights, so that their hash covers
-            all that is heard.
         dtype: of the stored floating-point weights, e.g. `torch.float16`; as they are if None. `torch.int8` stores
             what has several dimensions in 8 bit and the rest as bfloat16: near enough to see and hear what a network
             has learned so far, and half as large.
@@ -96,7 +93,169 @@ def save(
         "config": json.dumps(asdict(generator.config)),
         "provenance": json.dumps(dict(provenance or {})),
     }
-    _store(path, metadata, tensors, directions, vocoder)
+    for name, part in generator.representation.parts().items():
+        metadata, tensors = _with_part(metadata, tensors, name, part)
+    _write(path, metadata, tensors, directions)
+
+
+def save_part(path: Path, name: str, part: Any, provenance: Mapping[str, Any]) -> None:
+    """Writes a part of a representation, such as a vocoder, on its own, in one piece; `provenance` as in `save`."""
+    metadata = {"format": FORMAT, "kind": name, "provenance": json.dumps(dict(provenance))}
+    _write(path, *_with_part(metadata, {}, name, part), ())
+
+
+def save_directions(path: Path, directions: tuple[Direction, ...]) -> None:
+    """Replaces the directions in a checkpoint, in one piece, and leaves its weights as they are, bit for bit.
+
+    Raises:
+        CheckpointError: if the file cannot be read.
+    """
+    metadata, tensors = _read(path)
+    _write(path, metadata, {k: v for k, v in tensors.items() if k != "directions.vectors"}, directions)
+
+
+def load(path: Path) -> tuple[Generator, tuple[Direction, ...]]:
+    """The generator in eval mode on the CPU in float32, and the directions shipped with it.
+
+    Raises:
+        CheckpointError: if the file is missing, broken, of another format or an unknown family, or if a tensor is
+            missing, superfluous, misshapen or not finite.
+    """
+    metadata, tensors = _read(path)
+    weights = _within(tensors, "generator")
+    what = f"the weights do not fit family {metadata.get('family')!r}"
+    with torch.device("meta"):  # a configuration for which there are no weights must not cost memory
+        _restore(path, build(path, metadata), weights, what, assign=True)
+    generator = build(path, metadata)
+    _restore(path, generator, weights, what)
+    for name, part in _parts(path, generator, metadata, tensors).items():
+        try:
+            generator.representation.carry(name, part)
+        except ValueError as error:
+            raise CheckpointError(f"{path.name}: {error}") from None
+    return generator, _directions(path, metadata, tensors, generator.latent.shape)
+
+
+def load_part(path: Path, name: str, kind: type[Any]) -> Any:
+    """The part of this name and class that a file holds or a checkpoint carries, in eval mode on the CPU in float32.
+
+    Raises:
+        CheckpointError: if the file is missing, broken, of another format, or has none.
+    """
+    metadata, tensors = _read(path)
+    if metadata.get("format") != FORMAT or name not in metadata:
+        raise CheckpointError(f"{path.name}: no {name} of format {FORMAT!r} in it")
+    return _part(path, name, kind, metadata, tensors)
+
+
+def load_extra(path: Path, prefix: str) -> dict[str, Tensor]:
+    """The tensors whose name starts with `prefix.`, without it, e.g. the weights of an `encoder`; {} if none."""
+    _, tensors = _read(path)
+    return {k.removeprefix(f"{prefix}."): v.float() for k, v in tensors.items() if k.startswith(f"{prefix}.")}
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The texts in a safetensors file's header. Raises CheckpointError if it is missing or broken."""
+    return _header(path)[0]
+
+
+def read_card(path: Path, sha256: str) -> Card:
+    """What a checkpoint is, without building its weights; `sha256` is that of the file.
+
+    Raises:
+        CheckpointError: as `load`.
+    """
+    metadata, shapes = _header(path)
+    with torch.device("meta"):
+        generator = build(path, metadata)
+    try:
+        provenance = json.loads(metadata.get("provenance", "{}"))
+        if not isinstance(provenance, dict):
+            raise ValueError("it is no object")
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path.name}: the provenance in the metadata is not JSON: {error}") from None
+    return Card(
+        name=path.stem,
+        family=metadata["family"],
+        labels=generator.condition.choices if generator.condition else None,
+        latent_shape=generator.latent.shape,
+        parameters=sum(torch.Size(s).numel() for name, s in shapes.items() if name.startswith("generator.")),
+        sample_rate=generator.representation.sample_rate,
+        seconds=generator.representation.seconds,
+        sha256=sha256,
+        provenance=provenance,
+        path=path,
+    )
+
+
+def build(path: Path, metadata: Mapping[str, str]) -> Generator:
+    """A generator as the metadata of a file describe it, with weights yet to be filled in. Raises CheckpointError."""
+    found = metadata.get("format")
+    if found != FORMAT:
+        raise CheckpointError(f"{path.name}: format {found!r}; this program reads {FORMAT!r}")
+    family = FAMILIES.get(metadata.get("family", ""))
+    if family is None:
+        raise CheckpointError(
+            f"{path.name}: family {metadata.get('family')!r} is unknown; known are {', '.join(sorted(FAMILIES))}"
+        )
+    try:
+        config = config_from_dict(family.Config, json.loads(metadata["config"]))
+        with random_state_kept():
+            return family(config)
+    except Exception as error:  # a constructor may raise anything for numbers that nobody chose
+        raise CheckpointError(
+            f"{path.name}: the configuration does not fit family {family.family!r}: {_said(error)}"
+        ) from None
+
+
+@contextmanager
+def random_state_kept() -> Iterator[None]:
+    """For building modules whose first weights are replaced at once: torch's random state, which is the process's,
+    stays as it was."""
+    with _drawing, torch.random.fork_rng(devices=[]):
+        yield
+
+
+def config_from_dict(kind: Any, data: Any) -> Any:
+    """Builds a (nested) dataclass from plain JSON values; strict about names, lists become tuples.
+
+    A dataclass that has got a field since files were written reads them by a static method `upgrade(data)`, which
+    returns the values with what they lack.
+
+    Raises:
+        ValueError: naming fields that are missing or unknown.
+    """
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        kind = next((k for k in typing.get_args(kind) if is_dataclass(k)), None) if data is not None else None
+    if is_dataclass(kind) and isinstance(kind, type):
+        if not isinstance(data, Mapping):
+            raise ValueError(f"{kind.__name__} is an object, not {data!r:.40}")
+        hints = typing.get_type_hints(kind)
+        known = {f.name for f in fields(kind)}
+        data = getattr(kind, "upgrade", dict)(data)
+        if set(data) != known:
+            raise ValueError(f"{kind.__name__} has {sorted(known)}, the file has {sorted(data)}")
+        return kind(**{name: config_from_dict(hints[name], value) for name, value in data.items()})
+    return _tuples(data)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def _with_part(
+    metadata: Mapping[str, str], tensors: Mapping[str, Tensor], name: str, part: Any
+) -> tuple[dict[str, str], dict[str, Tensor]]:
+    weights = {f"{name}.{k}": v.half() for k, v in part.state_dict().items()}
+    return {**metadata, name: json.dumps(asdict(part.config))}, {**tensors, **weights}
+
+
+def _write(
+    path: Path, metadata: Mapping[str, str], tensors: Mapping[str, Tensor], directions: tuple[Direction, ...]
+) -> None:
+    vectors = {"directions.vectors": torch.stack([d.vector for d in directions])} if directions else {}
+    stored = {k: v.detach().cpu().contiguous() for k, v in {**tensors, **vectors}.items()}
+    write_tensors(path, stored, {**metadata, "directions": json.dumps([d.to_dict() for d in directions])})
 
 
 def _in_8_bit(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -113,99 +272,60 @@ def _in_8_bit(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return stored
 
 
-def _from_8_bit(tensors: Mapping[str, Tensor], name: str) -> Tensor:
-    """What `_in_8_bit` stored, or the tensor as it is."""
-    tensor, scale = tensors[name], tensors.get(f"scale.{name}")
-    return tensor if scale is None else tensor * _along_first(scale, tensor)
-
-
 def _along_first(scale: Tensor, tensor: Tensor) -> Tensor:
     return scale.reshape(-1, *[1] * (tensor.dim() - 1))
 
 
-def save_vocoder(path: Path, vocoder: LearnedVocoder, provenance: Mapping[str, Any]) -> None:
-    """Writes a learned inversion on its own, in one piece; `provenance` as in `save`."""
-    _store(path, {"format": FORMAT, "kind": "vocoder", "provenance": json.dumps(dict(provenance))}, {}, (), vocoder)
+def _within(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose name starts with `prefix.`, without it, and out of 8 bit."""
+    found = {}
+    for name, tensor in tensors.items():
+        if name.startswith(f"{prefix}."):
+            scale = tensors.get(f"scale.{name}")
+            found[name.removeprefix(f"{prefix}.")] = tensor if scale is None else tensor * _along_first(scale, tensor)
+    return found
 
 
-def _store(
-    path: Path,
-    metadata: Mapping[str, str],
-    tensors: Mapping[str, Tensor],
-    directions: tuple[Direction, ...],
-    vocoder: LearnedVocoder | None = None,
-) -> None:
-    if vocoder is not None:
-        metadata = {**metadata, "vocoder": json.dumps(asdict(vocoder.config))}
-        tensors = {**tensors, **{f"vocoder.{k}": v.half() for k, v in vocoder.state_dict().items()}}
-    vectors = {"directions.vectors": torch.stack([d.vector for d in directions])} if directions else {}
-    stored = {k: v.detach().cpu().contiguous() for k, v in {**tensors, **vectors}.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    save_file(stored, partial, {**metadata, "directions": json.dumps([d.to_dict() for d in directions])})
-    partial.replace(path)
-
-
-def load(path: Path) -> tuple[Generator, tuple[Direction, ...]]:
-    """The generator in eval mode on the CPU in float32, and the directions shipped with it.
-
-    Raises:
-        CheckpointError: if the file is missing, broken, of another format or an unknown family, or if a tensor is
-            missing, superfluous or misshapen.
-    """
-    metadata, tensors = _read(path)
-    generator = _build(path, metadata)
+def _restore(path: Path, module: nn.Module, weights: Mapping[str, Tensor], what: str, assign: bool = False) -> None:
+    """Fills a module with the weights of a file and makes it ready to play."""
+    for name, tensor in weights.items():
+        if not bool(tensor.float().isfinite().all()):
+            raise CheckpointError(
+                f"{path.name}: the weights in {name} are not all finite numbers; the training went wrong before it was "
+                "saved, so use an earlier checkpoint of it"
+            )
     try:
-        weights = {k.removeprefix("generator."): _from_8_bit(tensors, k) for k in tensors if k.startswith("generator.")}
-        generator.load_state_dict(weights, strict=True)
+        module.load_state_dict(dict(weights), strict=True, assign=assign)
     except RuntimeError as error:
-        raise CheckpointError(f"{path}: the weights do not fit family {metadata['family']!r}: {error}") from None
-    generator.eval().requires_grad_(False)
-    if "vocoder" in metadata:
-        _attach(path, generator, _vocoder(path, metadata, tensors))
-    return generator, _directions(path, metadata, tensors, generator.latent.shape)
+        raise CheckpointError(f"{path.name}: {what}: {_said(error)}") from None
+    module.eval().requires_grad_(False)
 
 
-def load_vocoder(path: Path) -> LearnedVocoder:
-    """The learned inversion that a file holds or a checkpoint carries, in eval mode on the CPU in float32.
-
-    Raises:
-        CheckpointError: if the file is missing, broken, of another format, or has none.
-    """
-    metadata, tensors = _read(path)
-    if metadata.get("format") != FORMAT or "vocoder" not in metadata:
-        raise CheckpointError(f"{path}: no learned inversion of format {FORMAT!r} in it")
-    return _vocoder(path, metadata, tensors)
-
-
-def find_vocoder(folder: Path, mel: MelConfig) -> LearnedVocoder | None:
-    """The first learned inversion of such spectrograms in a folder, by the name of its file, which may be a checkpoint
-    that carries it; None if there is none."""
-    for path in sorted(folder.glob("*.safetensors")):
-        with _open(path) as file:
-            config = (file.metadata() or {}).get("vocoder")
-        if config and config_from_dict(VocoderConfig, json.loads(config)).fits(mel):
-            return load_vocoder(path)
-    return None
+def _parts(
+    path: Path, generator: Generator, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]
+) -> dict[str, nn.Module]:
+    known, parts = generator.representation.part_types, {}
+    for name in sorted(metadata.keys() - OWN):
+        if name in known:
+            parts[name] = _part(path, name, known[name], metadata, tensors)
+        elif any(key.startswith(f"{name}.") for key in tensors):
+            raise CheckpointError(
+                f"{path.name}: it carries a {name}, of which family {metadata['family']!r} makes no use"
+            )
+    return parts
 
 
-def _vocoder(path: Path, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> LearnedVocoder:
-    weights = {k.removeprefix("vocoder."): v for k, v in tensors.items() if k.startswith("vocoder.")}
+def _part(
+    path: Path, name: str, kind: type[Any], metadata: Mapping[str, str], tensors: Mapping[str, Tensor]
+) -> nn.Module:
     try:
-        config = config_from_dict(VocoderConfig, json.loads(metadata["vocoder"]))
-        with torch.random.fork_rng(devices=[]):
-            vocoder = LearnedVocoder(config)
-        vocoder.load_state_dict(weights, strict=True)
-    except Exception as error:  # as in `_build`
-        raise CheckpointError(f"{path}: the learned inversion cannot be used: {error}") from None
-    return vocoder.eval().requires_grad_(False)
-
-
-def _attach(path: Path, generator: Generator, vocoder: LearnedVocoder) -> None:
-    representation = generator.representation
-    if not isinstance(representation, MelRepresentation) or not vocoder.config.fits(representation.config):
-        raise CheckpointError(f"{path}: the learned inversion in it is for other spectrograms ({vocoder.config})")
-    representation.learned = vocoder
+        config = config_from_dict(kind.Config, json.loads(metadata[name]))
+        with random_state_kept():
+            part: nn.Module = kind(config)
+    except Exception as error:  # as in `build`
+        raise CheckpointError(f"{path.name}: the {name} in it cannot be used: {_said(error)}") from None
+    _restore(path, part, _within(tensors, name), f"the {name} in it cannot be used")
+    return part
 
 
 def _directions(
@@ -214,154 +334,48 @@ def _directions(
     vectors = tensors.get("directions.vectors", torch.zeros(0))
     try:
         entries = json.loads(metadata.get("directions", "[]"))
-        if len(entries) != len(vectors):
-            raise ValueError(f"{len(entries)} are named and {len(vectors)} are stored")
-        if entries and vectors.shape[1:] != shape:
-            raise ValueError(f"they have shape {tuple(vectors.shape[1:])}, the latent has {shape}")
-        return tuple(Direction(vector=v, **e) for v, e in zip(vectors, entries, strict=True))
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: the directions cannot be used: {error}") from None
+        if not isinstance(entries, list) or len(entries) != len(vectors):
+            raise ValueError(f"{len(vectors)} are stored, and not as many named")
+        if entries and (vectors.shape[1:] != shape or not bool(vectors.float().isfinite().all())):
+            raise ValueError(f"they must be finite and of the latent's shape {shape}, not {tuple(vectors.shape[1:])}")
+        return tuple(Direction(vector=v.float(), **e) for v, e in zip(vectors, entries, strict=True))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path.name}: the directions cannot be used: {_said(error)}") from None
 
 
-def save_directions(path: Path, directions: tuple[Direction, ...]) -> None:
-    """Replaces the directions in a checkpoint, in one piece, and leaves its weights as they are, bit for bit.
-
-    Raises:
-        CheckpointError: if the file cannot be read.
-    """
-    metadata, tensors = _read(path)
-    _store(path, metadata, {k: v for k, v in tensors.items() if k != "directions.vectors"}, directions)
-
-
-def load_extra(path: Path, prefix: str) -> dict[str, Tensor]:
-    """The tensors whose name starts with `prefix.`, without it, e.g. the weights of an `encoder`; {} if none."""
-    _, tensors = _read(path)
-    return {k.removeprefix(f"{prefix}."): v.float() for k, v in tensors.items() if k.startswith(f"{prefix}.")}
-
-
-def read_card(path: Path) -> Card:
-    """Reads what a checkpoint is without building its weights. Raises CheckpointError as `load` does."""
-    stat = path.stat() if path.is_file() else None
-    if stat is None:
-        raise CheckpointError(f"{path}: no such checkpoint")
-    return _read_card(path, stat.st_mtime_ns, stat.st_size)
-
-
-def find(folder: Path) -> dict[str, Path]:
-    """Every checkpoint of a generator in a folder, by name."""
-    found = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-        except (SafetensorError, OSError):
-            metadata = {"family": ""}  # broken: listed, so that choosing it says what is wrong
-        if "family" in metadata:
-            found[path.stem] = path
-    return found
-
-
-def locate(folder: Path, name: str) -> Path | None:
-    """Where the checkpoint NAME of a folder lies, or its snapshot NAME@STEP; None if it has none of this name."""
-    path = folder / f"{name}.safetensors"
-    if path.parent == folder and isfile(path):  # a name from a link must not lead out of the folder
-        return path
-    model, at, step = name.rpartition("@")
-    if not at or not STEP.fullmatch(step) or not (final := locate(folder, model)) or final.parent != folder:
-        return None
-    path = folder / SNAPSHOTS / model / f"{step}.safetensors"
-    return path if isfile(path) else None
-
-
-def snapshots(folder: Path, name: str) -> list[int]:
-    """The steps of training at which the weights of a checkpoint were kept beside it, ascending; the last, which are
-    the checkpoint's own, are not among them."""
-    if locate(folder, name) is None:
-        return []
-    return sorted(
-        int(path.stem) for path in (folder / SNAPSHOTS / name).glob("*.safetensors") if STEP.fullmatch(path.stem)
-    )
-
-
-@lru_cache(maxsize=256)
-def _read_card(path: Path, _mtime: int, _size: int) -> Card:
-    """Keyed by time and size too: a checkpoint that was replaced is read anew."""
-    with _open(path) as file:
-        metadata = file.metadata() or {}
-        shapes = [file.get_slice(k).get_shape() for k in file.keys() if k.startswith("generator.")]  # noqa: SIM118
-    with torch.device("meta"):
-        generator = _build(path, metadata)
+def _header(path: Path) -> tuple[dict[str, str], dict[str, list[int]]]:
+    """Metadata, and the shape of each tensor."""
     try:
-        provenance = json.loads(metadata.get("provenance", "{}"))
-    except ValueError as error:
-        raise CheckpointError(f"{path}: the provenance in the metadata is not JSON: {error}") from None
-    with path.open("rb") as stream:
-        digest = (
-            hashlib.file_digest(stream, "sha256").hexdigest()
-            if hasattr(hashlib, "file_digest")
-            else (hashlib.sha256(stream.read()).hexdigest())
-        )
-    return Card(
-        name=path.stem,
-        family=metadata["family"],
-        labels=generator.condition.choices if generator.condition else None,
-        latent_shape=generator.latent.shape,
-        parameters=sum(int(torch.Size(s).numel()) for s in shapes),
-        sample_rate=generator.representation.sample_rate,
-        seconds=generator.representation.seconds,
-        sha256=digest,
-        provenance=provenance,
-        path=path,
-    )
-
-
-def _open(path: Path) -> Any:
-    try:
-        return safe_open(path, framework="pt")
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such checkpoint") from None
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}, {k: file.get_slice(k).get_shape() for k in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: not a safetensors file, or cut short ({error})") from None
+        raise _unreadable(path, error) from None
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    with _open(path) as file:
-        return file.metadata() or {}, {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-
-
-def _build(path: Path, metadata: Mapping[str, str]) -> Generator:
-    found = metadata.get("format")
-    if found != FORMAT:
-        raise CheckpointError(f"{path}: format {found!r}; this program reads {FORMAT!r}")
-    family = FAMILIES.get(metadata.get("family", ""))
-    if family is None:
-        raise CheckpointError(
-            f"{path}: family {metadata.get('family')!r} is unknown; known are {', '.join(sorted(FAMILIES))}"
-        )
     try:
-        config = config_from_dict(family.Config, json.loads(metadata["config"]))
-        with torch.random.fork_rng(devices=[]):  # first weights are drawn, and replaced at once
-            return family(config)
-    except Exception as error:  # a constructor may raise anything for numbers that nobody chose
-        raise CheckpointError(f"{path}: the configuration does not fit family {family.family!r}: {error}") from None
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}, {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, AttributeError) as error:
+        raise _unreadable(path, error) from None  # the last four: types of numbers that this torch does not know
 
 
-def config_from_dict(kind: Any, data: Any) -> Any:
-    """Builds a (nested) dataclass from plain JSON values; strict about names, lists become tuples.
-
-    Raises:
-        ValueError: naming fields that are missing or unknown.
-    """
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        kind = next((k for k in typing.get_args(kind) if is_dataclass(k)), None) if data is not None else None
-    if is_dataclass(kind) and isinstance(kind, type):
-        hints = typing.get_type_hints(kind)
-        known = {f.name for f in fields(kind)}
-        if set(data) != known:
-            raise ValueError(f"{kind.__name__} has {sorted(known)}, the file has {sorted(data)}")
-        return kind(**{name: config_from_dict(hints[name], value) for name, value in data.items()})
-    return _tuples(data)
+def _unreadable(path: Path, error: Exception) -> CheckpointError:
+    if isinstance(error, FileNotFoundError):
+        return CheckpointError(f"{path.name}: no such checkpoint")
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(LFS_POINTER))
+    except OSError as closed:
+        return CheckpointError(f"{path.name}: cannot be read: {closed.strerror}")
+    if start == LFS_POINTER:
+        return CheckpointError(
+            f"{path.name}: a Git LFS pointer instead of the weights; fetch them with `git lfs pull` in its repository"
+        )
+    return CheckpointError(f"{path.name}: not a safetensors file, or cut short ({_said(error)})")
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+def _said(error: Exception) -> str:
+    """What an error says, in one line of bounded length, or else its name."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 500 else text[:500] + " …"

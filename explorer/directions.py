@@ -9,7 +9,10 @@ measure, however crooked it is (Stein's lemma; Brillinger, 1982, "A generalized 
 variables").
 """
 
+import math
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +25,7 @@ from explorer.measures import MEASURES, measure
 
 Progress = Callable[[int, int], None]  # told how many are done, and of how many
 
+SEARCHED = 512  # latents that the directions of a checkpoint without any are found from
 BATCH = 64
 HELD = "-only"  # ends the name of the variant that leaves the other measures alone
 FRESH = 0.25  # share of the latents that is kept from the fit, to try it on
@@ -36,7 +40,8 @@ class Direction:
 
     What was measured of it, each key only where it applies, on latents that no fit has seen:
 
-        per_step: by how much one step changes what the direction is named after, in `unit`; positive.
+        per_step: by how much one step, a standard deviation of the prior, changes what the direction is named after,
+            in `unit`; positive.
         r2: how well it holds, 0 to 1: the share of the named measure's variance (for a principal direction: of its
             coordinate's) that the position along this direction tells.
         explained: the share of the output's variance that lies along a principal direction.
@@ -45,7 +50,7 @@ class Direction:
 
     Attributes:
         name: stable, used in recipes: "pc1", "loudness", or "loudness-only", which holds the other measures.
-        vector: (*latent.shape), norm 1: one step is one standard deviation of a normal prior.
+        vector: (*latent.shape), norm 1. A step along it is one standard deviation of the prior, see `LatentSpace.move`.
         title: what the slider says.
         unit: of `per_step`; empty for a principal direction.
         measures: what was measured of it.
@@ -56,6 +61,15 @@ class Direction:
     title: str = ""
     unit: str = ""
     measures: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        texts = (self.name, self.title, self.unit)
+        if not all(isinstance(text, str) for text in texts) or not self.name:
+            raise ValueError(f"name, title and unit of a direction are texts, not {texts!r}")
+        if not isinstance(self.measures, Mapping) or not all(
+            isinstance(x, int | float) and math.isfinite(x) for x in self.measures.values()
+        ):
+            raise ValueError(f"the measures of direction {self.name!r} are finite numbers, not {self.measures!r}")
 
     @property
     def leaks(self) -> dict[str, float]:
@@ -176,7 +190,7 @@ def measured(
     for i in _batches(samples, lambda done, _: tell(done)):
         output = generator(z[i], weights[i] if weights is not None else None)
         found += [measure(generator.representation.decode(x)) for x in output]
-    flat = z.flatten(1).double()
+    flat = z.flatten(1).double() / generator.latent.std  # in steps of a slider
     fresh = torch.arange(samples) >= samples * (1 - FRESH)
     responses = []
     for name in found[0]:
@@ -198,6 +212,29 @@ def measured(
         if d.measures["r2"] >= WORTH_SHIPPING
     ]
     return tuple(replace(d, vector=d.vector.reshape(shape)) for d in (*named, *beside, *held))
+
+
+class Search:
+    """The principal directions of a generator, found by an executor once somebody asks for them."""
+
+    def __init__(self, generator: Generator, executor: Executor) -> None:
+        self._generator, self._executor = generator, executor
+        self._starting = threading.Lock()
+        self._found: Future[tuple[Direction, ...]] | None = None
+        self.share_done = 0.0
+
+    def begin(self) -> Future[tuple[Direction, ...]]:
+        """The directions to come; the search starts with the first call."""
+        with self._starting:
+            if self._found is None:
+                self._found = self._executor.submit(self._find)
+            return self._found
+
+    def _find(self) -> tuple[Direction, ...]:
+        return principal(self._generator, samples=SEARCHED, progress=self._tell)
+
+    def _tell(self, done: int, total: int) -> None:
+        self.share_done = done / total
 
 
 @dataclass(frozen=True)

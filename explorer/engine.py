@@ -1,114 +1,84 @@
-"""From a recipe to its sound: the one thing that the app, the command line, Python and the notebooks call."""
+"""The checkpoints of a folder, shared by everybody: what the app, the command line, Python and the notebooks call."""
 
-import re
+import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from explorer import checkpoint
+from explorer import checkpoint, shelf
 from explorer.checkpoint import Card, CheckpointError
-from explorer.directions import Direction, principal
-from explorer.generators.base import Generator
+from explorer.directions import Search
 from explorer.judge import Judge, judge_of
-from explorer.recipe import Recipe, RecipeError
+from explorer.model import Model
+from explorer.recipe import Place, Recipe
 from explorer.sound.base import Sound
-from explorer.sound.mel import fit
 
-SEARCHED = 512  # latents that the directions of a checkpoint without any are found from
 CACHED_SOUNDS = 64
 CACHED_MODELS = 16  # so that the snapshots of a checkpoint fit in beside it
 
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """At batch 1 one thread is fastest, and the same number of threads always gives the same bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+_setting_threads = threading.Lock()
+_this_thread = threading.local()  # `.works` is set in the threads of pools
 
 
-class _Search:
-    """The principal directions of a generator, found in a thread of their own once somebody asks for them."""
+def _work_alone() -> None:
+    """Sets up a pool's thread: torch computes in it on this thread alone.
 
-    def __init__(self, generator: Generator, worker: ThreadPoolExecutor) -> None:
-        self._generator, self._worker = generator, worker
-        self._lock = threading.Lock()
-        self._found: Future[tuple[Direction, ...]] | None = None
-        self.progress = 0.0
-
-    def begin(self) -> Future[tuple[Direction, ...]]:
-        with self._lock:
-            if self._found is None:
-                self._found = self._worker.submit(self._find)
-            return self._found
-
-    def _find(self) -> tuple[Direction, ...]:
-        # Beside the engine's lock, so that sounds are rendered meanwhile: a generator in eval mode has no state.
-        with _one_thread():
-            return principal(self._generator, samples=SEARCHED, progress=self._tell)
-
-    def _tell(self, done: int, total: int) -> None:
-        self.progress = done / total
+    torch keeps its number of threads for each thread, and the number last set, by whichever thread, for the threads to
+    come. So that number is put back, by a thread that ends with it: the program around the engine keeps its own.
+    """
+    with _setting_threads:
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        restoring = threading.Thread(target=torch.set_num_threads, args=(before,))
+        restoring.start()
+        restoring.join()
+    _this_thread.works = True
 
 
-@dataclass(frozen=True)
-class Model:
-    """A loaded checkpoint: the card, the generator in eval mode, and who judges its words, if anybody does."""
-
-    card: Card
-    generator: Generator
-    judge: Judge | None
-    _shipped: tuple[Direction, ...]
-    _search: _Search
-
-    @property
-    def directions(self) -> tuple[Direction, ...]:
-        """What its sliders follow: what was shipped with it, or else its principal directions, waited for."""
-        return self._shipped or self._search.begin().result()
-
-    @property
-    def directions_so_far(self) -> tuple[Direction, ...]:
-        """The same without waiting: none while they are being found, which this begins."""
-        return self.directions if self._shipped or self._search.begin().done() else ()
-
-    @property
-    def progress(self) -> float:
-        """How much of the search for directions is done: from 0 to 1, where there is nothing (more) to wait for."""
-        return 1.0 if self._shipped or self._search.begin().done() else min(self._search.progress, 0.99)
+def cores() -> int:
+    """How many CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Engine:
     """Renders recipes on the checkpoints of a folder. Safe to share between threads.
 
-    The same recipe gives the same bits on the same machine, through whichever door it came.
+    The same recipe gives the same bits on the same machine, through whichever door it came: every sound is computed on
+    one thread, since another number of threads gives other last bits. As many sounds are computed at a time as there
+    are CPU cores, whoever asks, in the order in which they were asked for. Generators in eval mode have no state, so
+    two sounds of one model need no lock. Looking up a model or a card waits for nobody's sound.
+
+    Methods that take a `Recipe` or a `Place` are doors: a recipe is completed there, once, and a place is not.
     """
 
-    def __init__(self, folder: Path = checkpoint.DEFAULT_FOLDER) -> None:
+    def __init__(self, folder: Path = shelf.DEFAULT_FOLDER) -> None:
         self.folder = folder
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()  # of the caches, and never held while anything is computed
+        self._loading: dict[str, threading.Lock] = {}
+        # Not functools.lru_cache, which would compute two equal keys twice and cannot be asked whether it has one.
         self._models: OrderedDict[str, Model] = OrderedDict()
-        self._sounds: OrderedDict[Recipe, Sound] = OrderedDict()
-        self._worker = ThreadPoolExecutor(1, "directions")
+        self._sounds: OrderedDict[Place, Sound] = OrderedDict()
+        self._pool = ThreadPoolExecutor(cores(), "sound", _work_alone)
+        self._searches = ThreadPoolExecutor(1, "directions", _work_alone)
 
     def names(self) -> list[str]:
         """The checkpoints there are, sorted."""
-        return sorted(checkpoint.find(self.folder))
+        return sorted(shelf.find(self.folder))
 
     def cards(self) -> list[Card]:
         """What there is to play, by name. Raises CheckpointError if a file is broken."""
-        return [checkpoint.read_card(path) for _, path in sorted(checkpoint.find(self.folder).items())]
+        return [shelf.read_card(path) for _, path in sorted(shelf.find(self.folder).items())]
 
     def model(self, name: str) -> Model:
         """Loads a checkpoint, or returns it as loaded before, unless the file has changed since.
@@ -118,191 +88,120 @@ class Engine:
         Raises:
             CheckpointError: naming the checkpoints there are, if this is none of them, or why it cannot be used.
         """
-        path = checkpoint.locate(self.folder, name)
+        path = shelf.locate(self.folder, name)
         if path is None:
-            raise CheckpointError(f"no checkpoint {name!r} in {self.folder}; there are: {', '.join(self.names())}")
-        card = checkpoint.read_card(path)
+            names = self.names()
+            there = f"there are: {', '.join(names)}" if names else shelf.nothing_found(self.folder)
+            raise CheckpointError(f"no checkpoint {name!r:.100}; {there}")
+        card = shelf.read_card(path)
         final = None if path.parent == self.folder else self.model(name.rpartition("@")[0])
         if final is not None:  # the hash covers all that is heard, the final checkpoint's vocoder included
             both = f"{card.sha256} {final.card.sha256}"
             card = replace(card, name=name, sha256=sha256(both.encode()).hexdigest())
-        with self._lock, _one_thread():
-            model = self._models.get(name)
+        model = self._known(self._models, name)
+        if model is not None and model.card.sha256 == card.sha256:
+            return model
+        with self._lock:
+            loading = self._loading.setdefault(name, threading.Lock())
+        with loading:  # by one of all who ask for it at once
+            model = self._known(self._models, name)
             if model is None or model.card.sha256 != card.sha256:
-                model = self._models[name] = self._load(card) if final is None else _snapshot(card, final)
-            self._models.move_to_end(name)
-            while len(self._models) > CACHED_MODELS:
-                self._models.popitem(last=False)
+                model = self._load(card) if final is None else _snapshot(card, final)
+                self._keep(self._models, name, model, CACHED_MODELS)
             return model
 
-    def _load(self, card: Card) -> Model:
-        generator, directions = checkpoint.load(card.path)
-        return Model(card, generator, self._judge(card), directions, _Search(generator, self._worker))
-
-    def _judge(self, card: Card) -> Judge | None:
-        """From the checkpoint's folder, or else the explorer's own."""
-        if card.labels is None:
-            return None
-        found = (judge_of(folder, card.labels, card.sample_rate) for folder in (self.folder, checkpoint.DEFAULT_FOLDER))
-        return next((judge for judge in found if judge is not None), None)
-
-    def complete(self, recipe: Recipe) -> Recipe:
-        """The recipe with what it left open filled in (weights, label, path, settings) and what has no effect taken
-        out, so that two recipes of the same sound are equal.
+    def complete(self, recipe: Recipe) -> Place:
+        """The place of a recipe: what it left open (weights, label, path, settings) is filled in, and what has no
+        effect is taken out, so that two recipes of the same sound have equal places.
 
         Raises:
             CheckpointError: if the checkpoint is not here, or has other weights than the recipe was made with.
             RecipeError: if the model has no such label, direction or setting.
         """
-        return _complete(self.model(recipe.model), recipe)
+        return self.model(recipe.model).complete(recipe)
 
-    def latent(self, recipe: Recipe) -> Tensor:
-        """The place (*latent.shape) in latent space that a recipe names. Raises as `complete` does."""
-        model = self.model(recipe.model)
-        return _latent(model, _complete(model, recipe))
+    def latent(self, at: Recipe | Place) -> Tensor:
+        """The latent (*latent.shape) of a place. Raises as `complete`."""
+        model, place = self._arrive(at)
+        return self._work(lambda: model.latent(place))
 
-    def output(self, recipe: Recipe) -> Tensor:
-        """The generator's output (*representation.shape) in [-1, 1], not yet decoded. Raises as `complete` does."""
-        model = self.model(recipe.model)
-        recipe = _complete(model, recipe)
-        with self._lock, _one_thread(), torch.inference_mode():
-            return _output(model, recipe)
+    def output(self, at: Recipe | Place) -> Tensor:
+        """The generator's output (*representation.shape) in [-1, 1], not yet decoded. Raises as `complete`."""
+        model, place = self._arrive(at)
+        return self._work(lambda: model.output(place))
 
-    def render(self, recipe: Recipe) -> Sound:
-        """The sound of a recipe. Raises as `complete` does."""
-        model = self.model(recipe.model)
-        recipe = _complete(model, recipe)
-        with self._lock:
-            if recipe not in self._sounds:
-                with _one_thread(), torch.inference_mode():
-                    x = _output(model, recipe)
-                    sound = model.generator.representation.decode(x, dict(recipe.settings))
-                    self._sounds[recipe] = self._guarded(sound)
-            self._sounds.move_to_end(recipe)
-            while len(self._sounds) > CACHED_SOUNDS:
-                self._sounds.popitem(last=False)
-            return self._sounds[recipe]
+    def render(self, at: Recipe | Place) -> Sound:
+        """The sound of a place. Raises as `complete`."""
+        model, place = self._arrive(at)
+        sound = self._known(self._sounds, place)
+        if sound is None:
+            sound = self._work(lambda: model.sound(place))
+            synthesize = sound.synthesize
+            sound = replace(sound, synthesize=lambda: self._work(synthesize))
+            self._keep(self._sounds, place, sound, CACHED_SOUNDS)
+        return sound
 
-    def hear(self, recipe: Recipe) -> dict[str, float]:
-        """How surely the judge hears each label in the sound of a recipe, as probabilities; {} where there is no judge
-        of such sounds. Raises as `complete` does."""
-        judge = self.model(recipe.model).judge
-        if judge is None:
+    def hear(self, at: Recipe | Place) -> dict[str, float]:
+        """How surely the judge hears each label in the sound of a place, as probabilities; {} where there is no judge
+        of such sounds. Raises as `complete`."""
+        model, place = self._arrive(at)
+        if model.judge is None:
             return {}
-        waveform = fit(self.render(recipe).waveform, judge.mel.config.samples)
-        with self._lock, _one_thread():
-            probabilities, _ = judge.hear(waveform[None])
-        return dict(zip(judge.labels, probabilities[0].tolist(), strict=True))
+        sound = self.render(place)
+        return self._work(lambda: model.hear(sound))
 
-    def _guarded(self, sound: Sound) -> Sound:
-        """The sound, whose waveform is computed on one thread too, whenever it is asked for."""
-
-        def synthesize() -> np.ndarray:
-            with self._lock, _one_thread(), torch.inference_mode():
-                return sound.synthesize()
-
-        return replace(sound, synthesize=synthesize)
-
-    def render_all(self, recipes: Iterable[Recipe]) -> Iterator[Sound]:
+    def render_all(self, recipes: Iterable[Recipe | Place]) -> Iterator[Sound]:
         """The sounds of many recipes, one after another; bit for bit those of `render`."""
         return map(self.render, recipes)
+
+    def _arrive(self, at: Recipe | Place) -> tuple[Model, Place]:
+        if isinstance(at, Recipe):
+            model = self.model(at.model)
+            return model, model.complete(at)
+        model = self.model(at.recipe.model)
+        if model.card.sha256 != at.recipe.weights:  # the file was replaced since
+            return model, model.complete(at.recipe)  # which says so
+        return model, at
+
+    def _work(self, function: Callable[[], T]) -> T:
+        """Computes on one thread of the pool. Waits its turn, unless this already is such a thread."""
+        if getattr(_this_thread, "works", False):
+            return function()
+        return self._pool.submit(_without_gradients, function).result()
+
+    def _known(self, cache: OrderedDict[K, T], key: K) -> T | None:
+        with self._lock:
+            if key in cache:
+                cache.move_to_end(key)
+            return cache.get(key)
+
+    def _keep(self, cache: OrderedDict[K, T], key: K, value: T, size: int) -> None:
+        with self._lock:
+            cache[key] = value
+            cache.move_to_end(key)
+            while len(cache) > size:
+                cache.popitem(last=False)
+
+    def _load(self, card: Card) -> Model:
+        generator, directions = checkpoint.load(card.path)
+        return Model(card, generator, self._judge(card), directions, Search(generator, self._searches))
+
+    def _judge(self, card: Card) -> Judge | None:
+        """From the checkpoint's folder, or else the explorer's own."""
+        if card.labels is None:
+            return None
+        found = (judge_of(folder, card.labels, card.sample_rate) for folder in (self.folder, shelf.DEFAULT_FOLDER))
+        return next((judge for judge in found if judge is not None), None)
+
+
+def _without_gradients(function: Callable[[], T]) -> T:
+    with torch.inference_mode():
+        return function()
 
 
 def _snapshot(card: Card, final: Model) -> Model:
     generator, _ = checkpoint.load(card.path)
     if generator.config != final.generator.config:
-        raise CheckpointError(f"{card.path}: its configuration is not that of {final.card.name!r}")
-    generator.representation = final.generator.representation  # with the learned inversion, if it has one
+        raise CheckpointError(f"{card.name!r}: its configuration is not that of {final.card.name!r}")
+    generator.representation = final.generator.representation  # with the vocoder, if it has one
     return replace(final, card=card, generator=generator)
-
-
-def _complete(model: Model, recipe: Recipe) -> Recipe:
-    generator = model.generator
-    if not model.card.sha256.startswith(recipe.weights):
-        raise CheckpointError(
-            f"this recipe was made with weights {recipe.weights[:12]} of {recipe.model!r}; "
-            f"here are weights {model.card.sha256[:12]}"
-        )
-    label, label_b, blend = recipe.label, recipe.label_b, recipe.blend
-    if generator.condition is None and (label is not None or label_b is not None):
-        raise RecipeError(f"{recipe.model!r} takes no label")
-    if generator.condition is not None:
-        label = generator.condition.choices[0] if label is None else label
-        for known in (label, label_b):
-            if known is not None:
-                try:
-                    generator.condition.encode(known)
-                except ValueError as error:
-                    raise RecipeError(str(error)) from None
-        if label_b is None or blend == 0 or label_b == label:
-            label_b, blend = None, 0.0
-    options = generator.representation.settings
-    chosen = {name: values[0] for name, values in options.items()}
-    for name, option in recipe.settings:
-        if option not in options.get(name, ()):
-            raise RecipeError(f"{recipe.model!r} has no setting {name} = {option!r}; it has: {dict(options)}")
-        chosen[name] = option
-    for name, _ in recipe.offsets:
-        _vector(model, name)
-    seed, mix = recipe.seed, recipe.mix
-    if mix:
-        try:
-            generator.latent.shares([weight for _, weight in mix])
-        except ValueError as error:
-            raise RecipeError(str(error)) from None
-        only, weight = mix[0]
-        seed, mix = (only, ()) if len(mix) == 1 and weight > 0 else (0, mix)
-    moving = not recipe.mix and recipe.seed_b is not None and recipe.t > 0
-    path = recipe.path or generator.latent.default_path
-    return replace(
-        recipe,
-        weights=model.card.sha256,
-        seed=seed,
-        mix=mix,
-        seed_b=recipe.seed_b if moving else None,
-        t=recipe.t if moving else 0.0,
-        path=path if moving else None,
-        label=label,
-        label_b=label_b,
-        blend=blend if label_b is not None else 0.0,
-        settings=tuple(chosen.items()),
-    )
-
-
-def _latent(model: Model, recipe: Recipe) -> Tensor:
-    space = model.generator.latent
-    z = space.from_seed(recipe.seed)
-    if recipe.mix:
-        z = space.mix([space.from_seed(seed) for seed, _ in recipe.mix], [weight for _, weight in recipe.mix])
-    elif recipe.seed_b is not None:
-        z = space.interpolate(z, space.from_seed(recipe.seed_b), torch.tensor([recipe.t]), recipe.path)[0]
-    z = z * recipe.truncation
-    for name, amount in recipe.offsets:
-        z = z + amount * _vector(model, name)
-    return z.clamp(-1, 1) if space.prior == "uniform" else z
-
-
-def _output(model: Model, recipe: Recipe) -> Tensor:
-    condition, weights = model.generator.condition, None
-    if condition is not None:
-        assert recipe.label is not None  # filled in by _complete
-        weights = condition.encode(recipe.label)
-        if recipe.label_b is not None:
-            weights = torch.lerp(weights, condition.encode(recipe.label_b), recipe.blend)
-        weights = weights[None]
-    output: Tensor = model.generator(_latent(model, recipe)[None], weights)
-    return output[0]
-
-
-def _vector(model: Model, name: str) -> Tensor:
-    """The unit vector of a raw dimension such as "z7", or of a direction, for which alone a search is waited for."""
-    size = model.generator.latent.size
-    if re.fullmatch("z(0|[1-9][0-9]{0,8})", name) and int(name[1:]) < size:
-        vector = torch.zeros(size)
-        vector[int(name[1:])] = 1
-        return vector.reshape(model.generator.latent.shape)
-    for direction in model.directions:
-        if direction.name == name:
-            return direction.vector
-    known = ", ".join(d.name for d in model.directions)
-    raise RecipeError(f"{model.card.name!r} has no direction {name!r}; it has {known}, and z0 to z{size - 1}")

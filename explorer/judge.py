@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import safe_open
 from torch import Tensor, nn
 
-from explorer.checkpoint import CheckpointError, config_from_dict
+from explorer.atomic import write_tensors
+from explorer.checkpoint import CheckpointError, config_from_dict, random_state_kept
 from explorer.sound.mel import MelConfig, MelRepresentation
 
 FORMAT = "word-judge/1"
@@ -68,10 +68,7 @@ def see(mel: MelRepresentation, waveforms: Tensor) -> Tensor:
 def save_judge(path: Path, judge: Judge) -> None:
     """Writes a judge in one piece."""
     metadata = {"format": FORMAT, "mel": json.dumps(asdict(judge.mel.config)), "labels": json.dumps(judge.labels)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    save_file(judge.state_dict(), partial, metadata)
-    partial.replace(path)
+    write_tensors(path, judge.state_dict(), metadata)
 
 
 def load_judge(path: Path) -> Judge:
@@ -84,14 +81,18 @@ def load_judge(path: Path) -> Judge:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
-                raise CheckpointError(f"{path} is no judge: format {metadata.get('format')!r}, not {FORMAT!r}")
+                raise CheckpointError(f"{path.name} is no judge: format {metadata.get('format')!r}, not {FORMAT!r}")
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         mel = config_from_dict(MelConfig, json.loads(metadata["mel"]))
-        with torch.random.fork_rng(devices=[]):
+        with random_state_kept():
             judge = Judge(mel, tuple(json.loads(metadata["labels"])))
         judge.load_state_dict(weights)
-    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path} cannot be read as a judge: {error}") from None
+        if not all(bool(tensor.isfinite().all()) for tensor in weights.values()):
+            raise ValueError("its weights are not all finite numbers")
+    except CheckpointError:
+        raise
+    except Exception as error:  # a file may hold anything, and a constructor raise anything for it
+        raise CheckpointError(f"{path.name} cannot be read as a judge: {str(error) or type(error).__name__}") from None
     return judge.eval().requires_grad_(False)
 
 

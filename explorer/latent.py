@@ -31,6 +31,11 @@ class LatentSpace:
         return int(np.prod(self.shape))
 
     @property
+    def std(self) -> float:
+        """Standard deviation of one number under the prior, and so of the position along any unit vector."""
+        return 1.0 if self.prior == "normal" else 1 / math.sqrt(3)
+
+    @property
     def default_path(self) -> Path:
         """`arc` stays where a normal prior has its mass; a uniform prior's cube is convex, so `line`."""
         return "arc" if self.prior == "normal" else "line"
@@ -69,7 +74,7 @@ class LatentSpace:
         return float(torch.special.ndtr((squared - self.size / 3) / math.sqrt(self.size * 4 / 45)))
 
     def shares(self, weights: Sequence[float]) -> list[float]:
-        """What each of several latents has of their `mix`, from weights of any scale.
+        """Normalised mixing weights: `w / norm(w)` for a normal prior, `w / sum(w)` for a uniform one.
 
         Raises:
             ValueError: if the weights cancel.
@@ -98,6 +103,29 @@ class LatentSpace:
         for latent, share in zip(latents[1:], shares[1:], strict=True):
             z = z + share * latent
         return z.clamp(-1, 1) if self.prior == "uniform" else z
+
+    def move(self, z: Tensor, vector: Tensor, amount: float) -> Tensor:
+        """A latent (*shape) moved along a unit vector (*shape) by an amount in standard deviations of the prior.
+
+        A move is straight under both priors, so equal amounts change the latent equally. The cube of a uniform prior
+        has walls: a number that reaches one stays there, and `room` says how far a move still changes anything.
+        """
+        moved = z + amount * self.std * vector
+        return moved.clamp(-1, 1) if self.prior == "uniform" else moved
+
+    def room(self, z: Tensor, vector: Tensor) -> tuple[float, float]:
+        """How far z (*shape) can be moved along a unit vector until nothing changes any more.
+
+        Returns:
+            The largest amounts, in standard deviations, of a `move` back and of one ahead; infinite for a normal prior.
+        """
+        if self.prior == "normal":
+            return math.inf, math.inf
+        moving = vector != 0
+        direction, at = vector[moving].double(), z[moving].double().clamp(-1, 1)
+        ahead = ((direction.sign() - at) / direction).max() / self.std
+        back = ((direction.sign() + at) / direction).max() / self.std
+        return float(back), float(ahead)
 
     def interpolate(self, start: Tensor, end: Tensor, t: Tensor, path: Path | None = None) -> Tensor:
         """Points on the way from start to end; both ends are exact.

@@ -1,7 +1,8 @@
 """The exact, shareable description of one sound.
 
-A recipe says which weights, which place in their latent space, and how the output becomes sound; nothing else
-enters a sound. It travels as a link's query, as JSON, and inside every saved file.
+A `Recipe` says which weights, which place in their latent space, and how the output becomes sound; nothing else
+enters a sound. It travels as a link's query, as JSON, and inside every saved file. It may leave fields open, such as
+the label: `Model.complete` fills them in and makes a `Place` of it.
 """
 
 import json
@@ -15,6 +16,7 @@ from explorer.latent import MAX_SEED, Path
 VERSION = 1
 SEED = re.compile("[0-9]{1,10}")  # as a mix names it
 MAX_MIXED, MAX_WEIGHT = 8, 100.0  # seeds of a mix, and the share of each
+PAIRS = ("mix", "offsets", "settings")  # fields of pairs, which JSON writes as objects
 MAX_OFFSET = 100.0  # far beyond any place a generator was trained for, and small enough to keep sums finite
 
 
@@ -55,9 +57,9 @@ def _mix(pairs: tuple[tuple[int, float], ...]) -> tuple[tuple[int, float], ...]:
 class Recipe:
     """One sound.
 
-    The latent is the point `t` of the `path` from `seed` to `seed_b`, times `truncation`, plus each offset times
-    the unit vector of its direction ("z7" is the seventh raw dimension, counted from 0). A `mix` takes the place of
-    the way from `seed` to `seed_b`.
+    The latent is the point `t` of the `path` from `seed` to `seed_b`, times `truncation`, moved by each offset along
+    the unit vector of its direction ("z7" is the raw dimension of that number, counted from 0). A `mix` takes the place
+    of the way from `seed` to `seed_b`.
 
     Attributes:
         model: name of the checkpoint.
@@ -71,7 +73,7 @@ class Recipe:
         offsets: pairs (direction, amount), in standard deviations of the prior, sorted by name.
         label: the condition, or None for the model's first choice.
         label_b, blend: a second label and its share in [0, 1].
-        settings: pairs (name, option) for decoding, such as ("inversion", "griffin-lim").
+        settings: pairs (name, option) for generating and decoding, such as ("inversion", "griffin-lim").
     Raises:
         RecipeError: if a value is of the wrong kind or out of range, NaN included.
     """
@@ -111,18 +113,21 @@ class Recipe:
                 raise RecipeError(f"setting {name} must be text, not {option!r}")
         object.__setattr__(self, "settings", tuple(sorted(dict(self.settings).items())))
 
+    def to_full_dict(self) -> dict[str, Any]:
+        """Plain values for JSON with every field present, so that a reader needs to know no default."""
+        values = asdict(self)
+        for name in PAIRS:
+            values[name] = {str(key): value for key, value in values[name]}
+        return {"version": VERSION, **values}
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without the ones that are at their default."""
-        default = Recipe(model="")
-        changed = {k: v for k, v in asdict(self).items() if k == "model" or v != getattr(default, k)}
-        for name in ("mix", "offsets", "settings"):
-            if name in changed:
-                changed[name] = {str(key): value for key, value in changed[name]}
-        return {"version": VERSION, **changed}
+        default = Recipe(model="").to_full_dict()
+        return {k: v for k, v in self.to_full_dict().items() if k in ("version", "model") or v != default[k]}
 
     @classmethod
     def from_dict(cls, data: Any) -> "Recipe":
-        """Undoes `to_dict`.
+        """Undoes `to_dict` and `to_full_dict`.
 
         Raises:
             RecipeError: also for a field this version does not know, since leaving it out would be another sound.
@@ -134,7 +139,7 @@ class Recipe:
         values = {k: v for k, v in data.items() if k != "version"}
         if unknown := sorted(set(values) - {f.name for f in fields(cls)}):
             raise RecipeError(f"a recipe has no field {', '.join(unknown)}")
-        for name in ("mix", "offsets", "settings"):
+        for name in PAIRS:
             if name in values:
                 if not isinstance(values[name], dict):
                     raise RecipeError(f"{name} must be an object, not {values[name]!r}")
@@ -191,7 +196,7 @@ class Recipe:
         for key, value in parse_qsl(query, keep_blank_values=True):
             name, dot, part = key.partition(".")
             try:
-                if name in ("mix", "offsets", "settings") and dot:
+                if name in PAIRS and dot:
                     data.setdefault(name, {})[part] = value if name == "settings" else float(value)
                 elif name in ("version", "seed", "seed_b"):
                     data[name] = int(value)
@@ -202,3 +207,15 @@ class Recipe:
             except ValueError:
                 raise RecipeError(f"{key} must be a number, not {value!r}") from None
         return cls.from_dict(data)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A recipe with nothing left open, in the one form that all recipes of its sound share.
+
+    `Model.complete` makes places, and nothing else does: the full hash of the weights, the label, the path and every
+    setting are filled in, and what has no effect is taken out. So equal places are equal sounds, and a function that
+    takes a `Place` has nothing to complete or to check. To move on from a place, change its `recipe` and complete that.
+    """
+
+    recipe: Recipe

@@ -2,20 +2,30 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from toy import Toy, make
 
-from explorer import checkpoint
-from explorer.checkpoint import CheckpointError, config_from_dict, find, load, load_extra, read_card, save
+from explorer import atomic, checkpoint, shelf
+from explorer.checkpoint import CheckpointError, config_from_dict, load, load_extra, save
 from explorer.directions import Direction
+from explorer.generators.base import Condition
+from explorer.generators.spectogan import SpectoGAN, SpectoGANConfig
+from explorer.judge import Judge, judge_of, save_judge
+from explorer.shelf import find, read_card
+from explorer.sound.mel import MelConfig, MelRepresentation
+from explorer.sound.vocoder import LearnedVocoder, VocoderConfig
 
 Contents = tuple[dict[str, Tensor], dict[str, str]]
 
@@ -76,7 +86,7 @@ def test_a_loaded_generator_is_ready_to_play(path: Path) -> None:
 
 def test_directions_travel_with_the_weights_in_full_precision(tmp_path: Path, toy: Toy) -> None:
     vector = torch.randn(toy.latent.shape, generator=torch.Generator().manual_seed(1))
-    wanted = Direction("pc1", vector, "brighter", {"explained": 0.5})
+    wanted = Direction("pc1", vector, "brighter", measures={"explained": 0.5})
     save(tmp_path / "d.safetensors", toy, directions=(wanted,), dtype=torch.float16)
     (found,) = load(tmp_path / "d.safetensors")[1]
     assert found == wanted
@@ -155,7 +165,7 @@ def test_a_misshapen_tensor_is_named(path: Path, toy: Toy) -> None:
     ("field", "value", "message"),
     [
         ("format", "latent-explorer/99", "format 'latent-explorer/99'; this program reads 'latent-explorer/1'"),
-        ("family", "wavegan", "family 'wavegan' is unknown; known are pianogan, spectogan, toy"),
+        ("family", "wavegan", "family 'wavegan' is unknown; known are pianogan, poor-toy, spectogan, toy"),
         ("config", "{}", "the configuration does not fit family 'toy'"),
         ("config", "[]", "the configuration does not fit family 'toy'"),
         ("config", "3", "the configuration does not fit family 'toy'"),
@@ -204,7 +214,7 @@ def test_a_failed_save_leaves_the_old_file_whole(path: Path, toy: Toy, monkeypat
         file.write_bytes(b"half of it")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(atomic, "save_file", full)
     with pytest.raises(OSError, match="No space left"):
         save(path, toy)
     assert path.read_bytes() == before
@@ -218,3 +228,119 @@ def test_a_configuration_must_name_every_field_and_no_other() -> None:
         config_from_dict(Toy.Config, {**data, "colour": "blue"})
     with pytest.raises(ValueError, match="the file has"):
         config_from_dict(Toy.Config, dict(list(data.items())[1:]))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_refused_by_name(path: Path, toy: Toy, value: float) -> None:
+    name = first_weight(toy)
+
+    def spoil(tensors: dict[str, Tensor], _: dict[str, str]) -> None:
+        tensors[name].view(-1)[0] = value
+
+    change(path, spoil)
+    with pytest.raises(CheckpointError, match=rf"the weights in {name.removeprefix('generator.')} are not all finite"):
+        load(path)
+
+
+def test_a_git_lfs_pointer_is_named_with_what_to_do(path: Path) -> None:
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n")
+    for read in (load, read_card):
+        with pytest.raises(CheckpointError, match=r"toy\.safetensors: a Git LFS pointer .*`git lfs pull`"):
+            read(path)
+
+
+def test_messages_do_not_tell_the_folder(path: Path) -> None:
+    path.write_bytes(b"nonsense")
+    for broken in (path, path.with_name("none.safetensors")):
+        with pytest.raises(CheckpointError) as error:
+            load(broken)
+        assert str(path.parent) not in str(error.value)
+
+
+@given(st.binary(max_size=200), st.booleans())
+def test_any_bytes_are_a_checkpoint_or_refused_in_a_sentence(data: bytes, with_length: bool) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "x.safetensors"
+        path.write_bytes(len(data).to_bytes(8, "little") + data if with_length else data)
+        for read in (load, read_card):
+            with pytest.raises(CheckpointError, match=r"^x\.safetensors: \S"):
+                read(path)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from(["config", "provenance", "directions", "family", "format", "vocoder"]), JSON, st.booleans())
+def test_any_json_in_the_metadata_is_used_or_refused_in_a_sentence(field: str, value: object, inside: bool) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "x.safetensors"
+        save(path, make())
+        if inside and field == "config":
+            value = {**asdict(make().config), "notes": value}
+        change(path, lambda _, metadata: metadata.update({field: json.dumps(value)}))
+        for read in (load, read_card):
+            with suppress(CheckpointError):
+                read(path)
+
+
+@pytest.mark.parametrize("field", ["config", "provenance", "directions"])
+def test_metadata_nested_too_deep_to_read_are_an_error(path: Path, field: str) -> None:
+    change(path, lambda _, metadata: metadata.update({field: "[" * 100_000}))
+    with pytest.raises(CheckpointError):
+        (read_card if field == "provenance" else load)(path)
+
+
+def test_a_network_too_large_for_its_weights_costs_no_memory(path: Path, toy: Toy) -> None:
+    huge = json.dumps({**asdict(toy.config), "latent": 10**9, "notes": 10**4})
+    change(path, lambda _, metadata: metadata.update(config=huge))
+    with pytest.raises(CheckpointError, match="the weights do not fit"):
+        load(path)
+
+
+def test_a_file_from_before_a_condition_had_a_name_is_read_as_before(tmp_path: Path) -> None:
+    for labels, name in ((("0", "1"), "digit"), (("yes", "no"), "word")):
+        config = SpectoGANConfig(latent=16, channels=(8, 8, 8, 8, 8), style=8, labels=labels)
+        save(tmp_path / "old.safetensors", SpectoGAN(config))
+        old = {key: value for key, value in asdict(config).items() if key != "condition"}
+        change(tmp_path / "old.safetensors", lambda _, metadata, old=old: metadata.update(config=json.dumps(old)))
+        assert load(tmp_path / "old.safetensors")[0].condition == Condition(name, labels)
+
+
+def test_a_condition_is_named_by_the_configuration(tmp_path: Path) -> None:
+    config = SpectoGANConfig(latent=16, channels=(8, 8, 8, 8, 8), style=8, labels=("1", "2"), condition="drum")
+    save(tmp_path / "drums.safetensors", SpectoGAN(config))
+    assert load(tmp_path / "drums.safetensors")[0].condition == Condition("drum", ("1", "2"))
+
+
+@pytest.mark.parametrize("labels", [(), ("a", "a"), ("",), "ab", (1, 2), None])
+def test_labels_that_are_no_list_of_different_texts_are_refused(labels: object) -> None:
+    with pytest.raises(ValueError, match="label"):
+        Condition("word", labels)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("names", [("weights.pt",), ("a.ckpt", "b.pth")])
+def test_a_folder_of_other_formats_says_which_one_is_read(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+    said = shelf.nothing_found(tmp_path)
+    assert all(Path(name).suffix in said for name in names)
+    assert ".safetensors" in said
+    assert str(tmp_path) not in said
+
+
+def test_an_unreadable_neighbour_hides_neither_judges_nor_parts(tmp_path: Path, toy: Toy) -> None:
+    (tmp_path / "a.safetensors").write_bytes(b"cut short")
+    (tmp_path / "b.safetensors").mkdir()
+    save_file({"x": torch.zeros(1)}, tmp_path / "c.safetensors", {"format": "word-judge/1", "mel": "3", "labels": "3"})
+    save_file({"x": torch.zeros(1)}, tmp_path / "d.safetensors", {"vocoder": "[" * 5000})
+    representation = MelRepresentation(MelConfig())
+    vocoder = LearnedVocoder(VocoderConfig(channels=16, blocks=2, rounds=2))
+    checkpoint.save_part(tmp_path / "e.safetensors", "vocoder", vocoder, {})
+    judge = Judge(MelConfig(), ("low", "high"))
+    save_judge(tmp_path / "f.safetensors", judge)
+    assert set(shelf.find_parts(tmp_path, representation)) == {"vocoder"}
+    assert judge_of(tmp_path, ("low", "high"), 8000) is not None

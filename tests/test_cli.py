@@ -129,7 +129,7 @@ def test_a_file_holds_the_recipe_that_makes_it_again(render: Callable[..., int],
         settings=(("timbre", "square"),),
     )
     files = sorted((tmp_path / "out").iterdir())
-    assert {formats.read_recipe(path) for path in files} == {Engine(models).complete(wanted)}
+    assert {formats.read_recipe(path) for path in files} == {Engine(models).complete(wanted).recipe}
 
 
 def test_the_sound_at_t_is_the_engines(render: Callable[..., int], models: Path, tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_a_saved_file_is_a_recipe(render: Callable[..., int], tmp_path: Path, en
 
 
 def test_a_link_is_a_recipe(render: Callable[..., int], models: Path, tmp_path: Path) -> None:
-    recipe = Engine(models).complete(Recipe("toy", seed=7, offsets=(("pc2", 0.1),)))
+    recipe = Engine(models).complete(Recipe("toy", seed=7, offsets=(("pc2", 0.1),))).recipe
     assert render("--recipe", recipe.to_url("https://example.org/"), "--formats", "json") == 0
     assert formats.read_recipe(tmp_path / "out" / "toy-low-seed0007.json") == recipe
 
@@ -526,3 +526,15 @@ def test_the_module_runs_as_a_program(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: there is no folder {tmp_path / 'none'}\n"
+
+
+@pytest.mark.parametrize("file", [None, "weights.pt"])
+def test_a_folder_without_checkpoints_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str | None
+) -> None:
+    if file:
+        (tmp_path / file).touch()
+    assert main(["list", "--checkpoints", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("there is no checkpoint here")
+    assert ".safetensors" in said

@@ -12,12 +12,12 @@ import torch
 import toy
 from torch import Tensor
 
-from explorer import checkpoint
+from explorer import checkpoint, shelf
 from explorer.__main__ import main
 from explorer.directions import Direction, describe, details, measured, principal
 from explorer.generators.base import Condition, Generator
 from explorer.latent import LatentSpace
-from explorer.sound.base import Note, Sound
+from explorer.sound.base import Note, Settings, Sound
 
 STRETCH = torch.tensor([8.0, 4.0, 2.0, 1.0])
 
@@ -52,7 +52,7 @@ class Linear(Generator):
         self.matrix = orthogonal(outputs, len(STRETCH), seed=2) * STRETCH @ self.right.T
         self.offsets = 100 * orthogonal(outputs, max(classes, 1), seed=3).T
 
-    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+    def generate(self, z: Tensor, condition: Tensor | None, settings: Settings) -> Tensor:
         x = z.flatten(1) @ self.matrix.T
         return x if condition is None else x + condition @ self.offsets
 
@@ -122,7 +122,7 @@ class Instrument(Generator):
         self.representation = Notes()
         self.condition = Condition("class", tuple(map(str, range(classes)))) if classes else None
 
-    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+    def generate(self, z: Tensor, condition: Tensor | None, settings: Settings) -> Tensor:
         z = z.flatten(1)
         noise = torch.cos(1000 * z[:, 3:5]) * 2**0.5
         length = 1 + 0.1 * (z @ self.length + noise[:, 0])
@@ -158,6 +158,15 @@ def test_a_measure_that_is_linear_in_the_latent_is_found(classes: int) -> None:
 def test_one_step_changes_the_measure_by_what_it_says() -> None:
     assert found()["velocity"].measures["per_step"] == pytest.approx(6, rel=1e-3)
     assert found()["register"].measures["per_step"] == pytest.approx(4, rel=1e-3)
+
+
+class InstrumentInACube(Instrument):
+    latent = LatentSpace((2, 5), "uniform")
+
+
+def test_one_step_of_a_uniform_prior_is_its_standard_deviation_too() -> None:
+    steps = {d.name: d.measures["per_step"] for d in measured(InstrumentInACube(), samples=2048) if d.unit}
+    assert (steps["velocity"], steps["register"]) == pytest.approx((6 / 3**0.5, 4 / 3**0.5), rel=1e-3)
 
 
 def test_a_linear_measure_holds_entirely_and_one_that_is_half_noise_by_half() -> None:
@@ -247,7 +256,7 @@ def test_the_command_puts_named_directions_into_the_checkpoint(
     assert {"register", "velocity", "pc1"} <= {d.name for d in directions}
     printed = capsys.readouterr().out
     assert all(describe(d) in printed for d in directions)
-    assert checkpoint.read_card(path).sha256 in printed
+    assert shelf.read_card(path).sha256 in printed
 
 
 @pytest.mark.parametrize("argv", [["nobody"], ["toy", "--samples", "3"]], ids=["unknown checkpoint", "too few samples"])

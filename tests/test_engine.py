@@ -6,20 +6,25 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
-from toy import make, write
+from torch import Tensor
+from toy import Toy, make, write
 
 from explorer import checkpoint
 from explorer.checkpoint import CheckpointError
-from explorer.directions import Direction, principal
-from explorer.engine import CACHED_MODELS, CACHED_SOUNDS, SEARCHED, Engine
+from explorer.directions import SEARCHED, Direction, principal
+from explorer.engine import CACHED_MODELS, CACHED_SOUNDS, Engine, cores
+from explorer.generators import FAMILIES
 from explorer.judge import Judge, save_judge
-from explorer.recipe import Recipe, RecipeError
+from explorer.model import Model
+from explorer.recipe import Place, Recipe, RecipeError
+from explorer.sound.base import Settings
 from explorer.sound.mel import MelConfig
+from explorer.ui import handlers
 
 PLACES = [
     Recipe("toy", seed=7),
@@ -43,8 +48,8 @@ def engine(folder: Path) -> Engine:
     return Engine(folder)
 
 
-def bits(engine: Engine, recipe: Recipe) -> bytes:
-    return engine.render(recipe).waveform.tobytes()
+def bits(engine: Engine, at: Recipe | Place) -> bytes:
+    return engine.render(at).waveform.tobytes()
 
 
 @pytest.mark.parametrize("recipe", PLACES, ids=range(len(PLACES)))
@@ -75,9 +80,9 @@ def test_render_all_gives_what_render_gives(folder: Path) -> None:
 
 def test_a_completed_recipe_is_the_same_sound_and_is_complete(engine: Engine) -> None:
     for recipe in PLACES:
-        full = engine.complete(recipe)
-        assert bits(engine, full) == bits(engine, recipe)
-        assert engine.complete(full) == full
+        place = engine.complete(recipe)
+        assert bits(engine, place) == bits(engine, recipe)
+        assert engine.complete(place.recipe) == place
 
 
 def test_rendering_leaves_random_states_and_threads_as_they_were(engine: Engine) -> None:
@@ -97,7 +102,7 @@ def test_both_ends_of_a_path_are_the_two_seeds(engine: Engine) -> None:
 
 def test_a_path_goes_by_the_priors_own_way_unless_told_otherwise(engine: Engine) -> None:
     way = Recipe("toy", seed=7, seed_b=8, t=0.5)
-    assert engine.complete(way).path == "arc"
+    assert engine.complete(way).recipe.path == "arc"
     assert bits(engine, way) == bits(engine, replace(way, path="arc")) != bits(engine, replace(way, path="line"))
 
 
@@ -136,19 +141,19 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
         assert gate.wait(300)
         return principal(*args, **options)
 
-    monkeypatch.setattr("explorer.engine.principal", patient)
+    monkeypatch.setattr("explorer.directions.principal", patient)
     yield gate
     gate.set()
 
 
 def test_a_model_is_played_while_its_directions_are_sought(engine: Engine, gate: threading.Event) -> None:
     model = engine.model("toy")
-    assert model.directions_so_far == ()
+    assert model.directions == ()
     assert model.progress < 1
     bits(engine, Recipe("toy", seed=7, offsets=(("z3", -2.0),)))
     gate.set()
-    assert [d.name for d in model.directions] == ["pc1", "pc2", "pc3", "pc4", "pc5", "pc6"]
-    assert model.directions_so_far == model.directions
+    assert [d.name for d in model.wait_for_directions()] == ["pc1", "pc2", "pc3", "pc4", "pc5", "pc6"]
+    assert model.directions == model.wait_for_directions()
     assert model.progress == 1
 
 
@@ -163,12 +168,12 @@ def test_a_recipe_along_a_direction_waits_until_it_is_found(engine: Engine, gate
 
 def test_directions_found_beside_rendering_are_those_found_alone(engine: Engine, gate: threading.Event) -> None:
     model = engine.model("toy")
-    assert model.directions_so_far == ()
+    assert model.directions == ()
     gate.set()
     for seed in range(20):
         bits(engine, Recipe("toy", seed=seed))
     alone = principal(make(), samples=SEARCHED)
-    assert all(torch.equal(a.vector, b.vector) for a, b in zip(model.directions, alone, strict=True))
+    assert all(torch.equal(a.vector, b.vector) for a, b in zip(model.wait_for_directions(), alone, strict=True))
 
 
 def test_a_judge_of_the_same_words_at_the_same_rate_is_asked(folder: Path) -> None:
@@ -257,3 +262,112 @@ def test_memory_stays_bounded_however_many_sounds_and_models_are_asked_for(tmp_p
         engine.render(Recipe("toy0", seed=seed))
     assert len(engine._models) == CACHED_MODELS
     assert len(engine._sounds) == CACHED_SOUNDS
+
+
+def test_a_place_is_not_completed_again(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = engine.complete(Recipe("toy", seed=7))
+    expected = bits(engine, place)
+
+    def refuse(*_: object) -> Place:
+        raise AssertionError("completed again")
+
+    monkeypatch.setattr(Model, "complete", refuse)
+    engine._sounds.clear()
+    assert bits(engine, place) == expected
+    assert engine.latent(place).shape == (6,)
+
+
+def test_a_place_of_weights_that_were_replaced_is_refused(folder: Path, engine: Engine) -> None:
+    place = engine.complete(Recipe("toy"))
+    write(folder, seed=1)
+    with pytest.raises(CheckpointError, match="made with weights"):
+        engine.render(place)
+
+
+@pytest.fixture
+def busy(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """All threads of an engine's pool compute until this is set."""
+    engine.model("toy")
+    release, started = threading.Event(), threading.Barrier(cores() + 1, timeout=60)
+
+    def compute() -> None:
+        started.wait()
+        release.wait(timeout=60)
+
+    for _ in range(cores()):
+        engine._pool.submit(compute)
+    started.wait()
+    yield release
+    release.set()
+
+
+@pytest.mark.usefixtures("busy")
+def test_looking_up_waits_for_nobodys_sound(folder: Path, engine: Engine) -> None:
+    write(folder, "other")
+    view = handlers.settle(engine, Recipe("other", seed=7))
+    assert engine.names() == ["other", "toy"]
+    assert [card.name for card in engine.cards()] == ["other", "toy"]
+    assert handlers.title(view) == "other · register low · seed 7"
+    assert handlers.look(engine, view)["seed"]["value"] == 7
+
+
+def test_as_many_sounds_are_computed_at_once_as_there_are_cores(engine: Engine) -> None:
+    together = threading.Barrier(cores())  # broken, were they computed one after another
+    with ThreadPoolExecutor(cores()) as visitors:
+        work = [visitors.submit(engine._work, lambda: together.wait(timeout=60)) for _ in range(cores())]
+        assert sorted(done.result() for done in work) == list(range(cores()))
+
+
+def test_the_threads_of_the_program_around_stay_as_they_were(folder: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        engine = Engine(folder)
+        with ThreadPoolExecutor(4) as visitors:
+            list(visitors.map(lambda seed: bits(engine, Recipe("toy", seed=seed)), range(16)))
+        assert engine._work(torch.get_num_threads) == 1
+        assert torch.get_num_threads() == 2
+        with ThreadPoolExecutor(1) as later:
+            assert later.submit(torch.get_num_threads).result() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+class Octaves(Toy):
+    """A toy whose generator has a setting of its own."""
+
+    family = "octaves"
+    settings: ClassVar[dict[str, tuple[str, ...]]] = {"octave": ("as it is", "upside down")}
+
+    def generate(self, z: Tensor, condition: Tensor | None, settings: Settings) -> Tensor:
+        x = super().generate(z, condition, settings)
+        return -x if settings["octave"] == "upside down" else x
+
+
+def test_settings_of_generating_stand_beside_those_of_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FAMILIES, "octaves", Octaves)
+    checkpoint.save(tmp_path / "o.safetensors", Octaves(Octaves.Config()))
+    engine = Engine(tmp_path)
+    assert engine.model("o").settings == {"octave": ("as it is", "upside down"), "timbre": ("sine", "square")}
+    place = engine.complete(Recipe("o", settings=(("octave", "upside down"),)))
+    assert place.recipe.settings == (("octave", "upside down"), ("timbre", "sine"))
+    assert torch.equal(engine.output(place), -engine.output(Recipe("o")))
+
+
+def test_an_output_that_is_not_finite_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    toy = make(labels=())
+    toy.layer.weight.fill_(3e38)  # finite, but no sum of them is
+    checkpoint.save(tmp_path / "toy.safetensors", toy)
+    with pytest.raises(CheckpointError, match="'toy' makes numbers that are not finite"):
+        list(Engine(tmp_path).render_all(Recipe("toy", seed=seed) for seed in range(50)))
+
+
+def test_each_quarter_of_a_raw_slider_changes_the_latent_of_a_uniform_prior(tmp_path: Path) -> None:
+    write(tmp_path, prior="uniform")
+    engine = Engine(tmp_path)
+    for seed in range(20):
+        look = handlers.look(engine, handlers.settle(engine, Recipe("toy", seed=seed)))["raw0"]
+        amounts = np.linspace(look["minimum"], look["maximum"], 5)
+        z = [float(engine.latent(Recipe("toy", seed=seed, offsets=(("z0", float(a)),)))[0]) for a in amounts]
+        assert (np.diff(z) > 0.4).all()
+        assert (z[0], z[-1]) == pytest.approx((-1, 1), abs=0.02)

@@ -7,9 +7,9 @@ import make_sounds
 import numpy as np
 import pytest
 
-from explorer.checkpoint import DEFAULT_FOLDER
 from explorer.engine import Engine
 from explorer.recipe import Recipe
+from explorer.shelf import DEFAULT_FOLDER
 
 KEPT = np.load(make_sounds.FILE)
 RECIPES: list[dict[str, Any]] = json.loads(str(KEPT["recipes"]))

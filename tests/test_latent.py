@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from explorer.latent import MAX_SEED, LatentSpace
+from explorer.latent import MAX_SEED, LatentSpace, Prior
 
 SPACE = LatentSpace((128,))
 SEEDS = st.integers(0, MAX_SEED)
@@ -146,3 +146,44 @@ def test_remoteness_of_a_uniform_latent_is_the_share_of_the_prior_within() -> No
 
 def test_nothing_of_a_uniform_prior_is_beyond_its_cube() -> None:
     assert LatentSpace((3,), "uniform").remoteness(torch.tensor([0.0, 1.01, 0.0])) == 1
+
+
+@pytest.mark.parametrize("prior", ["normal", "uniform"])
+def test_a_step_is_one_standard_deviation_of_the_position_along_the_vector(prior: Prior) -> None:
+    space = LatentSpace((40,), prior)
+    vector = LatentSpace((40,)).from_seed(1)
+    vector = vector / vector.norm()
+    along = space.sample(20_000, np.random.RandomState(0)) @ vector
+    assert space.std == pytest.approx(float(along.std()), rel=0.02)
+    step = space.move(torch.zeros(40), vector, 1.0)
+    torch.testing.assert_close(step, vector * space.std)
+
+
+def test_a_move_under_a_normal_prior_is_a_plain_sum_bit_for_bit() -> None:
+    z, vector = SPACE.from_seed(1), torch.eye(128)[3]
+    assert torch.equal(SPACE.move(z, vector, 2.5), z + 2.5 * vector)
+    assert SPACE.room(z, vector) == (math.inf, math.inf)
+
+
+@given(SEEDS, st.integers(0, 9), st.floats(-100, 100))
+def test_a_move_never_leaves_the_cube_of_a_uniform_prior(seed: int, k: int, amount: float) -> None:
+    space = LatentSpace((2, 5), "uniform")
+    z = space.move(space.from_seed(seed), torch.eye(10)[k].reshape(2, 5), amount)
+    assert float(z.abs().max()) <= 1
+
+
+@given(SEEDS, st.integers(0, 9))
+def test_all_the_room_of_a_raw_dimension_changes_it_equally_and_beyond_nothing_does(seed: int, k: int) -> None:
+    space, vector = LatentSpace((10,), "uniform"), torch.eye(10)[k]
+    z = space.from_seed(seed)
+    back, ahead = space.room(z, vector)
+    amounts = torch.linspace(-back, ahead, 9).tolist()
+    places = torch.stack([space.move(z, vector, amount)[k] for amount in amounts])
+    torch.testing.assert_close(places, torch.linspace(-1, 1, 9), atol=1e-5, rtol=0)
+    assert torch.equal(space.move(z, vector, ahead + 1), space.move(z, vector, ahead + 2))
+
+
+def test_room_ends_where_the_last_number_of_a_vector_meets_its_wall() -> None:
+    space, z = LatentSpace((2,), "uniform"), torch.tensor([0.5, 0.0])
+    back, ahead = space.room(z, torch.tensor([0.8, -0.6]))
+    assert (back * space.std, ahead * space.std) == pytest.approx((1.5 / 0.8, 1 / 0.6))

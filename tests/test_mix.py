@@ -62,7 +62,7 @@ def test_a_mix_is_one_sound_through_link_and_json(engine: Engine) -> None:
     recipe = Recipe("toy", mix=((3, 1 / 3), (7, -0.1), (2**32 - 1, 0.7)))
     sounds = [
         engine.render(r).waveform
-        for r in (recipe, Recipe.from_url(recipe.to_url()), Recipe.from_json(engine.complete(recipe).to_json()))
+        for r in (recipe, Recipe.from_url(recipe.to_url()), Recipe.from_json(engine.complete(recipe).recipe.to_json()))
     ]
     np.testing.assert_array_equal(sounds[0], sounds[1])
     np.testing.assert_array_equal(sounds[0], sounds[2])

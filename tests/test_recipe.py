@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -195,3 +196,11 @@ def test_a_text_that_is_no_recipe_is_refused(text: str) -> None:
 def test_a_link_that_is_no_recipe_is_refused(link: str) -> None:
     with pytest.raises(RecipeError):
         Recipe.from_url(link)
+
+
+def test_a_full_dict_has_every_field_in_plain_values_and_reads_back() -> None:
+    for recipe in (Recipe("toy"), Recipe("toy", mix=((3, 1.0), (7, 0.5)), offsets=(("z1", 2.0),), label="high")):
+        full = recipe.to_full_dict()
+        assert set(full) == {"version", *(field.name for field in fields(Recipe))}
+        assert Recipe.from_dict(json.loads(json.dumps(full))) == recipe
+    assert (full["mix"], full["offsets"], full["settings"]) == ({"3": 1.0, "7": 0.5}, {"z1": 2.0}, {})

@@ -6,7 +6,7 @@ import pytest
 import torch
 from toy import make, write
 
-from explorer import checkpoint
+from explorer import checkpoint, shelf
 from explorer.__main__ import main
 from explorer.checkpoint import CheckpointError
 from explorer.directions import principal
@@ -40,17 +40,17 @@ def test_a_snapshot_goes_along_the_directions_of_the_checkpoint(folder: Path) ->
 
 
 def test_snapshots_are_listed_by_step_and_not_among_the_checkpoints(folder: Path) -> None:
-    assert checkpoint.snapshots(folder, "toy") == [0, 1200]
+    assert shelf.snapshots(folder, "toy") == [0, 1200]
     assert Engine(folder).names() == ["toy"]
-    assert checkpoint.snapshots(folder, "toy@1200") == checkpoint.snapshots(folder, "../toy") == []
+    assert shelf.snapshots(folder, "toy@1200") == shelf.snapshots(folder, "../toy") == []
 
 
 def test_a_link_to_a_snapshot_holds_for_these_weights_alone(folder: Path) -> None:
-    recipe = Engine(folder).complete(Recipe("toy@1200"))
-    assert Engine(folder).complete(Recipe.from_url(recipe.to_url())) == recipe
+    place = Engine(folder).complete(Recipe("toy@1200"))
+    assert Engine(folder).complete(Recipe.from_url(place.recipe.to_url())) == place
     write(folder, "toy", seed=4)  # its inversion might be another
     with pytest.raises(CheckpointError, match="made with weights"):
-        Engine(folder).complete(recipe)
+        Engine(folder).complete(place.recipe)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_8_bit_weights_take_one_byte_each(tmp_path: Path) -> None:
 
 def test_the_app_offers_a_snapshot_where_one_is_played_and_leads_back_to_the_same_place(folder: Path) -> None:
     engine = Engine(folder)
-    place = handlers.settle(engine, Recipe("toy@1200", seed=7, offsets=(("pc1", 2.0),), label="high"))
-    assert handlers.look(engine, place)["model"] == {"choices": ["toy", "toy@1200"], "value": "toy@1200"}
-    back = handlers.settle(engine, handlers.choose(engine, place, "toy"))
+    view = handlers.settle(engine, Recipe("toy@1200", seed=7, offsets=(("pc1", 2.0),), label="high"))
+    assert handlers.look(engine, view)["model"] == {"choices": ["toy", "toy@1200"], "value": "toy@1200"}
+    back = handlers.settle(engine, handlers.choose(engine, view.recipe, "toy"))
     assert back == handlers.settle(engine, Recipe("toy", seed=7, offsets=(("pc1", 2.0),), label="high"))

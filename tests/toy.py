@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from explorer import checkpoint
-from explorer.generators.base import Condition, Generator, RowwiseLinear
+from explorer.generators.base import Condition, Generator
 from explorer.latent import LatentSpace, Prior
-from explorer.sound.base import LogMel, Note, Sound
+from explorer.sound.base import LogMel, Note, Representation, Settings, Sound, chosen
 
 SAMPLE_RATE, HOP, BANDS = 8000, 200, 20
 NOTE_SECONDS = 0.125
@@ -30,13 +30,20 @@ class ToyConfig:
     prior: Prior = "normal"
 
 
-class Tones:
-    """(2, notes): pitch and velocity, one note after the other. Pitches come back to the semitone."""
+class Tones(Representation):
+    """(2, notes): pitch and velocity, one note after the other. Pitches come back to the semitone.
+
+    The notes are heard as tones, not played on a piano: what is heard is the waveform.
+    """
 
     sample_rate = SAMPLE_RATE
 
     def __init__(self, notes: int) -> None:
-        self.shape, self.seconds = (2, notes), notes * NOTE_SECONDS
+        self.notes, self.seconds = notes, notes * NOTE_SECONDS
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (2, self.notes)
 
     @property
     def settings(self) -> Mapping[str, tuple[str, ...]]:
@@ -47,13 +54,13 @@ class Tones:
         pitch, velocity = torch.tensor(rows, dtype=torch.float32).T
         return torch.stack([(pitch - LOWEST) / (HIGHEST - LOWEST), (velocity - 1) / 126]) * 2 - 1
 
-    def decode(self, x: Tensor, settings: Mapping[str, str] | None = None) -> Sound:
+    def decode(self, x: Tensor, settings: Settings | None = None) -> Sound:
         pitch, velocity = ((x.detach().numpy() + 1) / 2).tolist()
         notes = tuple(
             Note(round(LOWEST + p * (HIGHEST - LOWEST)), i * NOTE_SECONDS, NOTE_SECONDS, round(1 + v * 126))
             for i, (p, v) in enumerate(zip(pitch, velocity, strict=True))
         )
-        square = (settings or {}).get("timbre") == "square"
+        square = chosen(self.settings, settings)["timbre"] == "square"
         waveform = np.concatenate([tone(note, square) for note in notes])
         return Sound(lambda: waveform, SAMPLE_RATE, self.seconds, notes, log_mel(waveform))
 
@@ -83,9 +90,9 @@ class Toy(Generator):
         self.latent = LatentSpace((config.latent,), config.prior)
         self.representation = Tones(config.notes)
         self.condition = Condition("register", config.labels) if config.labels else None
-        self.layer = RowwiseLinear(config.latent + len(config.labels), 2 * config.notes)
+        self.layer = nn.Linear(config.latent + len(config.labels), 2 * config.notes)
 
-    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+    def generate(self, z: Tensor, condition: Tensor | None, settings: Settings) -> Tensor:
         inputs = z if condition is None else torch.cat([z, condition], dim=1)
         return torch.tanh(self.layer(inputs)).unflatten(1, (2, -1))
 

@@ -263,7 +263,7 @@ def _add_judge(parser: argparse.ArgumentParser) -> None:
 
 
 def _checkpoint(text: str) -> Path:
-    from explorer.checkpoint import DEFAULT_FOLDER
+    from explorer.shelf import DEFAULT_FOLDER
 
     named = DEFAULT_FOLDER / f"{text}.safetensors"
     return named if named.is_file() else Path(text)
@@ -379,7 +379,8 @@ def _train(args: argparse.Namespace, argv: Sequence[str]) -> int:
 def _vocoder(args: argparse.Namespace, argv: Sequence[str]) -> int:
     import torch
 
-    from explorer.checkpoint import DEFAULT_FOLDER, config_from_dict
+    from explorer.checkpoint import config_from_dict
+    from explorer.shelf import DEFAULT_FOLDER
     from explorer.sound.vocoder import VocoderConfig
     from training import vocoder
     from training.export import hardware, read_run, write_run
@@ -466,7 +467,7 @@ def _device(name: str) -> Any:
 
 
 def _export(args: argparse.Namespace, argv: Sequence[str]) -> int:
-    from explorer.checkpoint import DEFAULT_FOLDER
+    from explorer.shelf import DEFAULT_FOLDER
     from training.export import export
 
     path = export(args.folder, args.name, args.checkpoints or DEFAULT_FOLDER, encoder=args.encoder)
@@ -475,7 +476,7 @@ def _export(args: argparse.Namespace, argv: Sequence[str]) -> int:
 
 
 def _snapshots(args: argparse.Namespace, argv: Sequence[str]) -> int:
-    from explorer.checkpoint import DEFAULT_FOLDER
+    from explorer.shelf import DEFAULT_FOLDER
     from training.export import export_snapshots
 
     for path in export_snapshots(args.folder, args.name, args.checkpoints or DEFAULT_FOLDER, args.count):

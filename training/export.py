@@ -12,14 +12,12 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from explorer import checkpoint
-from explorer.checkpoint import SNAPSHOTS, config_from_dict
+from explorer import checkpoint, shelf
+from explorer.checkpoint import config_from_dict
 from explorer.directions import measured
 from explorer.generators import FAMILIES
 from explorer.generators.base import Generator
 from explorer.sound.base import Representation
-from explorer.sound.mel import MelRepresentation
-from explorer.sound.vocoder import LearnedVocoder
 from training.loop import METRICS, TrainingError, last_state
 from training.parallel import ranks
 
@@ -94,16 +92,16 @@ def export(
             bar.update(done - bar.n)
 
         directions = measured(generator, samples, progress=advance)
+    _carry_parts(generator.representation, target)
     checkpoint.save(
         path,
         generator,
         directions=directions,
         provenance=provenance,
         extra=extra,
-        vocoder=_vocoder(generator.representation, target),
         dtype=dtype,
     )
-    written = checkpoint.read_card(path)
+    written = shelf.read_card(path)
     card = target / f"{name}.md"
     if not card.exists():
         total = about["recipe"]["warm_steps"] + about["recipe"]["steps"]
@@ -137,27 +135,27 @@ def export_snapshots(folder: Path, name: str, target: Path, count: int = 6) -> l
         CheckpointError: if there is no such checkpoint, or a snapshot is damaged.
     """
     about = read_run(folder)
-    card = checkpoint.read_card(target / f"{name}.safetensors")
+    card = shelf.read_card(target / f"{name}.safetensors")
     final, _ = checkpoint.load(card.path)
     family = FAMILIES[about["family"]]
     config = config_from_dict(family.Config, about["config"])
     if final.config != config or "step" not in card.provenance:
         raise TrainingError(f"{card.path} is not from the run {folder}: export that first")
     last = int(card.provenance["step"])
-    kept = {int(path.stem): path for path in (folder / SNAPSHOTS).glob("*.safetensors") if path.stem.isdecimal()}
+    kept = {int(path.stem): path for path in (folder / shelf.SNAPSHOTS).glob("*.safetensors") if path.stem.isdecimal()}
     from_noise = "init_from" not in about
     steps = choose([*kept, *([0] if from_noise else [])], last, count, about["recipe"]["warm_steps"])
-    shelf = target / SNAPSHOTS / name
+    kept_at = target / shelf.SNAPSHOTS / name
     written = []
     for step in steps:
         generator = checkpoint.load(kept[step])[0] if step in kept else _first(family, config, about["recipe"]["seed"])
         if generator.config != config:
             raise TrainingError(f"{kept[step]} is of another configuration than the run {folder}")
-        written.append(shelf / f"{step}.safetensors")
+        written.append(kept_at / f"{step}.safetensors")
         checkpoint.save(written[-1], generator, provenance=_provenance(about, step), dtype=torch.int8)
     lines = thinned([line for line in read_metrics(folder) if line["step"] <= last])
-    (shelf / METRICS).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    for path in set(shelf.glob("*.safetensors")) - set(written):
+    (kept_at / METRICS).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    for path in set(kept_at.glob("*.safetensors")) - set(written):
         path.unlink()
     return written
 
@@ -234,12 +232,11 @@ def portable(command: str) -> str:
     return re.sub(r"(?<=\s)(?:\.\.)?/[^\s;]*?([^\s;/]+)(?=[\s;]|$)", r"\1", command)
 
 
-def _vocoder(representation: Representation, target: Path) -> LearnedVocoder | None:
-    """The learned inversion to send along: of the folder exported to, or else the explorer's own."""
-    if not isinstance(representation, MelRepresentation):
-        return None
-    found = (checkpoint.find_vocoder(folder, representation.config) for folder in (target, checkpoint.DEFAULT_FOLDER))
-    return next((vocoder for vocoder in found if vocoder is not None), None)
+def _carry_parts(representation: Representation, target: Path) -> None:
+    """Sends along what fits, such as a vocoder: of the folder exported to, or else the explorer's own."""
+    for folder in (shelf.DEFAULT_FOLDER, target):
+        for name, part in shelf.find_parts(folder, representation).items():
+            representation.carry(name, part)
 
 
 def hardware(device: torch.device) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from explorer import checkpoint
+from explorer import checkpoint, shelf
 from explorer.checkpoint import Card, CheckpointError
 from explorer.generators.base import Generator
 from training.loop import Run, TrainingError
@@ -28,7 +28,7 @@ def read_origin(path: Path, family: str) -> Origin:
         CheckpointError: if it cannot be loaded.
         TrainingError: if it is of another family.
     """
-    card = checkpoint.read_card(path)
+    card = shelf.read_card(path)
     if card.family != family:
         raise TrainingError(f"{path} is a checkpoint of {card.family}, this trains {family}")
     return Origin(card, checkpoint.load(path)[0], checkpoint.load_extra(path, "encoder"))

@@ -307,7 +307,7 @@ def export(folder: Path, name: str, target: Path) -> Path:
         "step": state["step"],
     }
     path = target / f"{name}.safetensors"
-    checkpoint.save_vocoder(path, vocoder, provenance)
+    checkpoint.save_part(path, "vocoder", vocoder, provenance)
     card = target / f"{name}.md"
     if not card.exists():
         card.write_text(

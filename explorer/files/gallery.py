@@ -1,6 +1,6 @@
-"""Places: recipes with names, many to a file; and those worth a visit that greet a newcomer to a checkpoint.
+"""Files of recipes with names; and the gallery of those worth a visit that greets a newcomer to a checkpoint.
 
-A file of places is JSON, {"version": 1, "places": [{"name": …, "time": …, "recipe": {…}}, …]}. So are the favourites
+Such a file is JSON, {"version": 1, "places": [{"name": …, "time": …, "recipe": {…}}, …]}. So are the favourites
 that the app exports, and so is `NAME.gallery.json` beside a checkpoint. The weights' hash is in every recipe.
 """
 
@@ -25,7 +25,7 @@ Progress = Callable[[int, int], None]  # told how many are done, and of how many
 
 
 @dataclass(frozen=True)
-class Place:
+class NamedRecipe:
     """A recipe, what somebody calls it, and when it was kept (ISO 8601; empty if nobody kept it)."""
 
     name: str
@@ -37,13 +37,13 @@ class Place:
         return {"name": self.name, **({"time": self.time} if self.time else {}), "recipe": self.recipe.to_dict()}
 
 
-def dumps(places: Sequence[Place]) -> str:
+def dumps(places: Sequence[NamedRecipe]) -> str:
     """The text of a file of places, to be read by people too."""
     data = {"version": VERSION, "places": [place.to_dict() for place in places]}
     return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
 
 
-def loads(text: str) -> tuple[Place, ...]:
+def loads(text: str) -> tuple[NamedRecipe, ...]:
     """Undoes `dumps`.
 
     Raises:
@@ -62,28 +62,28 @@ def loads(text: str) -> tuple[Place, ...]:
     return tuple(_place(number, entry) for number, entry in enumerate(data["places"], start=1))
 
 
-def _place(number: int, entry: Any) -> Place:
+def _place(number: int, entry: Any) -> NamedRecipe:
     if not isinstance(entry, dict):
         raise RecipeError(f"place {number} is no object with a 'recipe'")
     name, time = entry.get("name", ""), entry.get("time", "")
     if not isinstance(name, str) or not isinstance(time, str) or max(len(name), len(time)) > MAX_NAME:
         raise RecipeError(f"name and time of place {number} must be texts of at most {MAX_NAME} characters")
     try:
-        place = Place(name, Recipe.from_dict(entry.get("recipe")), time)
-        json.dumps(place.to_dict(), ensure_ascii=False).encode("utf-8")
+        named = NamedRecipe(name, Recipe.from_dict(entry.get("recipe")), time)
+        json.dumps(named.to_dict(), ensure_ascii=False).encode("utf-8")
     except RecipeError as error:
         raise RecipeError(f"place {number}: {error}") from None
     except (ValueError, RecursionError):  # half a character; a value nested too deep to be told
         raise RecipeError(f"place {number} holds a value that no place can have") from None
-    return place
+    return named
 
 
-def consecutive(engine: Engine, name: str, count: int = FIRST) -> tuple[Place, ...]:
+def consecutive(engine: Engine, name: str, count: int = FIRST) -> tuple[NamedRecipe, ...]:
     """The seeds 0, 1, … of a checkpoint, the labels given out in turn. Raises CheckpointError as `Engine.model`."""
-    return tuple(Place(f"Seed {seed}", _recipe(engine, name, seed)) for seed in range(count))
+    return tuple(NamedRecipe(f"Seed {seed}", _recipe(engine, name, seed)) for seed in range(count))
 
 
-def gallery(engine: Engine, name: str, seeds: int = SEEDS, progress: Progress | None = None) -> tuple[Place, ...]:
+def gallery(engine: Engine, name: str, seeds: int = SEEDS, progress: Progress | None = None) -> tuple[NamedRecipe, ...]:
     """The first seeds of a checkpoint; then those among 0 … `seeds` - 1 that have the least and the most of whatever
     can be measured of their sounds. Nothing is picked by ear. A seed that is extreme in several ways is one place.
 
@@ -104,7 +104,7 @@ def gallery(engine: Engine, name: str, seeds: int = SEEDS, progress: Progress | 
                 seed = extreme(values, key=values.__getitem__)
                 titles.setdefault(seed, []).append(f"{MEASURES[key].title}: {word}")
     return consecutive(engine, name, min(FIRST, seeds)) + tuple(
-        Place(", ".join(words), recipes[seed]) for seed, words in titles.items()
+        NamedRecipe(", ".join(words), recipes[seed]) for seed, words in titles.items()
     )
 
 
@@ -113,7 +113,7 @@ def path_of(card: Card) -> Path:
     return card.path.with_suffix(".gallery.json")
 
 
-def shown(engine: Engine, name: str) -> tuple[Place, ...]:
+def shown(engine: Engine, name: str) -> tuple[NamedRecipe, ...]:
     """The gallery beside a checkpoint; its consecutive seeds if there is none that was made for these weights.
 
     Raises:
@@ -125,7 +125,9 @@ def shown(engine: Engine, name: str) -> tuple[Place, ...]:
         places = loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return consecutive(engine, name)
-    except (OSError, ValueError) as error:  # a RecipeError is a ValueError
+    except OSError as error:
+        raise CheckpointError(f"{path.name} cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a RecipeError is one
         raise CheckpointError(f"{path.name}: {error}") from None
     fitting = tuple(p for p in places if p.recipe.model == name and p.recipe.weights == card.sha256)
     return fitting or consecutive(engine, name)
@@ -133,4 +135,4 @@ def shown(engine: Engine, name: str) -> tuple[Place, ...]:
 
 def _recipe(engine: Engine, name: str, seed: int) -> Recipe:
     labels = engine.model(name).card.labels
-    return engine.complete(Recipe(name, seed=seed, label=labels[seed % len(labels)] if labels else None))
+    return engine.complete(Recipe(name, seed=seed, label=labels[seed % len(labels)] if labels else None)).recipe

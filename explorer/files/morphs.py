@@ -123,7 +123,8 @@ def joined(sounds: Sequence[Sound], crossfade: float = CROSSFADE) -> Sound:
             for note in sound.notes or ()
         ]
         notes = tuple(sorted(later, key=lambda note: (note.onset, note.pitch)))
-    return Sound(synthesize, rate, size / rate, notes)
+    played_by = sounds[0].played_by if len({sound.played_by for sound in sounds}) == 1 else None
+    return Sound(synthesize, rate, size / rate, notes, played_by=played_by)
 
 
 def available(sound: Sound) -> tuple[str, ...]:
@@ -162,12 +163,13 @@ def write_zip(
     """
     with atomic.replacing(path) as partial, zipfile.ZipFile(partial, "w") as archive:
         for i, recipe in _counted(enumerate(way, 1), len(way), progress):
-            complete, sound = engine.complete(recipe), engine.render(recipe)
+            place = engine.complete(recipe)
+            sound = engine.render(place)
             for name in (name for name in names if name != "mid" or sound.notes is not None):
                 member = zipfile.ZipInfo(f"{i:03d}-t{recipe.t:.3f}.{name}", ZIP_DATE)
                 member.compress_type = zipfile.ZIP_DEFLATED
                 member.external_attr = 0o644 << 16
-                archive.writestr(member, formats.encode(sound, complete, name))
+                archive.writestr(member, formats.encode(sound, place.recipe, name))
 
 
 def write_morph(engine: Engine, way: Sequence[Recipe], path: Path, progress: Progress | None = None) -> None:
@@ -220,8 +222,8 @@ WRITERS: Mapping[str, Writer] = {
 
 
 def _start(engine: Engine, way: Sequence[Recipe]) -> Recipe:
-    """The way's first recipe, complete, but still with its second seed."""
-    return replace(engine.complete(replace(way[0], t=1.0)), t=0.0)
+    """The way's first recipe with nothing left open, but still with its second seed."""
+    return replace(engine.complete(replace(way[0], t=1.0)).recipe, t=0.0)
 
 
 def _sounds(engine: Engine, way: Sequence[Recipe], progress: Progress | None) -> Iterator[Sound]:

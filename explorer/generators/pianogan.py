@@ -20,8 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.generators.base import Generator, RowwiseLinear
+from explorer.generators.base import Generator
 from explorer.latent import LatentSpace
+from explorer.sound.base import Settings
 from explorer.sound.notes import (
     CHANNELS,
     CHORD_BELOW,
@@ -86,10 +87,7 @@ class PianoGAN(Generator):
         else:
             self.dcgan = DCGAN(config.latent_size, config.dcgan_width)
 
-    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        if not self.training and len(z) > 1:
-            # Attention and group norms sum in another order in another batch: one row at a time keeps the bits.
-            return torch.cat([self.forward(row) for row in z.split(1)])
+    def generate(self, z: Tensor, condition: Tensor | None, settings: Settings) -> Tensor:
         logits = self.decoder(self.codes(z)) if self.config.architecture == "flow" else self.dcgan(z)
         return self.harden(logits if self.training else self.playable(logits))
 
@@ -309,7 +307,7 @@ class DCGAN(nn.Module):
 
     def __init__(self, latent_size: int, width: int) -> None:
         super().__init__()
-        self.enter = RowwiseLinear(latent_size, 4 * 8 * width)
+        self.enter = nn.Linear(latent_size, 4 * 8 * width)
         widths = (8 * width, 4 * width, 2 * width, CHANNELS)
         self.up = nn.ModuleList(
             nn.ConvTranspose1d(a, b, self.LENGTH, stride=4, padding=11, output_padding=1) for a, b in pairwise(widths)

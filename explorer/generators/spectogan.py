@@ -5,9 +5,10 @@ DCGAN (Radford et al., 2016, arXiv:1511.06434) with 5x5 filters, upsampling by 2
 `SpectoGAN.Config(blocks="dcgan", channels=(512, 256, 128, 64), prior="uniform")`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from explorer.generators.base import Condition, Generator
 from explorer.latent import LatentSpace, Prior
+from explorer.sound.base import Settings
 from explorer.sound.mel import MelConfig, MelRepresentation
 
 
@@ -25,6 +27,7 @@ class SpectoGANConfig:
     Attributes:
         mel: the spectrogram; its sides must be divisible by 2 to the number of upsamplings.
         labels: what the condition chooses from; empty for an unconditional generator.
+        condition: what a label is, e.g. "digit"; the app says it beside the choices.
         latent, prior: length of the latent vector, and how it is distributed.
         blocks: "residual": two 3x3 convolutions a block, modulated by latent and condition;
             "dcgan": one transposed 5x5 convolution a block, the original.
@@ -35,11 +38,18 @@ class SpectoGANConfig:
 
     mel: MelConfig = field(default_factory=MelConfig)
     labels: tuple[str, ...] = ()
+    condition: str = "label"
     latent: int = 128
     prior: Prior = "normal"
     blocks: Literal["residual", "dcgan"] = "residual"
     channels: tuple[int, ...] = (256, 192, 128, 64, 32)
     style: int = 128
+
+    @staticmethod
+    def upgrade(data: Mapping[str, Any]) -> dict[str, Any]:
+        """Names the condition for files from before the field: their labels were spoken digits or words."""
+        labels = data.get("labels", ())
+        return {"condition": "digit" if all(str(label).isdecimal() for label in labels) else "word", **data}
 
 
 class SpectoGAN(Generator):
@@ -53,11 +63,7 @@ class SpectoGAN(Generator):
         self.config = config
         self.latent = LatentSpace((config.latent,), config.prior)
         self.representation = MelRepresentation(config.mel)
-        self.condition = (
-            Condition("digit" if all(x.isdecimal() for x in config.labels) else "word", config.labels)
-            if config.labels
-            else None
-        )
+        self.condition = Condition(config.condition, config.labels) if config.labels else None
         channels, original = config.channels, config.blocks == "dcgan"
         if config.blocks not in ("residual", "dcgan"):
             raise ValueError(f"blocks is 'residual' or 'dcgan', not {config.blocks!r}")
@@ -83,16 +89,7 @@ class SpectoGAN(Generator):
         # As the feature maps are, or each call would reorder the weights first.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        if (condition is None) != (self.condition is None):
-            raise ValueError(
-                "this generator needs a condition" if condition is None else "this generator takes no condition"
-            )
-        if not self.training and len(z) > 1:
-            # Matrix products and small convolutions sum in another order for another batch size, so each item goes
-            # alone: its last bits must not depend on its neighbours.
-            parts = condition.split(1) if condition is not None else [None] * len(z)
-            return torch.cat([self(*item) for item in zip(z.split(1), parts, strict=True)])
+    def generate(self, z: Tensor, condition: Tensor | None, settings: Settings) -> Tensor:
         if self.embedding is not None and condition is not None:
             z = torch.cat([z, self.embedding(condition)], dim=1)
         x = self.start(z).unflatten(1, self.coarse).contiguous(memory_format=torch.channels_last)

@@ -3,18 +3,24 @@
 Axes are (band, frame), low bands first; magnitudes are of a periodic Hann window, logarithms are natural.
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from explorer.sound.base import LogMel, Sound
+from explorer.sound.base import LogMel, Representation, Settings, Sound, chosen
 from explorer.sound.griffin_lim import griffin_lim
+from explorer.sound.mel_scale import mel_filters, mel_frequencies
+from explorer.sound.vocoder import LearnedVocoder
 
 PEAK = 0.99
+INVERTED = ("sample_rate", "n_fft", "hop_length", "n_mels", "floor")  # what a vocoder and its spectrograms share
 
 
 @dataclass(frozen=True)
@@ -38,10 +44,18 @@ class MelConfig:
     scale: tuple[float, ...] = (3.25,) * 64
 
     def __post_init__(self) -> None:
+        for name in ("sample_rate", "n_fft", "hop_length", "n_mels", "frames"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number from 1, not {value!r}")
+        if self.hop_length > self.n_fft:
+            raise ValueError(f"hop_length must be at most n_fft ({self.n_fft}), not {self.hop_length}")
         if not len(self.mean) == len(self.scale) == self.n_mels:
             raise ValueError(
                 f"{self.n_mels} bands need as many means and scales, not {len(self.mean)} and {len(self.scale)}"
             )
+        if not all(math.isfinite(x) for x in (*self.mean, *self.scale, self.floor)):
+            raise ValueError("mean, scale and floor must be finite")
         if min(self.scale) <= 0 or self.floor <= 0:
             raise ValueError("scale and floor must be positive")
 
@@ -51,22 +65,21 @@ class MelConfig:
         return self.frames * self.hop_length
 
 
-class MelRepresentation:
+class MelRepresentation(Representation):
     """Sounds of `config.samples` samples as log-mels of shape (1, n_mels, frames).
 
     Encoding drops the phase and the fine structure above the bands' resolution. Decoding estimates both, so a sound
     comes back alike to the ear, not in its samples; the log-mel of the decoded sound is that of the encoded one to
     within about 0.05 of its range, on average, for speech.
 
-    Attributes:
-        learned: (batch, n_mels, frames) -> (batch, samples), the default way back where there is one
-            (`explorer.sound.vocoder`). A checkpoint that carries one brings it here when it is loaded.
+    It may carry a "vocoder", which then is the default way back.
     """
 
-    learned: Callable[[Tensor], Tensor] | None = None
+    part_types: ClassVar[Mapping[str, type[Any]]] = MappingProxyType({"vocoder": LearnedVocoder})
 
     def __init__(self, config: MelConfig) -> None:
         self.config = config
+        self._vocoder: nn.Module | None = None
         self.sample_rate = config.sample_rate
         self.seconds = config.samples / config.sample_rate
 
@@ -76,7 +89,21 @@ class MelRepresentation:
 
     @property
     def settings(self) -> Mapping[str, tuple[str, ...]]:
-        return {"inversion": ("griffin-lim",) if self.learned is None else ("learned", "griffin-lim")}
+        return {"inversion": ("griffin-lim",) if self._vocoder is None else ("learned", "griffin-lim")}
+
+    def parts(self) -> Mapping[str, nn.Module]:
+        return {} if self._vocoder is None else {"vocoder": self._vocoder}
+
+    def fits(self, name: str, config: Any) -> bool:
+        """A vocoder fits whose spectrograms are these; their length and normalisation are free."""
+        same = all(getattr(config, field, None) == getattr(self.config, field) for field in INVERTED)
+        return name in self.part_types and same
+
+    def carry(self, name: str, part: nn.Module) -> None:
+        config = getattr(part, "config", None)
+        if not self.fits(name, config):
+            raise ValueError(f"this {name} is for other spectrograms: {config}")
+        self._vocoder = part
 
     def encode(self, sound: Sound) -> Tensor:
         """Shorter sounds are centred in silence, longer ones lose both ends.
@@ -89,14 +116,12 @@ class MelRepresentation:
         waveform = fit(sound.waveform, self.config.samples)
         return self.normalize(self.log_mel(torch.from_numpy(waveform)[None]))[0]
 
-    def decode(self, x: Tensor, settings: Mapping[str, str] | None = None) -> Sound:
+    def decode(self, x: Tensor, settings: Settings | None = None) -> Sound:
         """A sound louder than full scale is turned down as a whole, to a peak of 0.99, rather than clipped."""
         c = self.config
         log_mel = self.denormalize(x[None])[0]
-        ways = {"griffin-lim": self.invert, "learned": self.learned}
-        invert = ways[(settings or {}).get("inversion", self.settings["inversion"][0])]
-        if invert is None:
-            raise ValueError("no learned inversion came with these spectrograms")
+        way = chosen(self.settings, settings)["inversion"]
+        invert = self._vocoder if way == "learned" and self._vocoder is not None else self.invert
 
         def synthesize() -> np.ndarray:
             waveform = invert(log_mel[None])[0].numpy()
@@ -148,29 +173,6 @@ def fit(waveform: np.ndarray, samples: int) -> np.ndarray:
     if missing < 0:
         return waveform[-missing // 2 :][:samples]
     return np.pad(waveform, (missing // 2, missing - missing // 2))
-
-
-def mel_frequencies(sample_rate: int, n_mels: int) -> np.ndarray:
-    """(n_mels + 2,) Hz: the corners of the triangles; band b rises from b, peaks at b + 1 and falls to b + 2.
-
-    Slaney's Auditory Toolbox (1998): linear below 1 kHz, logarithmic above.
-    """
-    knee, slope, step = 1000.0, 3 / 200, np.log(6.4) / 27
-    top = sample_rate / 2
-    highest = knee * slope + np.log(top / knee) / step if top > knee else top * slope
-    mels = np.linspace(0, highest, n_mels + 2)
-    return np.where(mels < knee * slope, mels / slope, knee * np.exp(step * (mels - knee * slope)))
-
-
-@lru_cache(maxsize=8)
-def mel_filters(sample_rate: int, n_fft: int, n_mels: int) -> np.ndarray:
-    """(n_mels, 1 + n_fft // 2) float32 triangles of unit area; those of `librosa.filters.mel`."""
-    corners = mel_frequencies(sample_rate, n_mels)[:, None]
-    bins = np.linspace(0, sample_rate / 2, 1 + n_fft // 2)
-    rising = (bins - corners[:-2]) / (corners[1:-1] - corners[:-2])
-    falling = (corners[2:] - bins) / (corners[2:] - corners[1:-1])
-    triangles = np.maximum(0, np.minimum(rising, falling)) * 2 / (corners[2:] - corners[:-2])
-    return triangles.astype(np.float32)
 
 
 @lru_cache(maxsize=8)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from explorer.sound.base import Note, Sound
+from explorer.sound.base import Note, Representation, Settings, Sound, chosen
 
 NOTES = 256
 LOWEST, KEYS = 21, 88
@@ -111,7 +111,7 @@ def decode_notes(x: Tensor) -> Tensor:
     return torch.stack([pitch, step, duration, velocity], dim=-1)
 
 
-class NotesRepresentation:
+class NotesRepresentation(Representation):
     """256 notes as a tensor (91, 256).
 
     `decode(encode(sound))` keeps every pitch and velocity; onsets up to 1e-4 s per second where steps are between
@@ -144,9 +144,9 @@ class NotesRepresentation:
         parts = (table.pitch, table.step, table.duration, table.velocity)
         return encode_notes(*(torch.from_numpy(part[:NOTES].copy()) for part in parts)).float()
 
-    def decode(self, x: Tensor, settings: Mapping[str, str] | None = None) -> Sound:
+    def decode(self, x: Tensor, settings: Settings | None = None) -> Sound:
         columns = decode_notes(x.detach().cpu())
-        if (settings or {}).get("rhythm", "played") == "even":
+        if chosen(self.settings, settings)["rhythm"] == "even":
             columns[:, 1], columns[:, 2] = EVEN_STEP, EVEN_DURATION
             columns[0, 1] = 0.0
         notes = playable(columns.tolist())
@@ -157,7 +157,7 @@ class NotesRepresentation:
 
             return synth.synthesize(notes, seconds, SAMPLE_RATE)
 
-        return Sound(synthesize, SAMPLE_RATE, seconds, notes=notes)
+        return Sound(synthesize, SAMPLE_RATE, seconds, notes=notes, played_by="piano")
 
 
 def playable(columns: Sequence[Sequence[float]]) -> tuple[Note, ...]:

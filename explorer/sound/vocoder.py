@@ -15,17 +15,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.sound.mel import MelConfig, mel_filters, mel_frequencies
+from explorer.sound.mel_scale import mel_filters, mel_frequencies
 
 LOUDEST = 7.0  # logarithm of the largest magnitude drawn; that of a full-scale sine is 5.5 at n_fft 1024
 QUIET = 1e-4  # mel magnitude added on both sides of a ratio, so that silence asks for no gain
 MOMENTUM = 0.99
-SHARED = ("sample_rate", "n_fft", "hop_length", "n_mels", "floor")
 
 
 @dataclass(frozen=True)
 class VocoderConfig:
-    """The spectrogram that is inverted, as in `MelConfig`, and the size of the network.
+    """The spectrogram that is inverted, as in `explorer.sound.mel.MelConfig`, and the size of the network.
 
     Attributes:
         channels, blocks: width and number of the residual blocks.
@@ -44,10 +43,6 @@ class VocoderConfig:
     expansion: int = 3
     kernel: int = 7
     rounds: int = 5
-
-    def fits(self, mel: MelConfig) -> bool:
-        """Whether this inverts such spectrograms. Length and normalisation are free."""
-        return all(getattr(self, name) == getattr(mel, name) for name in SHARED)
 
 
 class ChannelNorm(nn.Module):
@@ -84,6 +79,8 @@ class Block(nn.Module):
 
 class LearnedVocoder(nn.Module):
     """Inverts log-mels. The same log-mel gives the same bits, whatever its batch, on as many threads."""
+
+    Config = VocoderConfig
 
     filters: Tensor
     nearest: Tensor

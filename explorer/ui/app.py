@@ -23,7 +23,7 @@ from explorer.recipe import Recipe, RecipeError
 from explorer.sound import synth
 from explorer.ui import handlers, places
 from explorer.ui.between import Ways
-from explorer.ui.handlers import CONTROLS, DIALS, DIRECTION_DIALS, RAW_DIALS, REACH, SETTINGS, SLIDERS
+from explorer.ui.handlers import CONTROLS, DIALS, DIRECTION_DIALS, RAW_DIALS, REACH, SETTINGS, SLIDERS, STEP
 from explorer.ui.learn import Lessons
 from explorer.ui.panels import PICTURES_AT_ONCE, answering, panel, told
 from explorer.ui.scripts import PAGE, scripts, template
@@ -126,7 +126,7 @@ def _player(engine: Engine) -> gr.HTML:
         return {"name": file, "data": base64.b64encode(data).decode("ascii")}
 
     def appraise(recipe: Any) -> dict[str, Any]:
-        return handlers.appraise(engine, handlers.read(recipe))
+        return handlers.appraise(engine, handlers.settle(engine, handlers.read(recipe)))
 
     return gr.HTML(
         {},
@@ -172,7 +172,7 @@ def _sliders(engine: Engine) -> Controls:
 
     def offset(name: str) -> gr.Slider:
         return gr.Slider(
-            -REACH, REACH, 0, step=0.05, visible=False, elem_classes=["dial", "offset"], elem_id=f"dial-{name}"
+            -REACH, REACH, 0, step=STEP, visible=False, elem_classes=["dial", "offset"], elem_id=f"dial-{name}"
         )
 
     made: Controls = {}
@@ -222,10 +222,10 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
 
     def arrive(recipe: Recipe, hold: Any = False) -> dict[Component, Any]:
         """Everything, as it should look at a place; `hold` is how the switch of that name stands."""
-        settled = handlers.settle(engine, recipe)
-        sight = handlers.show(engine, settled)  # before the sliders: it must not say too early that they are here
-        sight["dials"] = handlers.dials(engine.model(settled.model), settled, hold=hold)
-        looks = handlers.look(engine, settled, hold=hold)
+        view = handlers.settle(engine, recipe)
+        sight = handlers.show(engine, view)  # before the sliders: it must not say too early that they are here
+        sight["dials"] = handlers.dials(view, hold=hold)
+        looks = handlers.look(engine, view, hold=hold)
         return {shown[name]: gr.update(**look) for name, look in looks.items()} | {player: sight}
 
     def start(text: str) -> dict[Component, Any]:
@@ -250,16 +250,18 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
 
     def move(text: str, *moved: Any) -> dict[Component, Any]:
         current = handlers.read(text)
-        recipe = handlers.settle(engine, handlers.move(engine, current, dict(zip(CONTROLS, moved, strict=True))))
+        controls = dict(zip(CONTROLS, moved, strict=True))
+        view = handlers.settle(engine, handlers.move(engine, current, controls))
+        ends = handlers.ends(view, controls["first"], controls["hold"])
         # A slider is "released" wherever a pointer comes up over it, and that is no reason to draw.
-        return {player: handlers.show(engine, recipe) if recipe != current else {"error": ""}}
+        sight = handlers.show(engine, view) if view.recipe != current else {"error": ""}
+        return {shown[name]: gr.update(**look) for name, look in ends.items()} | {player: sight}
 
     def turn(text: str, first: float, hold: bool) -> dict[Component, Any]:
-        current = handlers.read(text)
-        model = engine.model(current.model)
-        looks = handlers.raw_look(model, current, first)
+        view = handlers.settle(engine, handlers.read(text))
+        looks = handlers.raw_look(view, first)
         return {shown[name]: gr.update(**look) for name, look in looks.items()} | {
-            player: {"dials": handlers.dials(model, current, first, hold)}
+            player: {"dials": handlers.dials(view, first, hold)}
         }
 
     def switch(text: str, hold: bool) -> dict[Component, Any]:
@@ -322,7 +324,8 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
         if event in controls[name].EVENTS and (event, name) not in led
     ]
     turns = [controls["first"].input, controls["first"].release]
-    on(functools.partial(gr.on, moves), move, [place, *values], [player])
+    offsets = [controls[name] for name in (*DIRECTION_DIALS, *RAW_DIALS)]
+    on(functools.partial(gr.on, moves), move, [place, *values], [player, *offsets])
     hold = controls["hold"]
     on(functools.partial(gr.on, turns), turn, [place, controls["first"], hold], outputs)
     on(hold.input, switch, [place, hold], outputs)

@@ -69,16 +69,18 @@ class Ways:
         """{"steps": […]} of [recipe, count, spacing, heard], each as `handlers.show` has it."""
         text, count, spacing, heard = _list(request, 4)
         way = self._way(text, count, spacing)
-        return {"steps": [handlers.show(self._engine, step, heard=heard is True) for step in way]}
+        views = [handlers.settle(self._engine, step) for step in way]
+        return {"steps": [handlers.show(self._engine, view, heard=heard is True) for view in views]}
 
     def begin_file(self, request: Any) -> Answer:
         """{"job": …} of [recipe, count, spacing, format]: the file is being made from now on."""
         text, count, spacing, name = _list(request, 4)
-        place = replace(handlers.settle(self._engine, handlers.read(text)), t=0.0, mix=())
-        possible = morphs.available(self._engine.render(place))
+        settled = handlers.settle(self._engine, handlers.read(text)).recipe
+        start = self._engine.complete(replace(settled, t=0.0, mix=()))
+        possible = morphs.available(self._engine.render(start))
         if name not in possible:
             raise ValueError(f"a way of this checkpoint is saved as {', '.join(possible)}, not as {name!r}")
-        stem = formats.stem(self._engine.complete(place), place.seed_b)
+        stem = formats.stem(start.recipe, settled.seed_b)
         with self._lock:
             self._sweep()
             if len(self._jobs) >= WAITING:
@@ -156,8 +158,8 @@ class Ways:
     def _way(self, text: Any, count: Any, spacing: Any, progress: morphs.Progress | None = None) -> tuple[Recipe, ...]:
         if isinstance(count, bool) or not isinstance(count, int) or not 2 <= count <= STEPS:
             raise ValueError(f"a way has from 2 to {STEPS} steps here, not {count!r}")
-        place = handlers.settle(self._engine, handlers.read(text))
-        return morphs.steps(self._engine, place, count, spacing, progress)
+        recipe = handlers.settle(self._engine, handlers.read(text)).recipe
+        return morphs.steps(self._engine, recipe, count, spacing, progress)
 
     def _job(self, key: Any) -> _Job:
         with self._lock:

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
-from explorer import checkpoint
-from explorer.checkpoint import METRICS, SNAPSHOTS, CheckpointError
+from explorer import shelf
+from explorer.checkpoint import CheckpointError
 from explorer.engine import Engine
+from explorer.shelf import METRICS, SNAPSHOTS
 from explorer.ui import handlers
 from explorer.ui.panels import Answer, answering
 
@@ -37,7 +38,7 @@ class Lessons:
         name = handlers.read(request).model
         model = self._engine.model(name)
         final = name if name in self._engine.names() else name.rpartition("@")[0]
-        steps = checkpoint.snapshots(self._engine.folder, final)
+        steps = shelf.snapshots(self._engine.folder, final)
         return {
             "model": final,
             "size": model.generator.latent.size,
@@ -61,9 +62,10 @@ class Lessons:
         recipes = [handlers.read(text) for text in request]
         if len({recipe.model for recipe in recipes}) > 1:
             raise ValueError("recipes of one model are needed")
-        outputs = [self._engine.output(recipe) for recipe in recipes]
+        places = [self._engine.complete(recipe) for recipe in recipes]
+        outputs = [self._engine.output(place) for place in places]
         return {
-            "lengths": [_rms(self._engine.latent(recipe)) for recipe in recipes],
+            "lengths": [_rms(self._engine.latent(place)) for place in places],
             "distances": [_rms(output - outputs[0]) for output in outputs],
         }
 
@@ -83,7 +85,7 @@ class Lessons:
         """The first checkpoint, beginning with the given one, whose sound can be found again in several ways."""
         for name in (first, *self._engine.names()):
             try:
-                ways = self._engine.model(name).generator.representation.settings.get("inversion", ())
+                ways = self._engine.model(name).settings.get("inversion", ())
             except CheckpointError:
                 continue
             if len(ways) > 1:

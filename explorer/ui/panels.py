@@ -97,7 +97,6 @@ def small_pictures(engine: Engine, request: Any) -> Answer:
 
 def _small_picture(engine: Engine, text: Any) -> Answer:
     try:
-        place = handlers.settle(engine, handlers.read(text))
-        return handlers.show(engine, place, heard=False)
+        return handlers.show(engine, handlers.settle(engine, handlers.read(text)), heard=False)
     except (RecipeError, CheckpointError) as error:
         return {"error": told(error)}

@@ -7,7 +7,7 @@ from typing import Any
 from explorer.checkpoint import CheckpointError
 from explorer.engine import Engine
 from explorer.files import gallery
-from explorer.files.gallery import Place
+from explorer.files.gallery import NamedRecipe
 from explorer.recipe import RecipeError
 from explorer.ui import handlers
 
@@ -42,10 +42,10 @@ def opened(engine: Engine, path: Path) -> list[dict[str, Any]] | None:
         raise RecipeError(f"{path.name}: {error}") from None
 
 
-def _sent(engine: Engine, place: Place) -> dict[str, Any]:
-    """A place as the page keeps it: settled where it can be, so that one sound is kept but once."""
+def _sent(engine: Engine, named: NamedRecipe) -> dict[str, Any]:
+    """A named recipe as the page keeps it: settled where it can be, so that one sound is kept but once."""
     try:
-        recipe = handlers.settle(engine, place.recipe)
+        recipe = handlers.settle(engine, named.recipe).recipe
     except (RecipeError, CheckpointError):  # told where its picture would be
-        recipe = place.recipe
-    return {"name": place.name, "time": place.time, "recipe": recipe.to_json()}
+        recipe = named.recipe
+    return {"name": named.name, "time": named.time, "recipe": recipe.to_json()}

@@ -25,10 +25,10 @@ import numpy as np
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 from explorer import engine as module
-from explorer.checkpoint import DEFAULT_FOLDER
 from explorer.directions import Direction
 from explorer.engine import Engine
 from explorer.recipe import Recipe
+from explorer.shelf import DEFAULT_FOLDER
 from explorer.ui import serve
 
 OPTIONS = ("--no-sandbox", "--disable-gpu", "--autoplay-policy=no-user-gesture-required")

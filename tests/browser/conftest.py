@@ -13,6 +13,7 @@ import torch
 from acts import Visit, status
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from toy import make, write
+from toy_poor import write as write_poor
 
 from explorer import checkpoint
 from explorer.directions import Direction, principal
@@ -61,6 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         directions = principal(generator, count=8, samples=64)
         checkpoint.save(folder / f"{name}.safetensors", generator, directions=directions)
     write(folder, "toy")
+    write_poor(folder, "poor")
     vectors = torch.eye(make().latent.size)
     held = Direction("register", vectors[0], "Register"), Direction("register-only", vectors[1], "Register only")
     checkpoint.save(folder / "steered.safetensors", make(), directions=held)

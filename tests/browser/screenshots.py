@@ -14,8 +14,8 @@ from pathlib import Path
 from acts import status
 from playwright.sync_api import expect, sync_playwright
 
-from explorer.checkpoint import DEFAULT_FOLDER, snapshots
 from explorer.engine import Engine
+from explorer.shelf import DEFAULT_FOLDER, snapshots
 from explorer.ui import serve
 
 VIEWS = {"Directions": 2, "Between": 13, "Places": 11, "Learn": 2}  # with how many small pictures each has at least

@@ -33,7 +33,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         first, later, final = (FAMILIES[family](config).eval() for _ in range(3))
         vocoder = LearnedVocoder(VocoderConfig(channels=16, blocks=2, rounds=2)).eval()
         piano = FAMILIES[SMALL["piano"][0]](SMALL["piano"][1]).eval()
-    checkpoint.save(folder / "words.safetensors", final, vocoder=vocoder, provenance={"step": 900})
+    final.representation.carry("vocoder", vocoder)
+    checkpoint.save(folder / "words.safetensors", final, provenance={"step": 900})
     checkpoint.save(folder / "piano.safetensors", piano)
     for step, generator in ((0, first), (300, later)):
         checkpoint.save(folder / "snapshots" / "words" / f"{step}.safetensors", generator, dtype=torch.int8)

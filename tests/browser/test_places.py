@@ -101,7 +101,7 @@ def test_a_file_of_places_that_is_broken_is_refused_in_a_sentence(visit: Visit, 
 
 def test_a_favourite_on_weights_that_are_not_here_says_so(visit: Visit, tmp_path: Path) -> None:
     path = tmp_path / "favourites.json"
-    path.write_text(gallery.dumps([gallery.Place("Lost", Recipe("toy", weights="0123456789ab"))]))
+    path.write_text(gallery.dumps([gallery.NamedRecipe("Lost", Recipe("toy", weights="0123456789ab"))]))
     page = visit("?model=toy")
     page.locator("input[type=file]").set_input_files(path)
     expect(status(page)).to_contain_text("1 of 1 places added")
@@ -123,7 +123,7 @@ def test_a_favourite_is_moved_by_keys_and_stays_there_in_another_visit_and_in_an
     visit: Visit, tmp_path: Path
 ) -> None:
     page = visit("?model=toy&seed=1")
-    three = [gallery.Place(name, Recipe("toy", seed=seed)) for seed, name in enumerate(("One", "Two", "Three"))]
+    three = [gallery.NamedRecipe(name, Recipe("toy", seed=seed)) for seed, name in enumerate(("One", "Two", "Three"))]
     (tmp_path / "three.json").write_text(gallery.dumps(three))
     page.locator("input[type=file]").set_input_files(tmp_path / "three.json")
     earlier = items(page, "Favourites").get_by_role("button", name="Move Three earlier")

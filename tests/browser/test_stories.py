@@ -344,7 +344,7 @@ def test_the_same_png_comes_from_the_library(visit: Visit, folder: Path, tmp_pat
 
     page = visit("?model=toy&seed=6")
     engine = Engine(folder)
-    recipe = engine.complete(Recipe("toy", seed=6))
+    recipe = engine.complete(Recipe("toy", seed=6)).recipe
     expected = io.BytesIO(formats.encode(engine.render(recipe), recipe, "png")).getvalue()
     assert download(page, "PNG", tmp_path).read_bytes() == expected
 

@@ -13,8 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 from toy import ToyConfig
+from toy_poor import PoorToyConfig
 
-from explorer.checkpoint import DEFAULT_FOLDER, CheckpointError, find, load, read_card, save
+from explorer.checkpoint import CheckpointError, load, save
 from explorer.directions import principal
 from explorer.engine import Engine
 from explorer.generators import FAMILIES
@@ -22,11 +23,13 @@ from explorer.generators.base import Generator
 from explorer.generators.pianogan import PianoGANConfig
 from explorer.generators.spectogan import SpectoGANConfig
 from explorer.recipe import Recipe
+from explorer.shelf import DEFAULT_FOLDER, find, read_card
 
 # Every way of building a family, as small as it goes.
 SMALL: dict[str, tuple[str, Any]] = {
     "toy": ("toy", ToyConfig()),
     "toy uniform": ("toy", ToyConfig(labels=(), prior="uniform")),
+    "poor toy": ("poor-toy", PoorToyConfig()),
     "pianogan flow": ("pianogan", PianoGANConfig(latent_size=32, code_size=16, width=16, blocks=3, decoder_width=16)),
     "pianogan dcgan": ("pianogan", PianoGANConfig(architecture="dcgan", latent_size=16, dcgan_width=4)),
     "pianogan even": (
@@ -72,7 +75,7 @@ class Subject:
 
 
 @pytest.fixture(scope="module", params=[*SMALL, *SHIPPED])
-def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, _toy_family: None) -> Subject:
+def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, _toy_families: None) -> Subject:
     if request.param in SHIPPED:
         return Subject(load(SHIPPED[request.param])[0], SHIPPED[request.param])
     family, config = SMALL[request.param]
@@ -102,6 +105,23 @@ def test_a_row_does_not_depend_on_the_batch_it_came_in(subject: Subject) -> None
     for i in range(ROWS):
         alone = subject.generator(z[i : i + 1], None if condition is None else condition[i : i + 1])
         assert torch.equal(alone[0], together[i])
+
+
+def test_a_condition_is_required_where_there_is_one_and_refused_where_there_is_none(subject: Subject) -> None:
+    wrong = None if subject.generator.condition else torch.ones(ROWS, 2) / 2
+    with pytest.raises(ValueError, match="condition"):
+        subject.generator(subject.latents(), wrong)
+
+
+def test_a_setting_that_a_generator_has_not_is_refused(subject: Subject) -> None:
+    with pytest.raises(ValueError, match="no setting reverb = 'hall'"):
+        subject.generator(subject.latents(), subject.conditions(), {"reverb": "hall"})
+    with pytest.raises(ValueError, match="no setting reverb = 'hall'"):
+        subject.generator.representation.decode(subject.outputs()[0], {"reverb": "hall"})
+
+
+def test_settings_of_generating_and_of_decoding_have_different_names(subject: Subject) -> None:
+    assert not set(subject.generator.settings) & set(subject.generator.representation.settings)
 
 
 def test_outputs_have_the_shape_of_the_representation(subject: Subject) -> None:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from toy import write
 
-from explorer import checkpoint
+from explorer import shelf
 from explorer.__main__ import main
 from explorer.checkpoint import CheckpointError
 from explorer.engine import Engine
 from explorer.files import gallery
-from explorer.files.gallery import Place
+from explorer.files.gallery import NamedRecipe
 from explorer.recipe import Recipe, RecipeError
 
 SEEDS = 40
@@ -26,18 +26,18 @@ def engine(tmp_path: Path) -> Engine:
 
 
 @pytest.fixture
-def places(engine: Engine) -> tuple[Place, ...]:
+def places(engine: Engine) -> tuple[NamedRecipe, ...]:
     return gallery.gallery(engine, "toy", SEEDS)
 
 
-def test_a_gallery_begins_with_consecutive_seeds_and_every_label_in_turn(places: tuple[Place, ...]) -> None:
+def test_a_gallery_begins_with_consecutive_seeds_and_every_label_in_turn(places: tuple[NamedRecipe, ...]) -> None:
     assert [p.recipe.seed for p in places[:8]] == list(range(8))
     assert [p.recipe.label for p in places[:8]] == ["low", "high"] * 4
 
 
 @pytest.mark.parametrize(("title", "column"), [("Register", "pitch"), ("Loudness", "velocity")])
 def test_an_extreme_is_the_least_or_the_most_of_all_seeds(
-    engine: Engine, places: tuple[Place, ...], title: str, column: str
+    engine: Engine, places: tuple[NamedRecipe, ...], title: str, column: str
 ) -> None:
     def value(seed: int) -> float:
         notes = engine.render(Recipe("toy", seed=seed, label=("low", "high")[seed % 2])).notes or ()
@@ -48,20 +48,20 @@ def test_an_extreme_is_the_least_or_the_most_of_all_seeds(
     assert (seeds[f"{title}: lowest"], seeds[f"{title}: highest"]) == (np.argmin(values), np.argmax(values))
 
 
-def test_what_never_changes_has_no_extremes(places: tuple[Place, ...]) -> None:
+def test_what_never_changes_has_no_extremes(places: tuple[NamedRecipe, ...]) -> None:
     """The toy's notes are equally long and come at equal times."""
     assert not any(word in p.name for p in places for word in ("Note length", "Notes per second", "Chords"))
 
 
-def test_a_seed_is_an_extreme_but_once(places: tuple[Place, ...]) -> None:
+def test_a_seed_is_an_extreme_but_once(places: tuple[NamedRecipe, ...]) -> None:
     seeds = [p.recipe.seed for p in places[8:]]
     assert len(seeds) == len(set(seeds))
 
 
 def test_places_come_back_from_their_file() -> None:
     kept = (
-        Place("Éclat", Recipe("toy", seed=3, offsets=(("pc1", 0.1),)), "2026-01-02T03:04:05Z"),
-        Place("", Recipe("b")),
+        NamedRecipe("Éclat", Recipe("toy", seed=3, offsets=(("pc1", 0.1),)), "2026-01-02T03:04:05Z"),
+        NamedRecipe("", Recipe("b")),
     )
     assert gallery.loads(gallery.dumps(kept)) == kept
 
@@ -92,7 +92,7 @@ def test_a_checkpoint_without_a_gallery_shows_its_first_seeds(engine: Engine) ->
 
 
 def test_the_command_writes_the_gallery_that_is_shown(
-    tmp_path: Path, engine: Engine, places: tuple[Place, ...], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, engine: Engine, places: tuple[NamedRecipe, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["gallery", "toy", "--samples", "64", "--checkpoints", str(tmp_path)]) == 0
     assert "toy.gallery.json" in capsys.readouterr().out
@@ -100,7 +100,7 @@ def test_the_command_writes_the_gallery_that_is_shown(
 
 
 def test_a_gallery_made_for_other_weights_is_not_shown(
-    tmp_path: Path, engine: Engine, places: tuple[Place, ...]
+    tmp_path: Path, engine: Engine, places: tuple[NamedRecipe, ...]
 ) -> None:
     (tmp_path / "toy.gallery.json").write_text(gallery.dumps(places), encoding="utf-8")
     write(tmp_path, seed=1)
@@ -113,9 +113,9 @@ def test_a_broken_gallery_is_named(tmp_path: Path, engine: Engine) -> None:
         gallery.shown(engine, "toy")
 
 
-@pytest.mark.parametrize("name", sorted(checkpoint.find(checkpoint.DEFAULT_FOLDER)))
+@pytest.mark.parametrize("name", sorted(shelf.find(shelf.DEFAULT_FOLDER)))
 def test_a_shipped_gallery_fits_the_shipped_weights(name: str) -> None:
     """After another checkpoint or other directions: python -m explorer gallery NAME"""
-    card = checkpoint.read_card(checkpoint.find(checkpoint.DEFAULT_FOLDER)[name])
+    card = shelf.read_card(shelf.find(shelf.DEFAULT_FOLDER)[name])
     places = gallery.loads(gallery.path_of(card).read_text(encoding="utf-8"))
     assert {p.recipe.weights for p in places} == {card.sha256}

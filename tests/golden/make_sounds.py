@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from explorer.checkpoint import DEFAULT_FOLDER
 from explorer.engine import Engine
 from explorer.recipe import Recipe
+from explorer.shelf import DEFAULT_FOLDER
 
 FILE = Path(__file__).with_name("sounds.npz")
 
@@ -41,7 +41,7 @@ def picture(engine: Engine, recipe: Recipe) -> np.ndarray:
 
 def main() -> None:
     engine = Engine(DEFAULT_FOLDER)
-    recipes = [engine.complete(recipe) for name in engine.names() for recipe in places(engine, name)]
+    recipes = [engine.complete(recipe).recipe for name in engine.names() for recipe in places(engine, name)]
     arrays = {f"{i}": picture(engine, recipe) for i, recipe in enumerate(recipes)}
     np.savez_compressed(FILE, recipes=np.array(json.dumps([recipe.to_dict() for recipe in recipes])), **arrays)
     print(f"{len(recipes)} places in {FILE.name}, {FILE.stat().st_size / 1000:.0f} kB")

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from explorer.sound.base import Sound
-from explorer.sound.mel import MelConfig, MelRepresentation, fit, mel_filters, mel_frequencies
+from explorer.sound.mel import MelConfig, MelRepresentation, fit
+from explorer.sound.mel_scale import mel_filters, mel_frequencies
 
 CONFIG = MelConfig()
 

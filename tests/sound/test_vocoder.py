@@ -1,6 +1,7 @@
 """The learned inversion: its shape, its exactness, and that tones keep their pitch."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 from toy import make
 
-from explorer import checkpoint
-from explorer.checkpoint import CheckpointError, find_vocoder, load_vocoder, save_vocoder
+from explorer import checkpoint, shelf
+from explorer.checkpoint import CheckpointError, load_part, save_part
+from explorer.generators.base import Generator
 from explorer.generators.spectogan import SpectoGAN
 from explorer.sound.mel import MelConfig, MelRepresentation
 from explorer.sound.vocoder import LearnedVocoder, VocoderConfig, phase_clock
@@ -28,9 +30,19 @@ def small() -> LearnedVocoder:
         return LearnedVocoder(SMALL).eval().requires_grad_(False)
 
 
+def found_vocoder(folder: Path, mel: MelConfig) -> LearnedVocoder | None:
+    return shelf.find_parts(folder, MelRepresentation(mel)).get("vocoder")
+
+
+def carrying(vocoder: LearnedVocoder) -> SpectoGAN:
+    generator = SpectoGAN(SpectoGAN.Config(channels=(16, 8, 8, 8, 8)))
+    generator.representation.carry("vocoder", vocoder)
+    return generator
+
+
 @pytest.fixture(scope="module")
 def shipped() -> LearnedVocoder:
-    found = find_vocoder(checkpoint.DEFAULT_FOLDER, MelConfig())
+    found = found_vocoder(shelf.DEFAULT_FOLDER, MelConfig())
     assert found is not None
     return found
 
@@ -102,28 +114,27 @@ def test_silence_stays_silent(shipped: LearnedVocoder) -> None:
 
 
 def test_a_vocoder_comes_back_from_its_file_as_the_nearest_16_bit_one(tmp_path: Path, small: LearnedVocoder) -> None:
-    save_vocoder(tmp_path / "v.safetensors", small, {"step": 1})
-    loaded = load_vocoder(tmp_path / "v.safetensors")
+    save_part(tmp_path / "v.safetensors", "vocoder", small, {"step": 1})
+    loaded = load_part(tmp_path / "v.safetensors", "vocoder", LearnedVocoder)
     assert loaded.config == small.config
     for name, weight in small.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], weight.half().float())
 
 
 def test_a_vocoder_is_found_by_the_spectrograms_it_inverts(tmp_path: Path, small: LearnedVocoder) -> None:
-    save_vocoder(tmp_path / "v.safetensors", small, {})
-    assert find_vocoder(tmp_path, MelConfig(frames=100)) is not None
-    assert find_vocoder(tmp_path, MelConfig(sample_rate=16000, n_fft=1024, hop_length=256)) is None
-    assert checkpoint.find(tmp_path) == {}
+    save_part(tmp_path / "v.safetensors", "vocoder", small, {})
+    assert found_vocoder(tmp_path, MelConfig(frames=100)) is not None
+    assert found_vocoder(tmp_path, MelConfig(sample_rate=16000, n_fft=1024, hop_length=256)) is None
+    assert shelf.find(tmp_path) == {}
 
 
 def test_a_checkpoint_is_heard_through_the_vocoder_it_carries(tmp_path: Path, small: LearnedVocoder) -> None:
     path = tmp_path / "c.safetensors"
-    generator = SpectoGAN(SpectoGAN.Config(channels=(16, 8, 8, 8, 8)))
-    checkpoint.save(path, generator, vocoder=small, dtype=torch.bfloat16)
+    checkpoint.save(path, carrying(small), dtype=torch.bfloat16)
     representation = checkpoint.load(path)[0].representation
     assert representation.settings == {"inversion": ("learned", "griffin-lim")}
     x = MEL.normalize(MEL.log_mel(tone(440)))[0]
-    expected = load_vocoder(path)(MEL.denormalize(x[None]))[0].numpy()
+    expected = load_part(path, "vocoder", LearnedVocoder)(MEL.denormalize(x[None]))[0].numpy()
     np.testing.assert_array_equal(representation.decode(x).waveform, expected)
     fallback = representation.decode(x, {"inversion": "griffin-lim"}).waveform
     np.testing.assert_array_equal(fallback, MEL.decode(x).waveform)
@@ -131,38 +142,51 @@ def test_a_checkpoint_is_heard_through_the_vocoder_it_carries(tmp_path: Path, sm
 
 def test_a_vocoder_that_a_checkpoint_carries_is_found_too(tmp_path: Path, small: LearnedVocoder) -> None:
     checkpoint.save(tmp_path / "a.safetensors", SpectoGAN(SpectoGAN.Config(channels=(16, 8, 8, 8, 8))))
-    assert find_vocoder(tmp_path, MelConfig()) is None
-    checkpoint.save(tmp_path / "b.safetensors", SpectoGAN(SpectoGAN.Config(channels=(16, 8, 8, 8, 8))), vocoder=small)
-    found = find_vocoder(tmp_path, MelConfig())
+    assert found_vocoder(tmp_path, MelConfig()) is None
+    checkpoint.save(tmp_path / "b.safetensors", carrying(small))
+    found = found_vocoder(tmp_path, MelConfig())
     assert found is not None
     assert found.config == small.config
 
 
 def test_a_vocoder_of_other_spectrograms_is_refused(tmp_path: Path, small: LearnedVocoder) -> None:
-    generator = SpectoGAN(SpectoGAN.Config(channels=(16, 8, 8, 8, 8)))
-    checkpoint.save(tmp_path / "c.safetensors", generator, vocoder=LearnedVocoder(replace(SMALL, floor=1e-3)))
+    other = LearnedVocoder(replace(SMALL, floor=1e-3))
+    with pytest.raises(ValueError, match="for other spectrograms"):
+        carrying(other)
+    into(tmp_path / "c.safetensors", SpectoGAN(SpectoGAN.Config(channels=(16, 8, 8, 8, 8))), other)
     with pytest.raises(CheckpointError, match="for other spectrograms"):
         checkpoint.load(tmp_path / "c.safetensors")
 
 
 def test_a_family_without_spectrograms_takes_no_vocoder(tmp_path: Path, small: LearnedVocoder) -> None:
-    checkpoint.save(tmp_path / "c.safetensors", make(), vocoder=small)
-    with pytest.raises(CheckpointError, match="for other spectrograms"):
+    with pytest.raises(ValueError, match="carries no vocoder"):
+        make().representation.carry("vocoder", small)
+    into(tmp_path / "c.safetensors", make(), small)
+    with pytest.raises(CheckpointError, match="a vocoder, of which family 'toy' makes no use"):
         checkpoint.load(tmp_path / "c.safetensors")
+
+
+def into(path: Path, generator: Generator, vocoder: LearnedVocoder) -> None:
+    """A file as no program of this repository writes it: with a vocoder that its generator cannot carry."""
+    checkpoint.save(path, generator)
+    with safe_open(path, framework="pt") as file:
+        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    weights = {f"vocoder.{name}": weight for name, weight in vocoder.state_dict().items()}
+    save_file(tensors | weights, path, {**metadata, "vocoder": json.dumps(asdict(vocoder.config))})
 
 
 def test_a_vocoder_that_lacks_a_weight_is_refused(tmp_path: Path, small: LearnedVocoder) -> None:
     path = tmp_path / "v.safetensors"
-    save_vocoder(path, small, {})
+    save_part(path, "vocoder", small, {})
     with safe_open(path, framework="pt") as file:
         metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     del tensors["vocoder.head.weight"]
     save_file(tensors, path, metadata)
     with pytest.raises(CheckpointError, match=r"head\.weight"):
-        load_vocoder(path)
+        load_part(path, "vocoder", LearnedVocoder)
 
 
 def test_a_checkpoint_without_a_vocoder_says_so(tmp_path: Path) -> None:
     checkpoint.save(tmp_path / "c.safetensors", make())
-    with pytest.raises(CheckpointError, match="no learned inversion"):
-        load_vocoder(tmp_path / "c.safetensors")
+    with pytest.raises(CheckpointError, match="no vocoder"):
+        load_part(tmp_path / "c.safetensors", "vocoder", LearnedVocoder)

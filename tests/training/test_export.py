@@ -10,6 +10,7 @@ from toy import ToyConfig, make
 
 from explorer import checkpoint
 from explorer.checkpoint import CheckpointError
+from explorer.shelf import snapshots
 from training.__main__ import main
 from training.export import choose, export_snapshots, portable, thinned
 from training.loop import TrainingError
@@ -65,7 +66,7 @@ def test_a_fine_tuned_run_did_not_begin_with_noise(run: Path, shelf: Path) -> No
 
 def test_nothing_is_kept_of_what_came_after_the_checkpoint(run: Path, shelf: Path) -> None:
     export_snapshots(run, "toy", shelf)
-    assert checkpoint.snapshots(shelf, "toy") == [0, 100, 300, 500]
+    assert snapshots(shelf, "toy") == [0, 100, 300, 500]
     lines = (shelf / "snapshots" / "toy" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(lines[-1])["step"] == 850
 
@@ -73,7 +74,7 @@ def test_nothing_is_kept_of_what_came_after_the_checkpoint(run: Path, shelf: Pat
 def test_snapshots_of_an_older_export_go(run: Path, shelf: Path) -> None:
     checkpoint.save(shelf / "snapshots" / "toy" / "7.safetensors", make())
     export_snapshots(run, "toy", shelf, count=3)
-    assert checkpoint.snapshots(shelf, "toy") == [0, 100]
+    assert snapshots(shelf, "toy") == [0, 100]
 
 
 def test_snapshots_name_no_path_of_the_machine(run: Path, shelf: Path) -> None:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from explorer.generators.base import Condition, Generator
 from explorer.latent import LatentSpace
-from explorer.sound.base import Sound
+from explorer.sound.base import Settings, Sound
 from training.loop import (
     METRICS,
     PREVIOUS_STATE,
@@ -75,7 +75,7 @@ class Points(Generator):
         self.condition = Condition("side", ("left", "right"))
         self.net = nn.Sequential(nn.Linear(5, config.width), nn.BatchNorm1d(config.width), nn.Linear(config.width, 2))
 
-    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+    def generate(self, z: Tensor, condition: Tensor | None, settings: Settings) -> Tensor:
         assert condition is not None
         return torch.tanh(self.net(torch.cat([z, condition], dim=1)))
 

@@ -10,8 +10,8 @@ import soundfile
 import torch
 
 from explorer import checkpoint
-from explorer.checkpoint import read_card
 from explorer.generators.spectogan import SpectoGAN, SpectoGANConfig
+from explorer.shelf import read_card
 from training.__main__ import main
 from training.data.audio import prepare
 from training.families.spectogan import Encoder

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from explorer.checkpoint import load_vocoder
-from explorer.sound.vocoder import VocoderConfig
+from explorer.checkpoint import load_part
+from explorer.sound.vocoder import LearnedVocoder, VocoderConfig
 from training.__main__ import main
 from training.export import RUN
 from training.loop import METRICS, TrainingError, load_state, save_state
@@ -157,7 +157,7 @@ def test_the_command_trains_and_writes_a_file_that_loads(tmp_path: Path) -> None
     assert main([*command, "--dry-run"]) == 0
     assert not (tmp_path / "run").exists()
     assert main([*command, "--name", "tiny", "--checkpoints", str(tmp_path / "made")]) == 0
-    assert load_vocoder(tmp_path / "made" / "tiny.safetensors").config.sample_rate == 8000
+    assert load_part(tmp_path / "made" / "tiny.safetensors", "vocoder", LearnedVocoder).config.sample_rate == 8000
     assert json.loads((tmp_path / "run" / RUN).read_text())["recipe"]["steps"] == 2
     assert "tiny" in (tmp_path / "made" / "tiny.md").read_text()
     for made in (tmp_path / "made").iterdir():  # where the data lay is nobody's business

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from toy import make, write
+from toy_poor import write as write_poor
 
 from explorer import checkpoint
 from explorer.directions import Direction
@@ -29,12 +30,25 @@ def engine(tmp_path: Path) -> Engine:
 
 def values(engine: Engine, place: Recipe, **changes: Any) -> dict[str, Any]:
     """What the page's controls hold at a place, with some of them moved."""
-    looks = handlers.look(engine, place)
+    looks = look(engine, place)
     return {name: looks[name].get("value") for name in CONTROLS} | changes
 
 
 def arrive(engine: Engine, recipe: Recipe) -> Recipe:
-    return handlers.settle(engine, recipe)
+    """What the page holds once it shows a recipe."""
+    return handlers.settle(engine, recipe).recipe
+
+
+def look(engine: Engine, recipe: Recipe, first: Any = 0, hold: Any = False) -> handlers.Look:
+    return handlers.look(engine, handlers.settle(engine, recipe), first, hold)
+
+
+def show(engine: Engine, recipe: Recipe, heard: bool = True) -> dict[str, Any]:
+    return handlers.show(engine, handlers.settle(engine, recipe), heard)
+
+
+def said(engine: Engine, recipe: Recipe) -> str:
+    return str(handlers.appraise(engine, handlers.settle(engine, recipe))["words"])
 
 
 def test_controls_that_were_not_moved_lead_to_the_same_place(engine: Engine) -> None:
@@ -115,7 +129,7 @@ def test_offsets_that_are_on_no_slider_stay(engine: Engine) -> None:
 
 def test_raw_sliders_move_the_dimensions_they_name(engine: Engine) -> None:
     place = arrive(engine, Recipe("plain"))
-    names = {name: look.get("label") for name, look in handlers.raw_look(engine.model("plain"), place, 16).items()}
+    names = {name: look.get("label") for name, look in handlers.raw_look(handlers.settle(engine, place), 16).items()}
     assert (names["raw0"], names["raw3"]) == ("z16", "z19")
     moved = handlers.move(engine, place, values(engine, place, first=16, raw1=3.0))
     assert dict(moved.offsets) == {"z17": 3.0}
@@ -123,7 +137,7 @@ def test_raw_sliders_move_the_dimensions_they_name(engine: Engine) -> None:
 
 def assert_dials_name_what_sliders_move(engine: Engine, model: str, first: int = 0, hold: bool = False) -> None:
     place = arrive(engine, Recipe(model))
-    dials, looks = handlers.dials(engine.model(model), place, first, hold), handlers.look(engine, place, first, hold)
+    dials, looks = handlers.dials(handlers.settle(engine, place), first, hold), look(engine, place, first, hold)
     assert set(dials) == {name for name in looks if name.startswith(("direction", "raw")) and looks[name]["visible"]}
     for name, offset in dials.items():
         moved = handlers.move(engine, place, values(engine, place, first=first, hold=hold, **{name: 1.0}))
@@ -141,7 +155,7 @@ def test_each_dial_is_the_variant_that_holds_the_others_where_asked(named: Engin
 
 
 def test_sliders_beyond_the_latent_are_hidden(engine: Engine) -> None:
-    looks = handlers.raw_look(engine.model("plain"), arrive(engine, Recipe("plain")), 16)
+    looks = handlers.raw_look(handlers.settle(engine, Recipe("plain")), 16)
     assert [looks[f"raw{i}"]["visible"] for i in range(8)] == [True] * 4 + [False] * 4
 
 
@@ -227,24 +241,24 @@ def test_rolling_changes_the_seeds_that_it_may(engine: Engine) -> None:
 
 
 def test_a_model_without_labels_shows_no_choice_of_them(engine: Engine) -> None:
-    looks = handlers.look(engine, arrive(engine, Recipe("plain")))
+    looks = look(engine, arrive(engine, Recipe("plain")))
     assert [looks[name]["visible"] for name in ("label", "label_b", "blend")] == [False] * 3
 
 
 def test_a_slider_reaches_as_far_as_the_recipe(engine: Engine) -> None:
-    looks = handlers.look(engine, arrive(engine, Recipe("toy", offsets=(("pc1", -6.5),))))
+    looks = look(engine, arrive(engine, Recipe("toy", offsets=(("pc1", -6.5),))))
     assert (looks["direction0"]["value"], looks["direction0"]["minimum"]) == (-6.5, -7)
 
 
 def test_only_settings_that_leave_a_choice_are_shown(engine: Engine) -> None:
-    looks = handlers.look(engine, arrive(engine, Recipe("toy")))
+    looks = look(engine, arrive(engine, Recipe("toy")))
     assert (looks["setting0"]["label"], looks["setting0"]["choices"]) == ("Timbre", ["sine", "square"])
     assert not looks["setting1"]["visible"]
 
 
 def test_the_notes_sent_are_the_notes_of_the_sound(engine: Engine) -> None:
     place = arrive(engine, Recipe("toy", seed=3))
-    sent = np.frombuffer(base64.b64decode(handlers.show(engine, place)["notes"]), "<f4").reshape(-1, 4)
+    sent = np.frombuffer(base64.b64decode(show(engine, place)["notes"]), "<f4").reshape(-1, 4)
     notes = engine.render(place).notes or ()
     np.testing.assert_array_equal(sent, np.float32([(n.pitch, n.onset, n.duration, n.velocity) for n in notes]))
 
@@ -267,11 +281,11 @@ def test_a_pictures_levels_span_sixty_decibels(engine: Engine) -> None:
 
 def test_what_is_heard_is_said_with_how_surely(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "hear", lambda place: {"low": 0.31, "middle": 0.01, "high": 0.68})
-    assert handlers.appraise(engine, Recipe("toy"))["words"].startswith("Heard as high (68%) or low (31%). ")
+    assert said(engine, Recipe("toy")).startswith("Heard as high (68%) or low (31%). ")
 
 
 def test_nothing_is_said_to_be_heard_where_nobody_judges(engine: Engine) -> None:
-    assert "eard" not in handlers.appraise(engine, Recipe("toy"))["words"]
+    assert "eard" not in said(engine, Recipe("toy"))
 
 
 @pytest.mark.parametrize(
@@ -279,20 +293,20 @@ def test_nothing_is_said_to_be_heard_where_nobody_judges(engine: Engine) -> None
     [(0.0, "Nearer to the middle than all it was trained on."), (2.0, "Beyond all it was trained on.")],
 )
 def test_a_place_that_no_training_came_to_is_said_to_be_one(engine: Engine, truncation: float, words: str) -> None:
-    assert handlers.appraise(engine, Recipe("plain", seed=3, truncation=truncation))["words"] == words
+    assert said(engine, Recipe("plain", seed=3, truncation=truncation)) == words
 
 
 def test_a_typical_place_is_said_to_lie_within(engine: Engine) -> None:
     share = stats.chi(20).cdf(engine.latent(Recipe("plain", seed=3)).norm())
     expected = f"Farther out than {share:.0%} of what it was trained on."
-    assert handlers.appraise(engine, Recipe("plain", seed=3))["words"] == expected
+    assert said(engine, Recipe("plain", seed=3)) == expected
 
 
 def test_a_saved_file_is_the_librarys(engine: Engine) -> None:
     name, data = handlers.save(engine, arrive(engine, Recipe("toy", seed=3, label="high")), "wav")
-    recipe = engine.complete(Recipe("toy", seed=3, label="high"))
+    place = engine.complete(Recipe("toy", seed=3, label="high"))
     assert name == "toy-high-seed0003.wav"
-    assert data == formats.encode(engine.render(recipe), recipe, "wav")
+    assert data == formats.encode(engine.render(place), place.recipe, "wav")
 
 
 def test_an_unknown_format_is_refused(engine: Engine) -> None:
@@ -321,7 +335,7 @@ def named(tmp_path: Path) -> Engine:
 
 
 def test_sliders_follow_directions_and_not_their_variants(named: Engine) -> None:
-    looks = handlers.look(named, arrive(named, Recipe("toy")))
+    looks = look(named, arrive(named, Recipe("toy")))
     assert [looks[f"direction{i}"].get("label") for i in range(3)] == ["Register", "Pc1", None]
 
 
@@ -333,7 +347,7 @@ def test_holding_the_others_moves_an_offset_to_the_variant_and_back(named: Engin
 
 
 def test_a_link_with_a_variant_opens_with_the_switch_on_and_its_slider_there(named: Engine) -> None:
-    looks = handlers.look(named, arrive(named, Recipe("toy", offsets=(("register-only", 1.5),))))
+    looks = look(named, arrive(named, Recipe("toy", offsets=(("register-only", 1.5),))))
     assert looks["hold"] == {"value": True, "visible": True}
     assert (looks["direction0"]["label"], looks["direction0"]["value"]) == ("Register-Only", 1.5)
 
@@ -345,7 +359,7 @@ def test_a_link_with_a_variant_opens_with_the_switch_on_and_its_slider_there(nam
 def test_the_switch_stays_as_it_is_where_no_offset_says_otherwise(
     named: Engine, offsets: tuple[tuple[str, float], ...], hold: bool, held: bool
 ) -> None:
-    looks = handlers.look(named, arrive(named, Recipe("toy", offsets=offsets)), hold=hold)
+    looks = look(named, arrive(named, Recipe("toy", offsets=offsets)), hold=hold)
     assert looks["hold"]["value"] is held
 
 
@@ -356,7 +370,7 @@ def test_a_slider_moves_the_variant_while_the_switch_is_on(named: Engine) -> Non
 
 
 def test_there_is_no_switch_where_no_direction_has_a_variant(engine: Engine) -> None:
-    assert not handlers.look(engine, arrive(engine, Recipe("toy")))["hold"]["visible"]
+    assert not look(engine, arrive(engine, Recipe("toy")))["hold"]["visible"]
 
 
 def test_shipped_directions_name_the_sliders(tmp_path: Path) -> None:
@@ -364,6 +378,75 @@ def test_shipped_directions_name_the_sliders(tmp_path: Path) -> None:
     shipped = Direction("pc1", toy.latent.from_seed(0), "Brightness")
     checkpoint.save(tmp_path / "toy.safetensors", toy, directions=(shipped,))
     engine = Engine(tmp_path)
-    looks = handlers.look(engine, arrive(engine, Recipe("toy")))
+    looks = look(engine, arrive(engine, Recipe("toy")))
     assert looks["direction0"]["label"] == "Brightness"
     assert not looks["direction1"]["visible"]
+
+
+def test_what_is_shown_names_every_field_of_the_place(engine: Engine) -> None:
+    shown = show(engine, Recipe("toy", seed=3, offsets=(("z1", 1.0),)))
+    assert Recipe.from_dict(shown["place"]) == Recipe.from_json(shown["recipe"])
+    assert shown["place"]["seed_b"] == 4
+    assert (shown["place"]["mix"], shown["place"]["blend"]) == ({}, 0.0)
+
+
+def test_a_sound_with_notes_that_no_piano_plays_is_sent_as_its_waveform(engine: Engine) -> None:
+    shown = show(engine, Recipe("toy", seed=3))
+    assert shown["played_by"] is None
+    sent = np.frombuffer(base64.b64decode(shown["pcm"]["data"]), "<i2")
+    np.testing.assert_array_equal(sent, handlers.pcm16(engine.render(Recipe("toy", seed=3))))
+    assert shown["about"].startswith("Piano roll")
+    assert "pcm" not in show(engine, Recipe("toy", seed=3), heard=False)
+
+
+def test_a_sound_that_the_piano_plays_is_sent_as_notes_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = replace(engine.render(Recipe("toy", seed=3)), played_by="piano")
+    monkeypatch.setattr(engine, "render", lambda place: sound)
+    shown = show(engine, Recipe("toy", seed=3))
+    assert shown["played_by"] == "piano"
+    assert "pcm" not in shown
+
+
+@pytest.fixture
+def poor(tmp_path: Path) -> Engine:
+    """A model with neither labels, notes, a spectrogram nor a setting."""
+    write_poor(tmp_path)
+    return Engine(tmp_path)
+
+
+def test_a_bare_waveform_is_shown_and_heard(poor: Engine) -> None:
+    for heard in (True, False):  # it is its own picture
+        shown = show(poor, Recipe("poor", seed=3), heard)
+        assert len(base64.b64decode(shown["pcm"]["data"])) == 2 * 2000
+        assert shown["about"] == "Waveform: 0.50 seconds"
+    assert shown["formats"] == ("wav", "png", "svg", "pdf", "npz", "json")
+
+
+def test_a_poor_model_shows_only_the_controls_that_it_has(poor: Engine) -> None:
+    looks = look(poor, Recipe("poor"))
+    absent = ("label", "label_b", "blend", "setting0", "setting1", "hold")
+    assert [looks[name]["visible"] for name in absent] == [False] * len(absent)
+    assert looks["path"]["value"] == "line"
+
+
+def test_a_poor_place_is_moved_and_saved_like_any_other(poor: Engine) -> None:
+    place = arrive(poor, Recipe("poor"))
+    moved = handlers.move(poor, place, values(poor, place, first=120, raw7=0.5, t=0.25))
+    assert (dict(moved.offsets), moved.t) == ({"z127": 0.5}, 0.25)
+    name, data = handlers.save(poor, moved, "wav")
+    assert name == "poor-seed0000-to0001-t0.25.wav"
+    assert data.startswith(b"RIFF")
+    assert "trained on" in said(poor, moved)
+
+
+def test_sliders_of_a_uniform_prior_end_at_the_walls_wherever_the_place_moves(poor: Engine) -> None:
+    for recipe in (Recipe("poor", seed=1), Recipe("poor", seed=1, seed_b=2, t=0.7)):
+        view = handlers.settle(poor, recipe)
+        z = float(poor.latent(recipe).flatten()[0])
+        ends = handlers.ends(view, 0, False)["raw0"]
+        std = 1 / math.sqrt(3)
+        assert (ends["minimum"], ends["maximum"]) == pytest.approx(((-1 - z) / std, (1 - z) / std), abs=0.051)
+
+
+def test_sliders_of_a_normal_prior_keep_their_ends(engine: Engine) -> None:
+    assert handlers.ends(handlers.settle(engine, Recipe("toy", seed=1)), 0, False) == {}

@@ -7,7 +7,7 @@ import pytest
 from toy import write
 
 from explorer.engine import Engine
-from explorer.files.gallery import Place, dumps
+from explorer.files.gallery import NamedRecipe, dumps
 from explorer.recipe import Recipe, RecipeError
 from explorer.ui import handlers, places
 
@@ -27,7 +27,9 @@ def test_a_file_of_one_recipe_is_none_of_places(engine: Engine, tmp_path: Path) 
 def test_places_of_a_file_are_settled_so_that_one_sound_is_kept_once(engine: Engine, tmp_path: Path) -> None:
     recipe = Recipe("toy", seed=3)
     path = tmp_path / "favourites.json"
-    path.write_text(dumps([Place("bare", recipe), Place("settled", handlers.settle(engine, recipe))]))
+    path.write_text(
+        dumps([NamedRecipe("bare", recipe), NamedRecipe("settled", handlers.settle(engine, recipe).recipe)])
+    )
     bare, settled = places.opened(engine, path) or []
     assert bare["recipe"] == settled["recipe"]
     assert (bare["name"], settled["name"]) == ("bare", "settled")
@@ -36,7 +38,7 @@ def test_places_of_a_file_are_settled_so_that_one_sound_is_kept_once(engine: Eng
 def test_a_place_on_weights_that_are_not_here_is_kept_as_it_is(engine: Engine, tmp_path: Path) -> None:
     elsewhere = Recipe("opera", weights="0123456789ab", seed=3)
     path = tmp_path / "favourites.json"
-    path.write_text(dumps([Place("aria", elsewhere)]))
+    path.write_text(dumps([NamedRecipe("aria", elsewhere)]))
     found = places.opened(engine, path) or []
     assert Recipe.from_json(found[0]["recipe"]) == elsewhere
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from explorer import checkpoint
+from explorer import checkpoint, shelf
 from explorer.directions import principal
 from training.evaluation import piano, speech
 from training.evaluation.latent_space import draw
@@ -70,7 +70,7 @@ def evaluate(path: Path, folder: Path, cache: Path, samples: int | None = None, 
     """
     if samples is not None and samples < MIN_SAMPLES:
         raise TrainingError(f"{samples} samples are too few to measure anything; at least {MIN_SAMPLES}")
-    card = checkpoint.read_card(path)
+    card = shelf.read_card(path)
     generator, directions = checkpoint.load(path)
     with torch.inference_mode():
         z, condition, _ = draw(generator, range(1))

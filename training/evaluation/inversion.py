@@ -12,7 +12,7 @@ from pystoi import stoi
 from torch import Tensor
 from tqdm import tqdm
 
-from explorer import checkpoint
+from explorer import checkpoint, shelf
 from explorer.judge import Judge
 from explorer.sound.mel import MelRepresentation
 from explorer.sound.vocoder import LearnedVocoder
@@ -80,8 +80,8 @@ def inversion_tables(
         CheckpointError: if the file or the judge cannot be used.
         DataError: if the folder cannot be used.
     """
-    vocoder = checkpoint.load_vocoder(path)
-    generator = checkpoint.load(path)[0] if path in checkpoint.find(path.parent).values() else None
+    vocoder = checkpoint.load_part(path, "vocoder", LearnedVocoder)
+    generator = checkpoint.load(path)[0] if path in shelf.find(path.parent).values() else None
     mel = representation(vocoder.config)
     options = {"sample_rate": str(mel.sample_rate)}
     if generator is not None and generator.condition is not None:

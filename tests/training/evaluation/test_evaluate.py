@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from explorer import checkpoint
+from explorer import checkpoint, shelf
 from explorer.generators.base import Generator
 from explorer.generators.pianogan import PianoGAN, PianoGANConfig
 from explorer.latent import LatentSpace
+from explorer.sound.base import Settings
 from explorer.sound.notes import NOTES, NotesRepresentation, encode_notes
 from training.__main__ import main
 from training.data import midi
@@ -74,7 +75,7 @@ class Player(Generator):
         self.config, self.windows = self.Config(), windows
         self.latent, self.representation = LatentSpace((4,)), NotesRepresentation()
 
-    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+    def generate(self, z: Tensor, condition: Tensor | None, settings: Settings) -> Tensor:
         chosen = (z.abs().sum(1) * 1000).long() % len(self.windows)
         return self.windows[chosen]
 
@@ -140,7 +141,7 @@ def test_the_command_prints_the_tables_and_writes_them_for_programs(
     assert main([*arguments, "--json", str(target)]) == 0
     figures = json.loads(target.read_text(encoding="utf-8"))
     printed = capsys.readouterr().out
-    assert figures["sha256"] == checkpoint.read_card(shipped).sha256
+    assert figures["sha256"] == shelf.read_card(shipped).sha256
     share = figures["tables"][0]["rows"]["model"]["chord_rate"]
     line = next(line for line in printed.splitlines() if line.startswith("model "))
     assert Column("", "", percent=True).text(share) in line

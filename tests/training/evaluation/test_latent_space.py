@@ -9,7 +9,7 @@ from torch import Tensor
 
 from explorer.generators.base import Condition, Generator
 from explorer.latent import LatentSpace
-from explorer.sound.base import Sound
+from explorer.sound.base import Settings, Sound
 from training.evaluation.latent_space import draw, entropy_left, path_table, separability_table
 
 
@@ -27,7 +27,7 @@ class Plane(Generator):
         self.config, self.latent = config, LatentSpace((4,))
         self.condition = Condition("digit", tuple(map(str, range(labels)))) if labels else None
 
-    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+    def generate(self, z: Tensor, condition: Tensor | None, settings: Settings) -> Tensor:
         return torch.tanh(10 * z[:, :1]) if self.config.steep else z
 
 

@@ -14,6 +14,7 @@ from explorer.directions import Direction
 from explorer.generators.base import Condition, Generator
 from explorer.judge import save_judge
 from explorer.latent import LatentSpace
+from explorer.sound.base import Settings
 from explorer.sound.mel import MelConfig, MelRepresentation
 from training.data.audio import load_waveforms
 from training.evaluation import speech
@@ -41,7 +42,7 @@ class Speaker(Generator):
         self.latent, self.representation = LatentSpace((4,)), MelRepresentation(MelConfig())
         self.condition = Condition("digit", ("0", "1")) if conditional else None
 
-    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+    def generate(self, z: Tensor, condition: Tensor | None, settings: Settings) -> Tensor:
         label = torch.zeros(len(z), dtype=torch.long) if condition is None else condition.argmax(1)
         chosen = (z.abs().sum(1) * 1000).long() % self.spectrograms.shape[1]
         return self.spectrograms[label, chosen]

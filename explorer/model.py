@@ -1,0 +1,184 @@
+"""A loaded checkpoint, and the whole way of a sound: from a recipe to what is seen, heard and saved."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from explorer.checkpoint import Card, CheckpointError
+from explorer.directions import Direction, Search
+from explorer.generators.base import Generator
+from explorer.judge import Judge
+from explorer.recipe import Place, Recipe, RecipeError
+from explorer.sound.base import Sound, chosen
+from explorer.sound.mel import fit
+
+RAW = re.compile("z(0|[1-9][0-9]{0,8})")  # the name of a raw dimension
+
+
+@dataclass(frozen=True)
+class Model:
+    """A checkpoint that is ready to play. Its methods are pure and may run in several threads at once.
+
+        place = model.complete(recipe)   # what was left open is filled in, once
+        sound = model.sound(place)       # a place has nothing to complete or to check any more
+
+    Attributes:
+        card: what can be said of the checkpoint; its `sha256` covers all that is heard.
+        generator: in eval mode.
+        judge: who says which label a sound is heard as, if anybody does.
+        shipped: the directions in the checkpoint; where there are none, its principal directions are searched for.
+        search: of those.
+    """
+
+    card: Card
+    generator: Generator
+    judge: Judge | None
+    shipped: tuple[Direction, ...]
+    search: Search
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """What the sliders follow, as far as it is known: none while directions are searched for, which this begins."""
+        if self.shipped or not self.search.begin().done():
+            return self.shipped
+        return self.wait_for_directions()
+
+    def wait_for_directions(self) -> tuple[Direction, ...]:
+        """What the sliders follow; a search may take a minute."""
+        return self.shipped or self.search.begin().result()
+
+    @property
+    def progress(self) -> float:
+        """How much of the search for directions is done: from 0 to 1, where there is nothing (more) to wait for."""
+        return 1.0 if self.shipped or self.search.begin().done() else min(self.search.share_done, 0.99)
+
+    @cached_property
+    def settings(self) -> Mapping[str, tuple[str, ...]]:
+        """The choices that generating and decoding leave open, each name with its options, the default first."""
+        return {**self.generator.settings, **self.generator.representation.settings}
+
+    def complete(self, recipe: Recipe) -> Place:
+        """The place of a recipe: what it left open (weights, label, path, settings) is filled in, and what has no
+        effect is taken out. An offset along a direction that is still searched for is waited for.
+
+        Raises:
+            CheckpointError: if the recipe was made with other weights.
+            RecipeError: if the model has no such label, direction or setting.
+        """
+        generator, name = self.generator, self.card.name
+        if not self.card.sha256.startswith(recipe.weights):
+            raise CheckpointError(
+                f"this recipe was made with weights {recipe.weights[:12]} of {name!r}; "
+                f"here are weights {self.card.sha256[:12]}"
+            )
+        label, label_b, blend = recipe.label, recipe.label_b, recipe.blend
+        if generator.condition is None and (label is not None or label_b is not None):
+            raise RecipeError(f"{name!r} takes no label")
+        try:
+            if generator.condition is not None:
+                label = generator.condition.choices[0] if label is None else label
+                for known in (label, label_b):
+                    if known is not None:
+                        generator.condition.encode(known)
+            settings = chosen(self.settings, dict(recipe.settings))
+            if recipe.mix:
+                generator.latent.shares([weight for _, weight in recipe.mix])
+        except ValueError as error:
+            raise RecipeError(f"{name!r}: {error}") from None
+        for offset, _ in recipe.offsets:
+            self.vector(offset)
+        if label_b is None or blend == 0 or label_b == label:
+            label_b, blend = None, 0.0
+        seed, mix = recipe.seed, recipe.mix
+        if mix:
+            only, weight = mix[0]
+            seed, mix = (only, ()) if len(mix) == 1 and weight > 0 else (0, mix)
+        moving = not recipe.mix and recipe.seed_b is not None and recipe.t > 0
+        return Place(
+            replace(
+                recipe,
+                weights=self.card.sha256,
+                seed=seed,
+                mix=mix,
+                seed_b=recipe.seed_b if moving else None,
+                t=recipe.t if moving else 0.0,
+                path=(recipe.path or generator.latent.default_path) if moving else None,
+                label=label,
+                label_b=label_b,
+                blend=blend,
+                settings=tuple(settings.items()),
+            )
+        )
+
+    def latent(self, place: Place) -> Tensor:
+        """(*latent.shape): the latent of a place."""
+        space, recipe = self.generator.latent, place.recipe
+        if recipe.mix:
+            z = space.mix([space.from_seed(seed) for seed, _ in recipe.mix], [weight for _, weight in recipe.mix])
+        else:
+            z = space.from_seed(recipe.seed)
+            if recipe.seed_b is not None:
+                z = space.interpolate(z, space.from_seed(recipe.seed_b), torch.tensor([recipe.t]), recipe.path)[0]
+        z = z * recipe.truncation
+        z = z.clamp(-1, 1) if space.prior == "uniform" else z
+        for name, amount in recipe.offsets:
+            z = space.move(z, self.vector(name), amount)
+        return z
+
+    @torch.inference_mode()
+    def output(self, place: Place) -> Tensor:
+        """(*representation.shape) in [-1, 1]: what the generator makes of a place, not yet decoded.
+
+        Raises:
+            CheckpointError: if it is not finite.
+        """
+        condition, weights, recipe = self.generator.condition, None, place.recipe
+        if condition is not None and recipe.label is not None:
+            weights = condition.encode(recipe.label)
+            if recipe.label_b is not None:
+                weights = torch.lerp(weights, condition.encode(recipe.label_b), recipe.blend)
+            weights = weights[None]
+        own = {name: option for name, option in recipe.settings if name in self.generator.settings}
+        x: Tensor = self.generator(self.latent(place)[None], weights, own)[0]
+        if not bool(x.isfinite().all()):
+            raise CheckpointError(f"{self.card.name!r} makes numbers that are not finite here; its weights are broken")
+        return x
+
+    @torch.inference_mode()
+    def sound(self, place: Place) -> Sound:
+        """The sound of a place. Raises as `output`."""
+        representation = self.generator.representation
+        own = {name: option for name, option in place.recipe.settings if name in representation.settings}
+        return representation.decode(self.output(place), own)
+
+    def hear(self, sound: Sound) -> dict[str, float]:
+        """How surely the judge hears each label in a sound, as probabilities; {} where there is no judge."""
+        if self.judge is None:
+            return {}
+        probabilities, _ = self.judge.hear(fit(sound.waveform, self.judge.mel.config.samples)[None])
+        return dict(zip(self.judge.labels, probabilities[0].tolist(), strict=True))
+
+    def room(self, place: Place, name: str) -> tuple[float, float]:
+        """How far the offset of this name can be moved back and ahead from a place, in standard deviations, until
+        nothing changes any more; infinite for a normal prior."""
+        space = self.generator.latent
+        return space.room(self.latent(place), self.vector(name)) if space.prior == "uniform" else (torch.inf, torch.inf)
+
+    def vector(self, name: str) -> Tensor:
+        """The unit vector (*latent.shape) of a raw dimension such as "z7", or of a direction, for which a search is
+        waited for. Raises RecipeError if there is none of this name."""
+        space = self.generator.latent
+        if RAW.fullmatch(name) and int(name[1:]) < space.size:
+            vector = torch.zeros(space.size)
+            vector[int(name[1:])] = 1
+            return vector.reshape(space.shape)
+        directions = self.wait_for_directions()
+        for direction in directions:
+            if direction.name == name:
+                return direction.vector
+        known = ", ".join(d.name for d in directions)
+        raise RecipeError(f"{self.card.name!r} has no direction {name!r}; it has {known}, and z0 to z{space.size - 1}")

@@ -1,0 +1,76 @@
+"""A second family for the tests, with nothing that it could do without.
+
+It makes a bare waveform from a uniform prior, slowly, and has no label, no notes, no spectrogram and no setting. What
+the app, the command line and the trainers ask of a family beyond that, they ask in vain here.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from explorer import checkpoint
+from explorer.generators.base import Generator
+from explorer.latent import LatentSpace
+from explorer.sound.base import Representation, Settings, Sound, chosen
+
+SAMPLE_RATE, SAMPLES = 4000, 2000
+
+
+@dataclass(frozen=True)
+class PoorToyConfig:
+    channels: int = 2
+    size: int = 64
+    rounds: int = 400  # of smoothing, which take some ten milliseconds
+
+
+class Waveform(Representation):
+    """(2000,): the samples themselves, which come back exactly."""
+
+    sample_rate, seconds = SAMPLE_RATE, SAMPLES / SAMPLE_RATE
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (SAMPLES,)
+
+    def encode(self, sound: Sound) -> Tensor:
+        return torch.from_numpy(sound.waveform.copy())
+
+    def decode(self, x: Tensor, settings: Settings | None = None) -> Sound:
+        chosen(self.settings, settings)
+        waveform = x.detach().numpy().astype(np.float32)
+        return Sound(lambda: waveform, SAMPLE_RATE, self.seconds)
+
+
+class PoorToy(Generator):
+    """Sines whose amplitudes are the latent's numbers, through one layer, smoothed again and again."""
+
+    family = "poor-toy"
+    Config = PoorToyConfig
+
+    def __init__(self, config: PoorToyConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.latent = LatentSpace((config.channels, config.size), "uniform")
+        self.representation = Waveform()
+        self.layer = nn.Linear(self.latent.size, self.latent.size)
+
+    def generate(self, z: Tensor, condition: Tensor | None, settings: Settings) -> Tensor:
+        amplitudes = self.layer(z.flatten(1)) + z.flatten(1)  # (batch, size)
+        time = torch.arange(SAMPLES, device=z.device) / SAMPLE_RATE
+        frequencies = 100 * 2 ** (torch.arange(self.latent.size, device=z.device) / 32)
+        x = amplitudes @ torch.sin(2 * torch.pi * frequencies[:, None] * time)
+        for _ in range(self.config.rounds):
+            x = x + 0.001 * (x.roll(1, 1) - x)
+        return torch.tanh(x / 8)
+
+
+def write(folder: Path, name: str = "poor", seed: int = 0) -> Path:
+    """A checkpoint of the poor toy in a folder. `PoorToy` must be in FAMILIES for it to load."""
+    path = folder / f"{name}.safetensors"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        checkpoint.save(path, PoorToy(PoorToyConfig()))
+    return path
