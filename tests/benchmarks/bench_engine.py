@@ -1,0 +1,84 @@
+"""How many moves of a slider a second are served to many visitors at once. `python tests/benchmarks/bench_engine.py`
+
+Without a browser: each of eight visitors is a thread that asks for one place after another, as the page does while a
+hand moves: the recipe is settled, its sound rendered, and what is shown and heard is packed. Printed are moves a second
+for visitors of one model and of two, first with one sound computed at a time, whoever asks, as behind one lock, and
+then with as many as there are cores. All sounds are compared: they must be the same bits.
+"""
+
+import argparse
+import hashlib
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from explorer.engine import Engine, cores
+from explorer.recipe import Recipe
+from explorer.shelf import DEFAULT_FOLDER
+from explorer.ui import handlers
+
+SAME = 20  # places of each model whose bits are compared
+
+
+def visit(engine: Engine, name: str, visitor: int, until: float) -> int:
+    """The number of moves that one visitor gets."""
+    moves = 0
+    while time.perf_counter() < until:
+        recipe = Recipe(name, seed=visitor, offsets=(("z0", 0.001 * (moves + 1)),))
+        handlers.show(engine, handlers.settle(engine, recipe))
+        moves += 1
+    return moves
+
+
+def moves_per_second(engine: Engine, names: list[str], visitors: int, seconds: float) -> float:
+    for name in names:
+        engine.render(Recipe(name))
+    until = time.perf_counter() + seconds
+    with ThreadPoolExecutor(visitors) as pool:
+        done = list(pool.map(lambda i: visit(engine, names[i % len(names)], i, until), range(visitors)))
+    return sum(done) / seconds
+
+
+def bits(engine: Engine, names: list[str], threads: int) -> str:
+    recipes = [Recipe(name, seed=seed) for seed in range(SAME) for name in names]
+    with ThreadPoolExecutor(threads) as pool:
+        sounds = list(pool.map(engine.render, recipes))
+        waveforms = list(pool.map(lambda sound: sound.waveform.tobytes(), sounds))
+    return hashlib.sha256(b"".join(waveforms)).hexdigest()
+
+
+def one_at_a_time(folder: Path) -> Engine:
+    """An engine that computes one sound at a time."""
+    engine, lock = Engine(folder), threading.Lock()
+    work = engine._work
+
+    def wait_for_all_others(function):
+        with lock:
+            return work(function)
+
+    engine._work = wait_for_all_others
+    return engine
+
+
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument("--checkpoints", type=Path, default=DEFAULT_FOLDER)
+parser.add_argument("--models", nargs=2, default=["maestro-piano", "spoken-digits"])
+parser.add_argument("--visitors", type=int, default=8)
+parser.add_argument("--seconds", type=float, default=5.0)
+args = parser.parse_args()
+first, second = args.models
+print(f"{args.visitors} visitors, {cores()} cores; moves a second")
+found = {}
+for title, make in (("one at a time", one_at_a_time), ("a thread for each core", Engine)):
+    engine = make(args.checkpoints)
+    for names in ([first], [second], [first, second]):
+        found[title, len(names) == 2] = rate = moves_per_second(engine, names, args.visitors, args.seconds)
+        print(f"{title:<24} {' and '.join(names):<40} {rate:6.1f}")
+    found[title, "bits"] = bits(engine, args.models, 1 if make is one_at_a_time else args.visitors)
+one, many = (found[title, True] for title in ("one at a time", "a thread for each core"))
+same = found["one at a time", "bits"] == found["a thread for each core", "bits"]
+print(f"two models: {many / one:.2f} times the moves, {'the same bits' if same else 'OTHER BITS'}")
