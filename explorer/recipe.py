@@ -149,15 +149,6 @@ class Recipe:
         values["mix"] = tuple((int(seed), weight) for seed, weight in values.get("mix", ()))
         return cls(**values)
 
-    def to_full_dict(self) -> dict[str, Any]:
-        """Plain values for JSON of every field, those at their default included."""
-        pairs = ("mix", "offsets", "settings")
-        return {
-            "version": VERSION,
-            **asdict(self),
-            **{name: {str(key): value for key, value in getattr(self, name)} for name in pairs},
-        }
-
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), ensure_ascii=False)
 

@@ -138,7 +138,7 @@ def test_the_wheel_asks_for_what_the_requirements_files_name(metadata: Message) 
 def test_an_editable_install_plays_the_checkpoints_of_the_checkout(tmp_path: Path) -> None:
     python = fresh(tmp_path / "environment")
     run(sys.executable, "-m", "pip", "--python", python, "install", *OFFLINE, "-e", ROOT, cwd=tmp_path)
-    program = "from explorer.checkpoint import DEFAULT_FOLDER; print(DEFAULT_FOLDER)"
+    program = "from explorer.shelf import DEFAULT_FOLDER; print(DEFAULT_FOLDER)"
     assert Path(run(python, "-I", "-c", program, cwd=tmp_path).strip()) == ROOT / "checkpoints"
 
 
