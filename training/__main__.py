@@ -296,6 +296,7 @@ def _train(args: argparse.Namespace, argv: Sequence[str]) -> int:
     from explorer.checkpoint import config_from_dict
     from explorer.generators import FAMILIES
     from training import parallel
+    from training.data import inventory
     from training.export import hardware, read_run, write_run
     from training.families import TASKS
     from training.loop import STATE, TrainingError, load_state, start, train
@@ -339,8 +340,8 @@ def _train(args: argparse.Namespace, argv: Sequence[str]) -> int:
         like = config_from_dict(FAMILIES[args.command].Config, before["config"])
     cache = args.cache or args.out.parent / "cache"
     data = parallel.first_alone(lambda: task.prepare(folder, cache, options, like))
-    for line in data.meta.get("skipped", []):
-        logging.warning("skipped %s", line)
+    if parallel.rank() == 0 and not args.dry_run:
+        logging.info("%s", inventory.table(data.meta["inventory"]))
     config = asdict(like) if like else {**(before["overrides"] if before else {}), **_values(args.config)}
     try:
         run = start(task, recipe, data, config, device, args.precision == "bfloat16")
@@ -431,6 +432,8 @@ def _vocoder(args: argparse.Namespace, argv: Sequence[str]) -> int:
 
 
 def _plan(run: Any, data: Any, about: dict[str, Any]) -> str:
+    from training.data import inventory
+
     modules = {name: module for name, module in run.modules().items() if name != "ema"}
     sizes = {name: sum(p.numel() for p in module.parameters()) for name, module in modules.items()}
     counts = {"train": data.train, "valid": data.valid}
@@ -438,7 +441,7 @@ def _plan(run: Any, data: Any, about: dict[str, Any]) -> str:
         f"family      {about['family']}",
         f"data        {about['data']['folder']}: "
         + ", ".join(f"{len(next(iter(part.values()))):,} {name}" for name, part in counts.items() if part),
-        f"skipped     {len(data.meta.get('skipped', []))} files",
+        inventory.table(data.meta["inventory"]),
         "parameters  " + ", ".join(f"{name} {size:,}" for name, size in sizes.items()),
         f"device      {about['hardware']}, {'bfloat16' if run.bfloat16 else 'float32'}",
         f"steps       {run.recipe.warm_steps:,} warm, then {run.recipe.steps:,} adversarial",
@@ -537,12 +540,14 @@ def _judge(args: argparse.Namespace, argv: Sequence[str]) -> int:
 
     from explorer.judge import save_judge
     from training.data.audio import load_waveforms
+    from training.data.inventory import table
     from training.evaluation.judge import accuracy, train_judge
     from training.task import DataError
 
     torch.set_num_threads(1)
     options = {"labels": args.labels, "sample_rate": args.sample_rate}
     clips = load_waveforms(args.data, args.cache, {k: str(v) for k, v in options.items() if v is not None})
+    logging.info("%s", table(clips.meta["inventory"]))
     if len(clips.meta["labels"]) < 2:
         raise DataError(f"{args.data}: a judge needs recordings of at least two labels")
     judge = train_judge(clips)

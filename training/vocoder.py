@@ -6,6 +6,7 @@ for a generator will not draw them as clean as a microphone does.
 """
 
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ from explorer.checkpoint import config_from_dict
 from explorer.sound.mel import MelConfig, MelRepresentation
 from explorer.sound.vocoder import LearnedVocoder, VocoderConfig
 from training.data.audio import FRAMES, HOP_SECONDS, load_waveforms
+from training.data.inventory import table
 from training.export import portable, read_run
 from training.loop import LOG_EVERY, METRICS, STATE, TrainingError, last_state, save_state, stop_requests
 
@@ -29,6 +31,8 @@ GAP_SECONDS = 0.05  # of silence between two recordings
 WINDOWS = (1 / 8, 1 / 4, 1 / 2, 1, 2)  # of the loss, as multiples of n_fft
 COMPARED = 2  # windows drawn anew at every step: over many steps as good as all, and half the price
 NYQUIST_MARGIN = 0.97
+log = logging.getLogger(__name__)
+
 CARD = """# {name}
 
 A learned inversion: log-mel spectrograms to sound in one pass. {parameters:,} parameters, exported at step {step:,}.
@@ -114,6 +118,8 @@ def blank_config(sample_rate: int) -> VocoderConfig:
 def load_streams(folders: Sequence[Path], cache: Path, sample_rate: int) -> dict[str, list[Tensor]]:
     """Each folder's recordings as one long waveform, for "train" and "valid". Raises DataError as `load_waveforms`."""
     clips = [load_waveforms(folder, cache, {"sample_rate": str(sample_rate)}) for folder in folders]
+    for folder, found in zip(folders, clips, strict=True):
+        log.info("%s\n%s", folder, table(found.meta["inventory"]))
     gap = round(GAP_SECONDS * sample_rate)
     return {"train": [join(c.train, gap) for c in clips], "valid": [join(c.valid, gap) for c in clips]}
 
@@ -124,7 +130,7 @@ def join(waveforms: Tensor, gap: int) -> Tensor:
     for waveform in waveforms:
         heard = waveform.nonzero()[:, 0]
         if len(heard):
-            parts.append(F.pad(waveform[heard[0] : heard[-1] + 1], (0, gap)))
+            parts.append(F.pad(waveform[heard[0] : heard[-1] + 1].float(), (0, gap)))
     return torch.cat(parts) if parts else torch.zeros(0)
 
 

@@ -1,55 +1,75 @@
-"""Recordings, from the folders their authors ship, to spectrograms ready to train on.
+"""Recordings, from the folders their authors ship, to windows of sound and to spectrograms ready to train on.
 
-Known layouts: the Free Spoken Digit Dataset (`3_jackson_12.wav`; takes 5-9 of every digit and speaker validate, 0-4
-are its test set and left alone), SC09 (`train/`, `valid/`, `test/` with `Eight_004ae714_nohash_0.wav`), Speech Commands
-(a folder per word, with `validation_list.txt` and `testing_list.txt`, or else a tenth of the speakers validates), and
-any other folder of audio, labelled by its sub-folders. Digit words become digits.
-
-Prepared waveforms are cached as safetensors; with the cache at hand nothing is imported that reads audio.
+`training.data.labels` says what a recording is called and whether it trains, validates or is kept out;
+`training.data.recordings` decodes it; a `Cut` makes windows of it, which is all that a family of generators brings of
+its own. Windows are prepared one by one and kept on disk, so that memory does not grow with the folder; with the
+prepared file at hand nothing is imported that reads sound.
 """
 
-import hashlib
-import json
-import re
+import logging
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
 from explorer.sound.mel import MelConfig, MelRepresentation, fit
+from training.data import cache as prepared_files
+from training.data.cache import RowStore
+from training.data.files import AUDIO, Content, File, find, read_contents
+from training.data.inventory import Inventory, Unusable
+from training.data.labels import Assignment, LabelOf, assign, in_order, label_name, read_lists, repair
+from training.data.recordings import pieces, read_frames, recording, resample
 from training.task import DataError, Prepared
 
-Split = Literal["train", "valid", "test"]
-
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
-WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+KIND = "audio"
 FRAMES, HOP_SECONDS = 64, 0.016  # 1.024 s
 SHORTEST_SECONDS = 0.05
+LONGEST_CLIP_SECONDS = 3.0  # a longer recording is cut into windows
+FADE_SECONDS = 0.005  # at both ends of a window that was cut out
 SILENCE = 1e-3  # peak below which a recording has nothing to say
+PAUSE = 0.01  # of a long recording's loudest 30 ms (-40 dB), below which a window of it is a pause
+LOUD_SECONDS = 0.03
 LOUDNESS = 0.1  # root mean square of the loudest 30 ms, to which every clip is brought
-VERSION = 2  # of what is cached: raise it when the same files would give other waveforms
+SAMPLE_RATES = range(4_000, 48_001)
+BANDS = range(8, 257)
+VERSION = 3  # of what is cached: raise it when the same files would give other windows
+
+log = logging.getLogger(__name__)
+
+Windows = Callable[[Any, int, int], Iterator[np.ndarray | str]]
 
 
 @dataclass(frozen=True)
-class Clip:
-    """A file of a data set: where, what it says (None if nobody knows), and what it is for."""
+class Cut:
+    """How a family of generators makes windows of a recording.
 
-    path: Path
-    label: str | None
-    split: Split
+    Attributes:
+        name: of the rule, a part of the prepared file's name; another rule, or another version of it, has another.
+        samples: length of a window at a sample rate.
+        windows: (an open recording, sample rate, samples) -> windows (samples,) in [-1, 1], and for each part that is
+            left out the reason. May raise Unusable for the whole recording.
+        label_of: reads a label off a path where no sub-folder gives one, or None if names say nothing.
+        suffixes: of the files it takes. A kind of file of which libsndfile knows nothing (SoundFonts) would be added
+            here, and read in `_windows`.
+    """
+
+    name: str
+    samples: Callable[[int], int]
+    windows: Windows
+    label_of: LabelOf | None = None
+    suffixes: frozenset[str] = AUDIO
 
 
 @dataclass(frozen=True)
 class Waveforms:
-    """Clips of one length: (n, samples) float in [-1, 1], and the index of each one's label."""
+    """Windows of one length: (n, samples) float16 in [-1, 1] mapped from a file, and the index of each one's label."""
 
     train: Tensor
     train_labels: Tensor
@@ -64,20 +84,21 @@ def prepare(
     """Spectrograms of a folder of recordings.
 
     Args:
-        options: `labels`, e.g. "0,1,5,8": only these, in this order; `sample_rate`, 8000 or 16000 (by default what
-            the files have); `n_mels`.
+        options: `labels`, e.g. "0,1,5,8": only these, in this order; `sample_rate` in Hz (by default 8000 or 16000,
+            as the files have it); `n_mels`.
         mel, labels: of a checkpoint that is to go on learning from the folder. The folder may hold some of its labels,
             or none: then nobody knows what the clips say, and each of them stands for every label.
     Returns:
         Tensors "x" (n, 1, n_mels, 64) and, if there are labels, "condition" (n, labels), one-hot. `meta["mel"]` is the
-        MelConfig, its range taken from the training clips; `meta["labels"]` are those of the folder.
+        MelConfig, its range taken from the training clips; `meta["labels"]` are those of the folder;
+        `meta["inventory"]` is for `inventory.table`.
     Raises:
         DataError: if no file is usable, an option is unknown, a label has no clip, or the checkpoint another format or
             other labels.
     """
     if mel is not None:
         options = {**options, **_agreed(options, mel)}
-    n_mels = _number(options, "n_mels", 64)
+    n_mels = _number(options, "n_mels", BANDS) or 64
     clips = load_waveforms(folder, cache, {k: v for k, v in options.items() if k != "n_mels"})
     spoken = clips.meta["labels"]
     if mel is None:
@@ -96,7 +117,9 @@ def prepare(
     def tensors(waveform: Tensor, label: Tensor) -> dict[str, Tensor]:
         if not len(waveform):
             return {}
-        x = torch.cat([representation.normalize(representation.log_mel(part)) for part in waveform.split(256)])
+        x = torch.empty(len(waveform), *representation.shape)
+        for part, out in zip(waveform.split(256), x.split(256), strict=True):
+            out.copy_(representation.normalize(representation.log_mel(part.float())))
         if not labels:
             return {"x": x}
         every = torch.eye(len(labels))
@@ -124,18 +147,33 @@ def _agreed(options: Mapping[str, str], mel: MelConfig) -> dict[str, str]:
     return decided
 
 
-def _number(options: Mapping[str, str], name: str, otherwise: int) -> int:
-    text = options.get(name, str(otherwise))
-    if not text.isdecimal():
+def _number(options: Mapping[str, str], name: str, within: range) -> int | None:
+    """A whole number among the options, or None if it is not there. Raises DataError for any other value."""
+    text = options.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal()):
         raise DataError(f"the option {name} is a whole number, not {text!r}")
+    if len(text) > 9 or int(text) not in within:
+        raise DataError(f"the option {name} is a whole number from {within[0]} to {within[-1]}, not {text}")
     return int(text)
+
+
+def _labels(options: Mapping[str, str]) -> tuple[str, ...] | None:
+    """The labels asked for, or None for all. Raises DataError if the option names none, or one twice."""
+    if "labels" not in options:
+        return None
+    labels = tuple(label_name(text) for text in options["labels"].split(","))
+    if not all(labels) or len(set(labels)) < len(labels):
+        raise DataError(f"the option labels is a list such as 0,1,5,8, each label once, not {options['labels']!r}")
+    return labels
 
 
 def measure(config: MelConfig, waveform: Tensor) -> MelConfig:
     """The configuration with mean and scale such that -1 is silence and 1 is each band's loudest thousandth."""
     representation = MelRepresentation(config)
     picked = waveform[:: max(1, len(waveform) // 4000)]
-    log_mel = torch.cat([representation.log_mel(part) for part in picked.split(256)])
+    log_mel = torch.cat([representation.log_mel(part.float()) for part in picked.split(256)])
     low = float(np.log(config.floor))
     high = np.quantile(log_mel.transpose(0, 1).flatten(1).numpy(), 0.999, axis=1).clip(low + 1)
     return MelConfig(
@@ -147,164 +185,271 @@ def measure(config: MelConfig, waveform: Tensor) -> MelConfig:
     )
 
 
-def load_waveforms(folder: Path, cache: Path, options: Mapping[str, str]) -> Waveforms:
-    """Every usable clip, mono, at one rate, equally loud, centred on its energy in 1.024 s.
+def load_waveforms(folder: Path, cache: Path, options: Mapping[str, str], cut: Cut | None = None) -> Waveforms:
+    """Windows of every usable recording, one channel at one rate; by default as `centred` makes them.
 
-    Reads the cache if no file was changed, added or taken away since. Args and errors as `prepare`.
+    Read from the cache if the folder holds the same files as when they were prepared, wherever it lies now. `folder`
+    may also name such a prepared file itself, for machines that have no library for sound.
+
+    Args:
+        options: `labels` and `sample_rate` as `prepare` has them.
+    Raises:
+        DataError: if nothing is usable, an option is unknown or wrong, or a label has no recording.
     """
+    cut = cut or CENTRED
     if unknown := sorted(set(options) - {"labels", "sample_rate"}):
         raise DataError(f"no option {', '.join(unknown)}; there are labels, sample_rate and n_mels")
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
-    found = [clip for clip in scan(folder) if clip.split != "test"]
-    wanted = tuple(options["labels"].split(",")) if "labels" in options else None
-    if wanted is not None:
-        if missing := sorted(set(wanted) - {clip.label for clip in found}):
-            raise DataError(
-                f"{folder}: no recording of {', '.join(missing)}; "
-                f"there are {', '.join(_ordered(clip.label for clip in found)) or 'no labels'}"
-            )
-        found = [clip for clip in found if clip.label in wanted]
-    if not found:
-        raise DataError(f"{folder}: no recordings to train on; known are {', '.join(SUFFIXES)}")
-    stats = [(str(c.path.relative_to(folder)), c.path.stat().st_size, c.path.stat().st_mtime_ns) for c in found]
-    inputs = json.dumps([VERSION, str(folder.resolve()), sorted(options.items()), stats])
-    target = cache / f"audio-{hashlib.sha256(inputs.encode()).hexdigest()[:16]}.safetensors"
-    cached = _read(target)
-    return cached or _decode(folder, found, wanted, options, target)
-
-
-def scan(folder: Path) -> list[Clip]:
-    """The recordings of a folder, sorted by path. Files are not opened."""
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and "_background_noise_" not in p.parts)
-    lists: dict[str, Split] = {}
-    for name, split in (("validation_list.txt", "valid"), ("testing_list.txt", "test")):
-        if (folder / name).is_file():
-            lists |= {line.strip(): split for line in (folder / name).read_text().splitlines()}  # type: ignore[misc]
-    return [_describe(path, path.relative_to(folder), lists) for path in files]
-
-
-def _describe(path: Path, inside: Path, lists: Mapping[str, Split]) -> Clip:
-    if match := re.fullmatch(r"(\d)_[^_]+_(\d+)", path.stem):  # the Free Spoken Digit Dataset
-        take = int(match[2])
-        return Clip(path, match[1], "test" if take < 5 else "valid" if take < 10 else "train")
-    parts = inside.parts[:-1]
-    if match := re.fullmatch(r"([A-Za-z]+)_([0-9a-f]{8})_nohash_\d+", path.stem):  # SC09
-        split = next((s for s in ("train", "valid", "test") if s in parts), None) or _by_name(match[2])
-        return Clip(path, _digit(match[1]), split)
-    label = _digit(parts[-1]) if parts else None
-    if match := re.fullmatch(r"([0-9a-f]{8})_nohash_\d+", path.stem):  # Speech Commands
-        return Clip(path, label, lists.get(inside.as_posix(), "train") if lists else _by_name(match[1]))
-    return Clip(path, label, _by_name(path.stem))
-
-
-def _by_name(name: str) -> Split:
-    """A tenth validates: the same names on every machine, whatever else is in the folder."""
-    return "valid" if int(hashlib.sha256(name.encode()).hexdigest(), 16) % 10 == 0 else "train"
-
-
-def _digit(word: str) -> str:
-    return str(WORDS.index(word.lower())) if word.lower() in WORDS else word.lower()
-
-
-def _ordered(labels: Iterable[str | None]) -> list[str]:
-    return sorted({x for x in labels if x is not None}, key=lambda x: (int(x), "") if x.isdecimal() else (10**9, x))
-
-
-def _decode(
-    folder: Path, found: list[Clip], wanted: tuple[str, ...] | None, options: Mapping[str, str], target: Path
-) -> Waveforms:
-    import soundfile
-
-    rate = _number(options, "sample_rate", 0) or _common_rate(found)
-    samples = FRAMES * round(rate * HOP_SECONDS)
-    kept: list[tuple[Clip, np.ndarray]] = []
-    skipped = []
-    labelled = any(clip.label for clip in found)
-    for clip in tqdm(found, desc=f"reading {folder.name}", unit="file", leave=False):
+    wanted, rate = _labels(options), _number(options, "sample_rate", SAMPLE_RATES)
+    if folder.suffix == ".safetensors" and not folder.is_dir():
+        return _given(folder, wanted, rate, cut)
+    inventory = Inventory("windows")
+    roles = _roles(folder, wanted, inventory, cut)
+    contents = read_contents(roles, inventory)
+    roles = {file: roles[file] for file in contents}
+    if not contents:
+        raise _nothing(folder, inventory)
+    said = [cut.name, wanted, rate]
+    key = prepared_files.key_of(KIND, VERSION, said, contents, [asdict(role) for role in roles.values()], inventory)
+    path = prepared_files.path_of(cache, KIND, key)
+    if cached := prepared_files.found(path, KIND, VERSION, key):
         try:
-            if labelled and clip.label is None:
-                raise DataError("in no sub-folder that says what it is, unlike others")
-            kept.append((clip, read_clip(clip.path, rate, samples)))
-        except (DataError, soundfile.LibsndfileError, OSError, ValueError) as error:
-            reason = str(error).replace(f"{clip.path}", "").strip(": ")
-            skipped.append(f"{clip.path.relative_to(folder)}: {reason}")
-    if not any(clip.split == "train" for clip, _ in kept):
-        raise DataError(f"{folder}: none of {len(found)} recordings can be trained on, e.g. {skipped[:1]}")
-    labels = wanted or tuple(_ordered(clip.label for clip, _ in kept))
-    tensors = {}
-    for split in ("train", "valid"):
-        part = [(clip, waveform) for clip, waveform in kept if clip.split == split]
-        stacked = np.stack([w for _, w in part]) if part else np.zeros((0, samples), np.float32)
-        tensors[split] = torch.from_numpy(stacked).half()
-        index = [labels.index(clip.label) if clip.label else 0 for clip, _ in part]
-        tensors[f"{split}_labels"] = torch.tensor(index, dtype=torch.long)
-    count = Counter(f"{clip.split} {clip.label or ''}".strip() for clip, _ in kept)
-    meta = {"sample_rate": rate, "labels": list(labels), "clips": dict(sorted(count.items())), "skipped": skipped}
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    save_file(tensors, partial, {"meta": json.dumps(meta)})
-    partial.replace(target)
-    read = _read(target)
-    assert read is not None
-    return read
+            return _waveforms(path, cut, *cached)
+        except DataError as error:
+            log.warning("%s; it is prepared again", error)
+    rate = rate or _common_rate(list(contents))
+    with RowStore(cache, cut.samples(rate)) as store:
+        usable = _stream(folder, contents, rate, cut, store, inventory)
+        if not usable:
+            raise _nothing(folder, inventory)
+        ordered = _in_splits(folder, roles, usable, wanted, inventory)
+        meta = {
+            "sample_rate": rate,
+            "labels": ordered.labels,
+            "clips": ordered.clips,
+            "skipped": inventory.named(),
+            "inventory": inventory.to_dict(ordered.labels),
+        }
+        about = prepared_files.metadata(KIND, VERSION, key, {**meta, "cut": cut.name})
+        store.write(path, ordered.rows, ordered.label_index, about)
+    return _waveforms(path, cut, *prepared_files.read(path, KIND, VERSION, key))
 
 
-def _read(path: Path) -> Waveforms | None:
-    """The cached clips, or None if there are none or the file is broken."""
+def _roles(folder: Path, wanted: tuple[str, ...] | None, inventory: Inventory, cut: Cut) -> dict[File, Assignment]:
+    """The files to decode, each with its label and split; all others are counted."""
+    files = find(folder, cut.suffixes, inventory)
+    assigned = assign([file.name for file in files], read_lists(folder), cut.label_of)
+    roles = {}
+    for file in files:
+        role = assigned[file.name]
+        if isinstance(role, str):
+            inventory.skip(file.name, role)
+        elif wanted is not None and role.label not in wanted:
+            inventory.skip(file.name, "of a label that was not asked for")
+        elif role.split == "test":
+            inventory.use("test", label=role.label)
+        else:
+            roles[file] = role
+    if wanted is not None and (missing := [w for w in wanted if w not in {role.label for role in roles.values()}]):
+        there = in_order(r.label for r in assigned.values() if isinstance(r, Assignment) and r.split != "test")
+        raise DataError(f"{folder}: no recording of {', '.join(missing)}; there are {', '.join(there) or 'no labels'}")
+    if not roles:
+        raise _nothing(folder, inventory)
+    return roles
+
+
+def _nothing(folder: Path, inventory: Inventory) -> DataError:
+    total = inventory.to_dict()["found"]
+    if not total:
+        return DataError(f"{folder}: no recordings to train on; known are {', '.join(sorted(AUDIO))}")
+    kept_out = f"{inventory.files['test']} are kept out for testing" if inventory.files["test"] else ""
+    reasons = "; ".join(filter(None, [inventory.reasons(), kept_out]))
+    return DataError(f"{folder}: none of {total} recordings can be trained on: {reasons}")
+
+
+def _stream(
+    folder: Path, contents: Mapping[File, Content], rate: int, cut: Cut, store: RowStore, inventory: Inventory
+) -> dict[File, range]:
+    """Decodes file after file into the store -> the rows of each usable one. The others are counted."""
+    usable = {}
+    for file, content in tqdm(contents.items(), desc=f"reading {folder.name}", unit="file", leave=False):
+        first = store.rows
+        dropped: Counter[str] = Counter()
+        try:
+            for window in _windows(file, content, rate, store.length, cut):
+                if isinstance(window, str):
+                    dropped[window] += 1
+                else:
+                    store.append(window)
+            if store.rows == first:
+                raise Unusable(next(iter(dropped), "silence"))
+        except Unusable as error:
+            store.truncate(first)
+            inventory.skip(file.name, str(error))
+        else:
+            usable[file] = range(first, store.rows)
+            for reason, count in dropped.items():
+                inventory.drop(reason, count)
+    return usable
+
+
+def _windows(file: File, content: Content, rate: int, samples: int, cut: Cut) -> Iterator[np.ndarray | str]:
+    with recording(file.path, content) as sound:
+        yield from cut.windows(sound, rate, samples)
+
+
+@dataclass(frozen=True)
+class _Ordered:
+    """Rows and label indices by the names of the tensors, and what is known of them."""
+
+    rows: Mapping[str, Sequence[int]]
+    label_index: Mapping[str, Tensor]
+    labels: list[str]
+    clips: dict[str, int]
+
+
+def _in_splits(
+    folder: Path,
+    roles: Mapping[File, Assignment],
+    usable: Mapping[File, range],
+    wanted: tuple[str, ...] | None,
+    inventory: Inventory,
+) -> _Ordered:
+    """Puts rows into their splits, after seeing to it that every label has something to train on."""
+    before = [roles[file] for file in usable]
+    after = repair(before)
+    if moved := sum(a.split != b.split for a, b in zip(before, after, strict=True)):
+        inventory.note(f"{moved} files moved from validation to training, where a label would have had none")
+    lost = in_order({role.label for role in roles.values()} - {role.label for role in after})
+    if lost and wanted is not None:
+        raise DataError(f"{folder}: no recording of {', '.join(lost)} can be used: {inventory.reasons()}")
+    if lost:
+        inventory.note(f"no recording of {', '.join(lost)} can be used")
+    labels = list(wanted or in_order(role.label for role in after))
+    rows: dict[str, list[int]] = {"train": [], "valid": []}
+    index: dict[str, list[int]] = {"train_labels": [], "valid_labels": []}
+    clips: Counter[str] = Counter()
+    for (_, windows), role in zip(usable.items(), after, strict=True):
+        inventory.use(role.split, len(windows), role.label)
+        rows[role.split] += windows
+        index[f"{role.split}_labels"] += [labels.index(role.label) if role.label else 0] * len(windows)
+        clips[f"{role.split} {role.label or ''}".strip()] += len(windows)
+    tensors = {name: torch.tensor(values, dtype=torch.long) for name, values in index.items()}
+    return _Ordered(rows, tensors, labels, dict(sorted(clips.items())))
+
+
+def _given(path: Path, wanted: tuple[str, ...] | None, rate: int | None, cut: Cut) -> Waveforms:
+    waveforms = _waveforms(path, cut, *prepared_files.read(path, KIND, VERSION))
+    meta = waveforms.meta
+    if wanted not in (None, tuple(meta["labels"])) or rate not in (None, meta["sample_rate"]):
+        raise DataError(
+            f"{path}: prepared at {meta['sample_rate']} Hz with the labels {', '.join(meta['labels']) or 'none'}; "
+            "other options need the recordings"
+        )
+    return waveforms
+
+
+def _waveforms(path: Path, cut: Cut, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> Waveforms:
+    """Raises DataError unless the tensors are what `Waveforms` says, made by the same cut."""
     try:
-        with safe_open(path, framework="pt") as file:
-            meta = json.loads(file.metadata()["meta"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError):
-        return None
-    return Waveforms(
-        tensors["train"].float(), tensors["train_labels"], tensors["valid"].float(), tensors["valid_labels"], meta
-    )
+        samples = cut.samples(meta["sample_rate"])
+        right = meta["cut"] == cut.name and "inventory" in meta
+        for split in ("train", "valid"):
+            rows, labels = tensors[split], tensors[f"{split}_labels"]
+            right &= rows.dtype == torch.float16 and rows.ndim == 2 and rows.shape[1] == samples
+            right &= labels.dtype == torch.long and labels.shape == rows.shape[:1]
+            right &= not len(labels) or 0 <= int(labels.min()) <= int(labels.max()) < max(1, len(meta["labels"]))
+        right &= len(tensors["train"]) > 0
+    except (KeyError, TypeError, ValueError):
+        right = False
+    if not right:
+        raise DataError(f"{path}: not a file of windows of sound that can be trained on here")
+    return Waveforms(tensors["train"], tensors["train_labels"], tensors["valid"], tensors["valid_labels"], meta)
 
 
-def _common_rate(found: list[Clip]) -> int:
+def _common_rate(files: Sequence[File]) -> int:
     """16 kHz if most of the files carry it, else 8 kHz."""
-    import soundfile
-
     rates: Counter[bool] = Counter()
-    for clip in found[:: max(1, len(found) // 50)]:
+    for file in files[:: max(1, len(files) // 50)]:
         try:
-            rates[soundfile.info(clip.path).samplerate >= 16000] += 1
-        except soundfile.LibsndfileError:
-            continue  # said when it is decoded
+            with recording(file.path) as sound:
+                rates[sound.samplerate >= 16000] += 1
+        except Unusable:
+            continue  # counted when it is decoded
     return 16000 if rates[True] > rates[False] else 8000
 
 
-def read_clip(path: Path, sample_rate: int, samples: int) -> np.ndarray:
-    """One recording, mono and resampled, its mean taken out, its loudest 30 ms at `LOUDNESS`, centred on its energy.
+def centred(sound: Any, sample_rate: int, samples: int) -> Iterator[np.ndarray | str]:
+    """One window of a clip, centred on its energy. A recording of more than 3 s is cut into windows end to end, of
+    which those 40 dB below its loudest are left out as pauses; each is levelled as a clip is."""
+    limit = math.ceil(LONGEST_CLIP_SECONDS * sound.samplerate)
+    start = read_frames(sound, limit + 1)
+    if len(start) <= limit:
+        yield shape_clip(start, sound.samplerate, sample_rate, samples)
+        return
+    seconds = samples / sample_rate
+    loudest = max(_loudness(piece, sound.samplerate) for piece in pieces(sound, seconds))
+    if loudest < SILENCE:
+        raise Unusable("silence")
+    for piece in pieces(sound, seconds):
+        if len(piece) < seconds * sound.samplerate / 2:
+            yield "the end of a recording, shorter than half a window"
+        elif _loudness(piece, sound.samplerate) < PAUSE * loudest:
+            yield "a pause in a long recording"
+        else:
+            fade = np.linspace(0, 1, round(FADE_SECONDS * sound.samplerate), dtype=np.float32)
+            piece[: len(fade)] *= fade
+            piece[-len(fade) :] *= fade[::-1]
+            try:
+                yield shape_clip(piece, sound.samplerate, sample_rate, samples)
+            except Unusable as error:
+                yield str(error)
+
+
+CENTRED = Cut(f"centred {VERSION}", lambda rate: FRAMES * round(rate * HOP_SECONDS), centred)
+
+
+def _loudness(waveform: np.ndarray, rate: int) -> float:
+    """Root mean square of the loudest of the 30 ms that lie end to end, without the mean."""
+    frames = max(1, round(LOUD_SECONDS * rate))
+    waveform = waveform - waveform.mean()
+    whole = waveform[: len(waveform) // frames * frames].reshape(-1, frames)
+    return float(np.sqrt((whole.astype(np.float64) ** 2).mean(1).max())) if len(whole) else 0.0
+
+
+def shape_clip(waveform: np.ndarray, rate: int, sample_rate: int, samples: int) -> np.ndarray:
+    """A clip resampled, its mean taken out, its loudest 30 ms at `LOUDNESS`, centred on its energy.
 
     Returns:
         (samples,) float32 in [-1, 1].
     Raises:
-        DataError: if it is silent, too short, or holds numbers that are not finite.
-        soundfile.LibsndfileError: if it cannot be read.
+        Unusable: if it is silent or too short.
     """
-    import soundfile
-
-    waveform, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    waveform = waveform.mean(1)
-    if not np.isfinite(waveform).all():
-        raise DataError(f"{path}: not all samples are finite")
     if len(waveform) < SHORTEST_SECONDS * rate:
-        raise DataError(f"{path}: too short ({len(waveform)} samples)")
-    waveform -= waveform.mean()
+        raise Unusable(f"shorter than {SHORTEST_SECONDS} s")
+    waveform = waveform - waveform.mean()
     if np.abs(waveform).max() < SILENCE:
-        raise DataError(f"{path}: silence")
-    if rate != sample_rate:
-        from scipy.signal import resample_poly
-
-        common = int(np.gcd(rate, sample_rate))
-        waveform = resample_poly(waveform, sample_rate // common, rate // common).astype(np.float32)
-    power = np.convolve(waveform**2, np.full(n := round(0.03 * sample_rate), 1 / n), "same")
+        raise Unusable("silence")
+    waveform = resample(waveform, rate, sample_rate)
+    power = _moving_mean(waveform**2, round(LOUD_SECONDS * sample_rate))
     centre = round(float((np.arange(len(power)) * power).sum() / power.sum()))
     # Padded so that the centre of energy becomes the middle, then cut to length around it.
     before = max(0, len(waveform) - 2 * centre)
     after = max(0, 2 * centre - len(waveform))
     placed = fit(np.pad(waveform * (LOUDNESS / np.sqrt(power.max())), (before, after)), samples)
     return placed.clip(-1, 1).astype(np.float32)
+
+
+def _moving_mean(values: np.ndarray, n: int) -> np.ndarray:
+    """`np.convolve(values, np.full(n, 1 / n), "same")` in linear time, to the rounding of float64."""
+    total = np.concatenate([np.zeros(n), values.astype(np.float64).cumsum(), np.zeros(n - 1)])
+    total[n + len(values) :] = total[n + len(values) - 1]
+    full = (total[n:] - total[:-n]) / n  # as "full"
+    begin = (min(len(values), n) - 1) // 2
+    return np.maximum(full[begin : begin + max(len(values), n)], 0.0)
+
+
+def read_clip(path: Path, sample_rate: int, samples: int) -> np.ndarray:
+    """A recording as one window, as `shape_clip` has it. Raises Unusable as that and `recording` do."""
+    with recording(path) as sound:
+        start = read_frames(sound, math.ceil(LONGEST_CLIP_SECONDS * sound.samplerate))
+        return shape_clip(start, sound.samplerate, sample_rate, samples)

@@ -1,178 +1,281 @@
-"""Folders of MIDI as tables of notes: MAESTRO as its authors ship it (any version), or any folder of .mid and .midi.
+"""Folders of MIDI as tables of notes: MAESTRO as its authors ship it (any version), or any folder of MIDI files.
 
 The notes of all pieces of a split lie end to end; windows of 256 are cut when a batch is drawn.
 """
 
 import csv
 import hashlib
-import json
-import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+import os
+import struct
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
+from tqdm import tqdm
 
-from explorer.sound.notes import NOTES, NoteTable, canonical
+from explorer.atomic import write_tensors
+from explorer.sound.notes import KEYS, LOWEST, NOTES, NoteTable, canonical
+from training.data import cache as prepared_files
+from training.data.files import MIDI, Content, File, explain, find, opened, read_contents
+from training.data.inventory import Inventory, Unusable
+from training.data.labels import Assignment, Split, repair, splits_by_folder
 from training.task import DataError, Prepared
 
-VERSION = 1  # of the cache: counted up when the tables change
-SUFFIXES = (".mid", ".midi")
-VALIDATION_SHARE = 10  # one file in ten, where no csv says which
-NAMED_SKIPS = 50
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A file and the split it belongs to."""
-
-    path: Path
-    split: str
+KIND = "notes"
+VERSION = 2  # of the cache: counted up when the tables change
+VALIDATION_SHARE = 10  # one file in ten, where nothing says which
+LARGEST = 32_000_000  # bytes of a file: the longest pieces have less than a hundredth
+DENSEST = 500  # notes a second over a whole piece; no pianist plays a tenth of it
+COLUMNS = {
+    "start": torch.int64,
+    "pitch": torch.uint8,
+    "step": torch.float32,
+    "duration": torch.float32,
+    "velocity": torch.uint8,
+}
 
 
-def find_pieces(folder: Path) -> list[Piece]:
-    """The MIDI files of a folder, each with its split: "train" or "valid".
+def find_pieces(folder: Path, inventory: Inventory) -> dict[File, Assignment]:
+    """The MIDI files of a folder that train or validate, each with its split; all others are counted.
 
-    A `maestro-*.csv` decides where there is one (its test rows are left out); else a tenth of the files, chosen by the
-    hash of their relative path, is for validation.
+    A `maestro-*.csv` decides where there is one, and the order of its rows is theirs. Else top folders called train
+    and valid decide, or else a tenth of the files, chosen by the hash of their relative path, is for validation.
 
     Raises:
         DataError: if the folder does not exist or holds no MIDI, or its csv is none of MAESTRO's.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
+    files = find(folder, MIDI, inventory)
     tables = sorted(folder.glob("maestro-*.csv"))
-    pieces = list(_maestro(folder, tables[-1])) if tables else list(_plain(folder))
+    splits = _maestro(files, tables[-1], inventory) if tables else _plain(files)
+    pieces = {}
+    for file, split in splits.items():
+        if split == "test":
+            inventory.use("test")
+        else:
+            pieces[file] = Assignment(None, split, file.name.as_posix())
     if not pieces:
-        raise DataError(f"{folder}: no {' or '.join(SUFFIXES)} file in it")
+        raise _nothing(folder, inventory)
     return pieces
 
 
-def _maestro(folder: Path, table: Path) -> Iterator[Piece]:
-    splits = {"train": "train", "validation": "valid"}
-    with table.open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file)
-        if missing := sorted({"split", "midi_filename"} - set(rows.fieldnames or ())):
-            raise DataError(f"{table}: no column {' or '.join(missing)}")
-        for row in rows:
-            if row["split"] in splits:
-                yield Piece(folder / row["midi_filename"], splits[row["split"]])
+def _maestro(files: list[File], table: Path, inventory: Inventory) -> dict[File, Split]:
+    known: Mapping[str, Split] = {"train": "train", "validation": "valid", "test": "test"}
+    by_name = {file.name: file for file in files}
+    splits: dict[File, Split] = {}
+    missing = 0
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as lines:
+            rows = csv.DictReader(lines)
+            if lacking := sorted({"split", "midi_filename"} - set(rows.fieldnames or ())):
+                raise DataError(f"{table}: no column {' or '.join(lacking)}")
+            for row in rows:
+                split = known.get(row["split"] or "")
+                file = by_name.get(PurePosixPath(row["midi_filename"] or ""))
+                if split and file:
+                    splits[file] = split
+                elif split in ("train", "valid"):
+                    missing += 1
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{table}: not readable as a table ({error})") from None
+    for file in files:
+        if file not in splits:
+            inventory.skip(file.name, f"not in {table.name}")
+    if missing:
+        inventory.note(f"{missing:,} pieces of {table.name} for training or validation cannot be found here")
+    return splits
 
 
-def _plain(folder: Path) -> Iterator[Piece]:
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and path.is_file():
-            digest = hashlib.sha256(path.relative_to(folder).as_posix().encode()).digest()
-            yield Piece(path, "valid" if digest[0] % VALIDATION_SHARE == 0 else "train")
+def _plain(files: list[File]) -> dict[File, Split]:
+    by_folder = splits_by_folder([file.name for file in files])
+    return {file: by_folder[file.name] if by_folder else _by_hash(file.name) for file in files}
 
 
-def read_notes(path: Path) -> NoteTable:
-    """The notes of a MIDI file, drums left out.
+def _by_hash(name: PurePosixPath) -> Split:
+    digest = hashlib.sha256(os.fsencode(name.as_posix())).digest()
+    return "valid" if digest[0] % VALIDATION_SHARE == 0 else "train"
+
+
+def read_notes(path: Path, content: Content | None = None) -> tuple[NoteTable, bool]:
+    """The notes of a MIDI file, drums left out, and whether damaged values in it had to be put right.
+
+    Values above 127 are what a damaged file has most often; if the file cannot be read for them, they are read as 127.
 
     Raises:
-        DataError: if the file cannot be parsed or holds fewer than 256 notes.
+        Unusable: if the file cannot be read, its times mean nothing, or it holds fewer than 256 notes.
     """
-    from symusic import Score
-
-    try:
-        score: Any = Score(path, ttype="second")
-        tracks = [track.notes.numpy() for track in score.tracks if not track.is_drum]
-    except Exception as error:  # the parser's C++ exceptions arrive as many types
-        raise DataError(f"{path}: not readable as MIDI ({str(error).strip() or type(error).__name__})") from None
+    data = _bytes(path, content)
+    score, mended = _parse(data)
+    if not score.ticks_per_quarter:
+        raise Unusable("no ticks in a quarter note, so its notes have no times")
+    if any(tempo.mspq <= 0 for tempo in score.tempos):
+        raise Unusable("a tempo of zero, so its notes have no times")
+    tracks = [track.notes.numpy() for track in score.tracks if not track.is_drum]
     columns = [
         np.concatenate([t[name] for t in tracks]) if tracks else np.zeros(0)
         for name in ("pitch", "time", "duration", "velocity")
     ]
+    if not all(np.isfinite(column).all() and (column >= 0).all() for column in columns):
+        raise Unusable("notes at times that cannot be")
+    if not len(columns[0]) and any(len(track.notes) for track in score.tracks):
+        raise Unusable("nothing but drums")
+    times = columns[1]
+    if len(times) >= NOTES and len(times) > DENSEST * (times.max() - times.min()):
+        # A tempo that is all but zero piles the notes up as zero does.
+        raise Unusable(f"more than {DENSEST} notes a second")
     # A float32 second is exact to 0.1 ms in a long piece; differences are taken in float64.
     table = canonical(*(column.astype(np.float64) for column in columns))
     if len(table.pitch) < NOTES:
-        raise DataError(f"{path}: {len(table.pitch)} piano notes, {NOTES} are needed")
-    return table
+        raise Unusable(f"fewer than {NOTES} piano notes")
+    return table, mended
+
+
+def _bytes(path: Path, content: Content | None) -> bytes:
+    """The file, without the RIFF around it that .rmi files have."""
+    try:
+        with opened(path, content) as descriptor, os.fdopen(os.dup(descriptor), "rb") as file:
+            data = file.read(LARGEST + 1)
+    except OSError as error:
+        raise Unusable(explain(error)) from None
+    if len(data) > LARGEST:
+        raise Unusable(f"larger than {LARGEST // 1_000_000} MB")
+    if data[:4] == b"RIFF" and data[8:12] == b"RMID":
+        at = 12
+        while at + 8 <= len(data):
+            name, size = struct.unpack_from("<4sI", data, at)
+            if name == b"data":
+                return data[at + 8 : at + 8 + size]
+            at += 8 + size + size % 2
+    return data
+
+
+def _parse(data: bytes) -> tuple[Any, bool]:
+    from symusic import Score
+
+    for mend in (False, True):
+        try:
+            return Score.from_midi(data, ttype="second", sanitize_data=mend), mend
+        except Exception as error:  # the parser's C++ exceptions arrive as many types
+            if "Division type" in str(error):
+                raise Unusable("times in SMPTE frames, not in beats") from None
+    raise Unusable("damaged, or no MIDI file")
 
 
 def prepare(folder: Path, cache: Path) -> Prepared:
-    """Reads a folder, or its cache in `cache` if the same files were read before.
+    """Reads a folder, or its cache in `cache` if files of the same content were read before.
 
     `folder` may also name such a cache file itself: for machines that have no MIDI library, or no MIDI.
 
     Returns:
         Tables of notes by split, one row a note: `pitch` and `velocity` uint8, `step` and `duration` float32 seconds,
         `start` int64, the first note of the window of 256 that an index draws (spread evenly over its piece).
+        `meta["inventory"]` is for `inventory.table`.
     Raises:
-        DataError: if no file can be used.
+        DataError: if no file can be used, or `folder` names a file that holds no such tables.
     """
-    if folder.suffix == ".safetensors":
-        return _load(folder)
-    pieces = find_pieces(folder)
-    path = cache / f"notes-{_key(folder, pieces)}.safetensors"
-    if path.exists():
+    if folder.suffix == ".safetensors" and not folder.is_dir():
+        return _prepared(folder, *prepared_files.read(folder, KIND, VERSION))
+    inventory = Inventory("notes")
+    pieces = find_pieces(folder, inventory)
+    contents = read_contents(pieces, inventory)
+    if not contents:
+        raise _nothing(folder, inventory)
+    roles = [pieces[file].split for file in contents]
+    key = prepared_files.key_of(KIND, VERSION, None, contents, roles, inventory)
+    path = prepared_files.path_of(cache, KIND, key)
+    if cached := prepared_files.found(path, KIND, VERSION, key):
         try:
-            return _load(path)
+            return _prepared(path, *cached, folder.name)
         except DataError as error:
-            log.warning("%s; preparing it again", error)
-    prepared = _read(folder, pieces)
-    cache.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    tensors = {
-        f"{split}.{name}": tensor
-        for split, part in (("train", prepared.train), ("valid", prepared.valid))
-        for name, tensor in part.items()
-    }
-    save_file(tensors, partial, {"meta": json.dumps(prepared.meta)})
-    partial.replace(path)
-    return prepared
-
-
-def _key(folder: Path, pieces: list[Piece]) -> str:
-    digest = hashlib.sha256(f"{VERSION}".encode())
-    for piece in pieces:
-        size = piece.path.stat().st_size if piece.path.exists() else -1
-        digest.update(f"{piece.path.relative_to(folder).as_posix()}\0{size}\0{piece.split}\n".encode())
-    return digest.hexdigest()[:16]
-
-
-def _load(path: Path) -> Prepared:
+            prepared_files.log.warning("%s; it is prepared again", error)
+    tensors, meta = _read(folder, contents, pieces, inventory)
     try:
-        with safe_open(path, framework="pt") as file:
-            meta = json.loads((file.metadata() or {})["meta"])
-            parts: dict[str, dict[str, Tensor]] = {"train": {}, "valid": {}}
-            for key in file.keys():  # noqa: SIM118
-                split, _, name = key.partition(".")
-                parts[split][name] = file.get_tensor(key)
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise DataError(f"{path}: not a cache of prepared notes ({error})") from None
-    return Prepared(parts["train"], parts["valid"], meta)
+        write_tensors(path, tensors, prepared_files.metadata(KIND, VERSION, key, meta))
+    except OSError as error:
+        raise DataError(f"prepared data cannot be written to {cache} ({error.strerror or error})") from None
+    return _prepared(path, *prepared_files.read(path, KIND, VERSION, key), folder.name)
 
 
-def _read(folder: Path, pieces: list[Piece]) -> Prepared:
-    tables: dict[str, list[NoteTable]] = {"train": [], "valid": []}
-    skipped: list[str] = []
-    for piece in pieces:
+def _nothing(folder: Path, inventory: Inventory) -> DataError:
+    total = inventory.to_dict()["found"]
+    if not total:
+        return DataError(f"{folder}: no MIDI file in it; known are {', '.join(sorted(MIDI))}")
+    kept_out = f"{inventory.files['test']} are kept out for testing" if inventory.files["test"] else ""
+    reasons = "; ".join(filter(None, [inventory.reasons(), kept_out]))
+    return DataError(f"{folder}: none of its {total} files can be used: {reasons}")
+
+
+def _prepared(
+    path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], source: str | None = None
+) -> Prepared:
+    """Raises DataError unless the tensors are tables as `prepare` says, every number within its range."""
+    parts = {s: {name: tensors.get(f"{s}.{name}") for name in COLUMNS} for s in ("train", "valid")}
+    checked: dict[str, dict[str, Tensor]] = {}
+    for split, part in parts.items():
+        columns = {name: tensor for name, tensor in part.items() if tensor is not None}
+        if len(columns) < len(COLUMNS) or not _right(columns):
+            raise DataError(f"{path}: not a file of prepared notes: its {split} tables are damaged or of another kind")
+        checked[split] = columns
+    return Prepared(checked["train"], checked["valid"], {**meta, "source": source or meta.get("source", path.stem)})
+
+
+def _right(columns: Mapping[str, Tensor]) -> bool:
+    count = len(columns["pitch"]) if columns["pitch"].ndim else 0
+    if count < NOTES or any(t.dtype != COLUMNS[name] or t.shape != (count,) for name, t in columns.items()):
+        return False
+    ranges = {
+        "start": (0, count - NOTES),
+        "pitch": (LOWEST, LOWEST + KEYS - 1),
+        "step": (0, float(np.finfo(np.float32).max)),
+        "duration": (0, float(np.finfo(np.float32).max)),
+        "velocity": (1, 127),
+    }
+    # A NaN is within no range.
+    return all(
+        low <= columns[name].min().item() <= columns[name].max().item() <= high for name, (low, high) in ranges.items()
+    )
+
+
+def _read(
+    folder: Path, contents: Mapping[File, Content], pieces: Mapping[File, Assignment], inventory: Inventory
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Reads every piece -> tensors by "split.column", and meta."""
+    usable: dict[File, NoteTable] = {}
+    repaired_values = 0
+    for file, content in tqdm(contents.items(), desc=f"reading {folder.name}", unit="file", leave=False):
         try:
-            tables[piece.split].append(read_notes(piece.path))
-        except DataError as error:
-            skipped.append(str(error).replace(f"{folder}/", "", 1))
-    if not any(tables.values()):
-        raise DataError(f"{folder}: none of its {len(pieces)} files can be used; the first: {skipped[0]}")
-    if not tables["train"]:  # a folder of a few files, all of which fell to validation
-        tables["train"] = tables["valid"]
+            usable[file], mended = read_notes(file.path, content)
+            repaired_values += mended
+        except Unusable as error:
+            inventory.skip(file.name, str(error))
+    if not usable:
+        raise _nothing(folder, inventory)
+    if repaired_values:
+        inventory.note(f"{repaired_values} files had values above 127, which were read as 127")
+    before = [pieces[file] for file in usable]
+    after = repair(before)
+    if before != after:
+        inventory.note("one piece moved from validation to training, which would have had none")
+    tables: dict[str, list[NoteTable]] = {"train": [], "valid": []}
+    for table, role in zip(usable.values(), after, strict=True):
+        tables[role.split].append(table)
+        inventory.use(role.split, len(table.pitch))
+    files = {split: len(part) for split, part in tables.items()}
     if not tables["valid"]:
         tables["valid"] = tables["train"][-1:]
+        inventory.note("no piece is left for validation: the last one of training validates too")
     meta = {
         "source": folder.name,
-        "files": {split: len(part) for split, part in tables.items()},
+        "files": files,
         "notes": {split: sum(len(t.pitch) for t in part) for split, part in tables.items()},
-        "skipped_files": len(skipped),
-        "skipped": skipped[:NAMED_SKIPS],
+        "skipped_files": sum(map(len, inventory.skipped.values())),
+        "skipped": inventory.named(),
+        "inventory": inventory.to_dict(),
     }
-    return Prepared(_join(tables["train"]), _join(tables["valid"]), meta)
+    joined = {f"{split}.{name}": t for split, part in tables.items() for name, t in _join(part).items()}
+    return joined, meta
 
 
 def _join(tables: list[NoteTable]) -> dict[str, Tensor]:

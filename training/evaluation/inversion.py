@@ -89,7 +89,7 @@ def inversion_tables(
     data = load_waveforms(folder, cache, options)
     listener = find_judge(data, cache, judge)
     rows = np.linspace(0, len(data.valid) - 1, min(clips, len(data.valid))).astype(int)
-    recordings, labels = data.valid[rows], data.valid_labels[rows].numpy()
+    recordings, labels = data.valid[rows].float(), data.valid_labels[rows].numpy()
     with torch.inference_mode():
         clean = mel.log_mel(recordings)
         rough = roughen(clean, mel.config.floor, VocoderRecipe(), torch.Generator().manual_seed(0))

@@ -34,7 +34,7 @@ def train_judge(clips: Waveforms, epochs: int = EPOCHS) -> Judge:
         torch.manual_seed(0)
         judge = Judge(mel, labels)
         rng = torch.Generator().manual_seed(0)
-        x = torch.cat([see(judge.mel, part) for part in clips.train.split(256)])
+        x = torch.cat([see(judge.mel, part.float()) for part in clips.train.split(256)])
         batches = max(1, len(x) // BATCH)
         optimizer = torch.optim.AdamW(judge.parameters(), lr=PEAK_LR, weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LR, total_steps=epochs * batches)
@@ -63,7 +63,7 @@ def accuracy(judge: Judge, clips: Waveforms) -> float:
     """The share of validation recordings whose word it hears; NaN if there are none."""
     if not len(clips.valid):
         return float("nan")
-    heard = judge.hear(clips.valid.numpy())[0].argmax(1)
+    heard = judge.hear(clips.valid.float().numpy())[0].argmax(1)
     return float((heard == clips.valid_labels.numpy()).mean())
 
 
@@ -89,5 +89,7 @@ def find_judge(clips: Waveforms, cache: Path, path: Path | None = None) -> Judge
 def _key(clips: Waveforms) -> str:
     """The same for the same training recordings."""
     digest = hashlib.sha256(f"{VERSION} {clips.meta['labels']} {clips.meta['sample_rate']}".encode())
-    digest.update(clips.train_labels.numpy().tobytes() + clips.train.numpy().tobytes())
+    digest.update(clips.train_labels.numpy().tobytes())
+    for part in clips.train.split(256):
+        digest.update(part.float().numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -274,7 +274,7 @@ BASELINES = {"Gaussian": gaussian, "two clips": blended}
 
 def _sounds(clips: Tensor, sample_rate: int) -> list[Sound]:
     """(n, samples) -> n sounds."""
-    return [Sound(partial(_itself, clip), sample_rate, len(clip) / sample_rate) for clip in clips.numpy()]
+    return [Sound(partial(_itself, clip), sample_rate, len(clip) / sample_rate) for clip in clips.float().numpy()]
 
 
 def _itself(waveform: np.ndarray) -> np.ndarray:

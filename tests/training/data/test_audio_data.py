@@ -1,12 +1,23 @@
 """Recordings as people have them: every layout, every rate, and the files that cannot be used."""
 
-from pathlib import Path
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile as sf
+import torch
+from safetensors.torch import save_file
 
-from training.data.audio import load_waveforms, prepare, read_clip, scan
+from training.data.audio import VERSION, Cut, load_waveforms, prepare, read_clip
+from training.data.inventory import table
+from training.data.labels import Assignment, assign
+from training.data.recordings import read_frames, resample
 from training.task import DataError
 
 
@@ -20,66 +31,6 @@ def speech(seconds: float = 0.6, rate: int = 8000, frequency: float = 300.0, cha
 def write(path: Path, waveform: np.ndarray, rate: int = 8000) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     sf.write(path, waveform, rate)
-
-
-def splits(folder: Path) -> dict[str, tuple[str | None, str]]:
-    return {clip.path.relative_to(folder).as_posix(): (clip.label, clip.split) for clip in scan(folder)}
-
-
-def test_the_free_spoken_digit_dataset_validates_on_takes_5_to_9_and_keeps_its_test_set_out(tmp_path: Path) -> None:
-    for take in (0, 5, 9, 10, 49):
-        write(tmp_path / f"3_theo_{take}.wav", speech())
-    assert splits(tmp_path) == {
-        "3_theo_0.wav": ("3", "test"),
-        "3_theo_5.wav": ("3", "valid"),
-        "3_theo_9.wav": ("3", "valid"),
-        "3_theo_10.wav": ("3", "train"),
-        "3_theo_49.wav": ("3", "train"),
-    }
-
-
-def test_sc09_keeps_its_own_splits_and_its_words_become_digits(tmp_path: Path) -> None:
-    for split, word in (("train", "Eight"), ("valid", "Zero"), ("test", "Nine")):
-        write(tmp_path / split / f"{word}_004ae714_nohash_0.wav", speech())
-    assert splits(tmp_path) == {
-        "train/Eight_004ae714_nohash_0.wav": ("8", "train"),
-        "valid/Zero_004ae714_nohash_0.wav": ("0", "valid"),
-        "test/Nine_004ae714_nohash_0.wav": ("9", "test"),
-    }
-
-
-def test_speech_commands_takes_its_lists_and_no_noise(tmp_path: Path) -> None:
-    for name in (
-        "one/00000000_nohash_0.wav",
-        "one/00000001_nohash_0.wav",
-        "cat/00000002_nohash_0.wav",
-        "_background_noise_/pink_noise.wav",
-    ):
-        write(tmp_path / name, speech())
-    (tmp_path / "validation_list.txt").write_text("one/00000001_nohash_0.wav\n")
-    (tmp_path / "testing_list.txt").write_text("cat/00000002_nohash_0.wav\n")
-    assert splits(tmp_path) == {
-        "one/00000000_nohash_0.wav": ("1", "train"),
-        "one/00000001_nohash_0.wav": ("1", "valid"),
-        "cat/00000002_nohash_0.wav": ("cat", "test"),
-    }
-
-
-def test_without_lists_no_speaker_is_on_both_sides(tmp_path: Path) -> None:
-    for speaker in range(40):
-        for take in range(2):
-            write(tmp_path / "five" / f"{speaker:08x}_nohash_{take}.wav", speech(0.1))
-    sides: dict[str, set[str]] = {}
-    for clip in scan(tmp_path):
-        sides.setdefault(clip.path.stem[:8], set()).add(clip.split)
-    assert all(len(side) == 1 for side in sides.values())
-    assert {"train", "valid"} == set.union(*sides.values())
-
-
-def test_any_other_folder_is_labelled_by_its_sub_folders(tmp_path: Path) -> None:
-    write(tmp_path / "Bark" / "a.wav", speech())
-    write(tmp_path / "meow" / "b.flac", speech())
-    assert sorted(label for label, _ in splits(tmp_path).values() if label) == ["bark", "meow"]
 
 
 @pytest.mark.parametrize("rate", [8000, 11025, 16000, 22050, 44100, 48000])
@@ -135,7 +86,7 @@ def test_a_folder_without_a_usable_file_is_an_error(tmp_path: Path) -> None:
         prepare(tmp_path / "missing", tmp_path / "cache", {})
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "a.wav").write_bytes(b"RIFF")
-    with pytest.raises(DataError, match="none of 1 recordings"):
+    with pytest.raises(DataError, match="none of 1 recordings can be trained on: 1 × not readable as sound"):
         prepare(tmp_path / "broken", tmp_path / "cache", {})
 
 
@@ -147,11 +98,27 @@ def test_a_recording_outside_the_labelled_folders_is_skipped_and_named(tmp_path:
     assert clips.meta["labels"] == ["no", "yes"]
 
 
-@pytest.mark.parametrize("option", ["sample_rate", "n_mels"])
-def test_an_option_that_is_no_number_is_an_error(tmp_path: Path, option: str) -> None:
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("sample_rate", "high", "sample_rate is a whole number, not 'high'"),
+        ("n_mels", "high", "n_mels is a whole number, not 'high'"),
+        ("n_mels", "-8", "n_mels is a whole number, not '-8'"),
+        ("n_mels", "0", "n_mels is a whole number from 8 to 256, not 0"),
+        ("sample_rate", "7", "sample_rate is a whole number from 4000 to 48000, not 7"),
+        ("sample_rate", "9" * 5000, "sample_rate is a whole number from"),
+        ("labels", ",,", "labels is a list such as 0,1,5,8, each label once, not ',,'"),
+        ("labels", "", "labels is a list"),
+        ("labels", "1,one", "labels is a list"),
+        ("label", "1", "no option label; there are labels, sample_rate and n_mels"),
+    ],
+)
+def test_an_option_that_means_nothing_is_an_error_in_a_sentence(
+    tmp_path: Path, option: str, value: str, message: str
+) -> None:
     write(tmp_path / "data" / "1_theo_10.wav", speech())
-    with pytest.raises(DataError, match=f"the option {option} is a whole number, not 'high'"):
-        prepare(tmp_path / "data", tmp_path / "cache", {option: "high"})
+    with pytest.raises(DataError, match=message):
+        prepare(tmp_path / "data", tmp_path / "cache", {option: value})
 
 
 def test_labels_that_nobody_speaks_are_an_error(tmp_path: Path) -> None:
@@ -175,3 +142,142 @@ def test_prepared_spectrograms_use_their_range_and_are_read_back_from_the_cache(
     assert first.train["x"].equal(again.train["x"])
     write(tmp_path / "data" / "0_theo_30.wav", speech())
     assert len(prepare(tmp_path / "data", tmp_path / "cache", {}).train["x"]) == 13
+
+
+def test_another_folder_of_the_same_names_sizes_and_times_is_prepared_anew(tmp_path: Path) -> None:
+    for name, frequency in (("first", 300), ("second", 900)):
+        write(tmp_path / name / "a.wav", speech(frequency=frequency))
+        os.utime(tmp_path / name / "a.wav", (1e9, 1e9))
+    first, second = (load_waveforms(tmp_path / name, tmp_path / "cache", {}) for name in ("first", "second"))
+    assert not torch.equal(first.train, second.train)
+
+
+def test_a_folder_that_moved_is_not_prepared_again(tmp_path: Path) -> None:
+    write(tmp_path / "here" / "a.wav", speech())
+    first = load_waveforms(tmp_path / "here", tmp_path / "cache", {})
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert torch.equal(load_waveforms(tmp_path / "there", tmp_path / "cache", {}).train, first.train)
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_nothing_but_the_prepared_file_stays_in_the_cache(tmp_path: Path) -> None:
+    write(tmp_path / "data" / "a.wav", speech())
+    load_waveforms(tmp_path / "data", tmp_path / "cache", {})
+    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".safetensors"]
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:100], lambda b: b"", lambda b: b[:-1], lambda b: b"x" * len(b)])
+def test_a_damaged_cache_is_prepared_again_and_that_is_said(
+    tmp_path: Path, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path / "data" / "a.wav", speech())
+    first = load_waveforms(tmp_path / "data", tmp_path / "cache", {}).train.clone()
+    (cached,) = (tmp_path / "cache").iterdir()
+    content = damage(cached.read_bytes())
+    cached.unlink()  # not overwritten: the tensors are mapped from it
+    cached.write_bytes(content)
+    assert torch.equal(load_waveforms(tmp_path / "data", tmp_path / "cache", {}).train, first)
+    assert "it is prepared again" in caplog.text
+
+
+def test_the_cache_of_another_folder_under_this_one_s_name_is_not_believed(tmp_path: Path) -> None:
+    write(tmp_path / "data" / "a.wav", speech())
+    write(tmp_path / "other" / "a.wav", speech(frequency=900))
+    first = load_waveforms(tmp_path / "data", tmp_path / "cache", {}).train.clone()
+    (cached,) = (tmp_path / "cache").iterdir()
+    load_waveforms(tmp_path / "other", tmp_path / "elsewhere", {})
+    (foreign,) = (tmp_path / "elsewhere").iterdir()
+    foreign.replace(cached)
+    assert torch.equal(load_waveforms(tmp_path / "data", tmp_path / "cache", {}).train, first)
+
+
+def test_a_prepared_file_can_be_given_in_place_of_its_folder(tmp_path: Path) -> None:
+    write(tmp_path / "data" / "yes" / "a.wav", speech())
+    first = prepare(tmp_path / "data", tmp_path / "cache", {})
+    (cached,) = (tmp_path / "cache").iterdir()
+    assert torch.equal(prepare(cached, tmp_path / "unused", {}).train["x"], first.train["x"])
+    with pytest.raises(DataError, match="prepared at 8000 Hz with the labels yes; other options need the recordings"):
+        prepare(cached, tmp_path / "unused", {"sample_rate": "16000"})
+
+
+def test_a_file_that_holds_no_prepared_sound_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "some.safetensors"
+    with pytest.raises(DataError, match=r"some\.safetensors: not a file of prepared audio"):
+        prepare(path, tmp_path, {})
+    save_file({"train": torch.zeros(3)}, path)
+    with pytest.raises(DataError, match=r"some\.safetensors: not a file of prepared audio"):
+        prepare(path, tmp_path, {})
+    about = {"kind": "audio", "version": str(VERSION), "key": "", "meta": json.dumps({"sample_rate": 8000})}
+    save_file({"train": torch.zeros(3)}, path, about)
+    with pytest.raises(DataError, match=r"some\.safetensors: not a file of windows"):
+        prepare(path, tmp_path, {})
+
+
+def test_a_cache_that_cannot_be_written_is_an_error_in_a_sentence(tmp_path: Path) -> None:
+    write(tmp_path / "data" / "a.wav", speech())
+    (tmp_path / "cache").write_text("a file, not a folder")
+    with pytest.raises(DataError, match=r"prepared data cannot be written to .*cache"):
+        load_waveforms(tmp_path / "data", tmp_path / "cache", {})
+
+
+def test_processes_that_prepare_into_one_cache_at_once_all_succeed(tmp_path: Path) -> None:
+    for k in range(20):
+        write(tmp_path / "data" / f"{k}.wav", speech())
+    code = (
+        "import sys; from pathlib import Path; from training.data.audio import load_waveforms; "
+        "print(len(load_waveforms(Path(sys.argv[1]), Path(sys.argv[2]), {}).train))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "data"), str(tmp_path / "cache")]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    counts = [process.communicate(timeout=300)[0].strip() for process in running]
+    assert len(set(counts)) == 1
+    assert int(counts[0]) > 10
+
+
+def test_a_lone_clip_trains(tmp_path: Path) -> None:
+    for k in range(20):  # names that hash to either split
+        write(tmp_path / str(k) / f"{k}.wav", speech())
+        clips = load_waveforms(tmp_path / str(k), tmp_path / "cache", {})
+        assert (len(clips.train), len(clips.valid)) == (1, 0)
+
+
+def test_a_label_whose_training_clips_are_unusable_takes_one_from_validation(tmp_path: Path) -> None:
+    names = [PurePosixPath(f"kick/{k}.wav") for k in range(100)]
+    for name, role in assign(names).items():
+        assert isinstance(role, Assignment)
+        write(tmp_path / "data" / name, speech() if role.split == "valid" else np.zeros(4000))
+    clips = load_waveforms(tmp_path / "data", tmp_path / "cache", {})
+    assert len(clips.train) == 1
+    assert len(clips.valid) >= 1
+    assert "1 files moved from validation to training" in table(clips.meta["inventory"])
+
+
+def test_two_minutes_of_sound_become_as_many_windows_as_fit(tmp_path: Path) -> None:
+    noise = np.random.RandomState(0).uniform(-0.5, 0.5, 120 * 8000)
+    write(tmp_path / "data" / "talk.wav", noise)
+    clips = load_waveforms(tmp_path / "data", tmp_path / "cache", {})
+    assert len(clips.train) == 117  # 120 s in windows of 1.024 s, the last 0.19 s left out
+    assert clips.meta["inventory"]["dropped"] == {"the end of a recording, shorter than half a window": 1}
+    assert clips.meta["inventory"]["files"]["train"] == 1
+
+
+def test_pauses_in_a_long_recording_are_left_out_and_counted(tmp_path: Path) -> None:
+    noise = np.random.RandomState(0).uniform(-0.5, 0.5, 8192 * 10)
+    noise[8192 * 2 : 8192 * 7] /= 1000
+    write(tmp_path / "data" / "talk.wav", noise)
+    clips = load_waveforms(tmp_path / "data", tmp_path / "cache", {})
+    assert len(clips.train) == 5
+    assert clips.meta["inventory"]["dropped"] == {"a pause in a long recording": 5}
+
+
+def test_a_family_brings_its_own_cut_and_reads_labels_off_names(tmp_path: Path) -> None:
+    def starts(sound: Any, rate: int, samples: int) -> Iterator[np.ndarray | str]:
+        yield np.resize(resample(read_frames(sound, samples), sound.samplerate, rate), samples)
+
+    for name in ("C4", "E4"):
+        write(tmp_path / "data" / f"{name}.wav", speech())
+    cut = Cut("starts 1", lambda rate: 100, starts, label_of=lambda path: {"C4": "60", "E4": "64"}[path.stem])
+    clips = load_waveforms(tmp_path / "data", tmp_path / "cache", {}, cut)
+    assert clips.train.shape == (2, 100)
+    assert clips.meta["labels"] == ["60", "64"]
+    assert load_waveforms(tmp_path / "data", tmp_path / "cache", {}).train.shape == (2, 8192)
