@@ -340,7 +340,7 @@ def _train(args: argparse.Namespace, argv: Sequence[str]) -> int:
         like = config_from_dict(FAMILIES[args.command].Config, before["config"])
     cache = args.cache or args.out.parent / "cache"
     data = parallel.first_alone(lambda: task.prepare(folder, cache, options, like))
-    if parallel.rank() == 0 and not args.dry_run:
+    if "inventory" in data.meta and parallel.rank() == 0 and not args.dry_run:
         logging.info("%s", inventory.table(data.meta["inventory"]))
     config = asdict(like) if like else {**(before["overrides"] if before else {}), **_values(args.config)}
     try:
@@ -441,7 +441,7 @@ def _plan(run: Any, data: Any, about: dict[str, Any]) -> str:
         f"family      {about['family']}",
         f"data        {about['data']['folder']}: "
         + ", ".join(f"{len(next(iter(part.values()))):,} {name}" for name, part in counts.items() if part),
-        inventory.table(data.meta["inventory"]),
+        *([inventory.table(data.meta["inventory"])] if "inventory" in data.meta else []),
         "parameters  " + ", ".join(f"{name} {size:,}" for name, size in sizes.items()),
         f"device      {about['hardware']}, {'bfloat16' if run.bfloat16 else 'float32'}",
         f"steps       {run.recipe.warm_steps:,} warm, then {run.recipe.steps:,} adversarial",

@@ -67,7 +67,7 @@ class Prepared:
     """A data set ready to train on: tensors of equal first dimension, and what is known of them.
 
     `train` and `valid` hold e.g. {"x": (n, ...), "label": (n,)}; `meta` is JSON-able: sources, counts, skipped files,
-    labels, statistics.
+    labels, statistics; `meta["inventory"]` is the count of the files found, for `training.data.inventory.table`.
     """
 
     train: Mapping[str, Tensor]
