@@ -1,8 +1,6 @@
 """From a run to a checkpoint that the explorer loads."""
 
 import json
-import platform
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from math import log1p
@@ -12,17 +10,16 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from explorer import checkpoint, shelf
+from explorer import atomic, checkpoint, shelf
 from explorer.checkpoint import config_from_dict
 from explorer.directions import measured
 from explorer.generators import FAMILIES
 from explorer.generators.base import Generator
 from explorer.sound.base import Representation
-from training.loop import METRICS, TrainingError, last_state
-from training.parallel import ranks
+from training.runs import METRICS, TrainingError, last_state, portable, read_metrics, read_run
+from training.task import TrainingRecipe
 
-RUN = "run.json"
-UNTOLD = {"step", "phase", "seconds"}  # of a line of figures, where lines are averaged
+NOT_AVERAGED = {"step", "phase", "seconds"}  # of a line of figures, where lines are averaged
 CARD = """# {name}
 
 Family `{family}`, {parameters:,} parameters, exported at step {step:,} of {total:,}.
@@ -35,26 +32,6 @@ Family `{family}`, {parameters:,} parameters, exported at step {step:,} of {tota
 | command | `{command}` |
 | hardware | {hardware} |
 """
-
-
-def read_run(folder: Path) -> dict[str, Any]:
-    """What `run.json` says of a run: family, recipe, config, data, command, hardware.
-
-    Raises:
-        TrainingError: if the folder holds no run.
-    """
-    try:
-        run: dict[str, Any] = json.loads((folder / RUN).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"{folder} holds no run: {error}") from None
-    return run
-
-
-def write_run(folder: Path, about: Mapping[str, Any]) -> None:
-    """Writes `run.json`, in one piece."""
-    partial = folder / (RUN + ".partial")
-    partial.write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
-    partial.replace(folder / RUN)
 
 
 def export(
@@ -75,9 +52,12 @@ def export(
     """
     about = read_run(folder)
     state = last_state(folder)
-    family = FAMILIES[about["family"]]
-    generator = family(config_from_dict(family.Config, about["config"]))
-    generator.load_state_dict(state["modules"]["ema"])
+    family, config, recipe = _configured(folder, about)
+    generator = family(config)
+    try:
+        generator.load_state_dict(state["modules"]["ema"])
+    except (KeyError, RuntimeError, TypeError) as error:
+        raise TrainingError(f"the state in {folder} does not fit its {family.family}: {error}") from None
     generator.load_state_dict(
         {k: v.to(dtype).float() if v.is_floating_point() else v for k, v in generator.state_dict().items()}
     )
@@ -104,7 +84,6 @@ def export(
     written = shelf.read_card(path)
     card = target / f"{name}.md"
     if not card.exists():
-        total = about["recipe"]["warm_steps"] + about["recipe"]["steps"]
         origin = about.get("init_from")
         started = f"`{origin['name']}`, SHA-256 {origin['sha256']}" if origin else "noise"
         text = CARD.format(
@@ -112,13 +91,13 @@ def export(
             family=written.family,
             parameters=written.parameters,
             step=state["step"],
-            total=total,
+            total=recipe.warm_steps + recipe.steps,
             data=provenance["data"]["folder"],
             origin=started,
             command=provenance["command"],
             hardware=about["hardware"],
         )
-        card.write_text(text, encoding="utf-8")
+        atomic.write_text(card, text)
     return path
 
 
@@ -137,24 +116,23 @@ def export_snapshots(folder: Path, name: str, target: Path, count: int = 6) -> l
     about = read_run(folder)
     card = shelf.read_card(target / f"{name}.safetensors")
     final, _ = checkpoint.load(card.path)
-    family = FAMILIES[about["family"]]
-    config = config_from_dict(family.Config, about["config"])
+    family, config, recipe = _configured(folder, about)
     if final.config != config or "step" not in card.provenance:
         raise TrainingError(f"{card.path} is not from the run {folder}: export that first")
     last = int(card.provenance["step"])
     kept = {int(path.stem): path for path in (folder / shelf.SNAPSHOTS).glob("*.safetensors") if path.stem.isdecimal()}
     from_noise = "init_from" not in about
-    steps = choose([*kept, *([0] if from_noise else [])], last, count, about["recipe"]["warm_steps"])
+    steps = choose([*kept, *([0] if from_noise else [])], last, count, recipe.warm_steps)
     kept_at = target / shelf.SNAPSHOTS / name
     written = []
     for step in steps:
-        generator = checkpoint.load(kept[step])[0] if step in kept else _first(family, config, about["recipe"]["seed"])
+        generator = checkpoint.load(kept[step])[0] if step in kept else _first(family, config, recipe.seed)
         if generator.config != config:
             raise TrainingError(f"{kept[step]} is of another configuration than the run {folder}")
         written.append(kept_at / f"{step}.safetensors")
         checkpoint.save(written[-1], generator, provenance=_provenance(about, step), dtype=torch.int8)
     lines = thinned([line for line in read_metrics(folder) if line["step"] <= last])
-    (kept_at / METRICS).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    atomic.write_text(kept_at / METRICS, "".join(json.dumps(line) + "\n" for line in lines))
     for path in set(kept_at.glob("*.safetensors")) - set(written):
         path.unlink()
     return written
@@ -181,15 +159,15 @@ def thinned(lines: Sequence[Mapping[str, Any]], most: int = 240) -> list[dict[st
     size = max(1, -(-len(lines) // most))
     groups = [
         phase[i : i + size]
-        for _, lines_of in groupby(lines, key=lambda line: line["phase"])
+        for _, lines_of in groupby(lines, key=lambda line: line.get("phase"))
         for phase in [list(lines_of)]
         for i in range(0, len(phase), size)
     ]
     return [
         {
             "step": group[-1]["step"],
-            "phase": group[0]["phase"],
-            **{name: float(f"{_mean(group, name):.4g}") for name in sorted(set().union(*group) - UNTOLD)},
+            "phase": group[0].get("phase", ""),
+            **{name: float(f"{_mean(group, name):.4g}") for name in sorted(set().union(*group) - NOT_AVERAGED)},
         }
         for group in groups
     ]
@@ -200,21 +178,17 @@ def _mean(lines: Sequence[Mapping[str, Any]], name: str) -> float:
     return float(sum(values) / len(values))
 
 
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of `metrics.jsonl` of a run or of snapshots, without a last one that is cut short.
-
-    Raises:
-        TrainingError: if there are none to be read.
-    """
-    path = folder / METRICS
+def _configured(folder: Path, about: Mapping[str, Any]) -> tuple[type[Generator], Any, TrainingRecipe]:
+    """The family of a run, its configuration and its recipe. Raises TrainingError if they cannot be read."""
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"{path}: no figures to be read: {error}") from None
+        family = FAMILIES[about["family"]]
+        return family, config_from_dict(family.Config, about["config"]), TrainingRecipe(**about["recipe"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise TrainingError(f"{folder} is no run of a generator, or a damaged one: {error}") from None
 
 
 def _first(family: type[Generator], config: Any, seed: int) -> Generator:
-    """A generator as `training.loop.start` begins with it."""
+    """A generator as `training.wgan_gp.start` begins with it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return family(config).eval()
@@ -222,14 +196,9 @@ def _first(family: type[Generator], config: Any, seed: int) -> Generator:
 
 def _provenance(about: Mapping[str, Any], step: int) -> dict[str, Any]:
     """What a checkpoint tells of its making, and no path of the machine that it was made on."""
-    told = {name: about[name] for name in ("recipe", "hardware", "init_from") if name in about}
+    told = {name: about[name] for name in ("recipe", "hardware", "precision", "init_from") if name in about}
     data = {**about["data"], "folder": Path(about["data"]["folder"]).name}
     return {"step": step, "data": data, "command": portable(about["command"]), **told}
-
-
-def portable(command: str) -> str:
-    """A command with every path outside its folder cut to its last part: where data lay is nobody's business."""
-    return re.sub(r"(?<=\s)(?:\.\.)?/[^\s;]*?([^\s;/]+)(?=[\s;]|$)", r"\1", command)
 
 
 def _carry_parts(representation: Representation, target: Path) -> None:
@@ -237,12 +206,3 @@ def _carry_parts(representation: Representation, target: Path) -> None:
     for folder in (shelf.DEFAULT_FOLDER, target):
         for name, part in shelf.find_parts(folder, representation).items():
             representation.carry(name, part)
-
-
-def hardware(device: torch.device) -> str:
-    """One line on what a run ran on."""
-    if device.type == "cuda":
-        one = torch.cuda.get_device_name(device)
-    else:
-        one = f"{torch.get_num_threads()} CPU thread(s), {platform.machine()}"
-    return f"{ranks()} x {one}" if ranks() > 1 else one

@@ -48,24 +48,24 @@ def joined() -> Iterator[None]:
 
 def rand(size: Sequence[int], rng: torch.Generator | None) -> Tensor:
     """As `torch.rand`; the first dimension is this rank's part of the batch."""
-    return mine(torch.rand(_whole(size), generator=rng, device=rng.device if rng else None))
+    return local_rows(torch.rand(_whole(size), generator=rng, device=rng.device if rng else None))
 
 
 def randn(size: Sequence[int], rng: torch.Generator) -> Tensor:
     """As `torch.randn`; the first dimension is this rank's part of the batch."""
-    return mine(torch.randn(_whole(size), generator=rng, device=rng.device))
+    return local_rows(torch.randn(_whole(size), generator=rng, device=rng.device))
 
 
 def randint(low: int, high: int, size: Sequence[int], rng: torch.Generator) -> Tensor:
     """As `torch.randint`; the first dimension is this rank's part of the batch."""
-    return mine(torch.randint(low, high, _whole(size), generator=rng, device=rng.device))
+    return local_rows(torch.randint(low, high, _whole(size), generator=rng, device=rng.device))
 
 
 def _whole(size: Sequence[int]) -> tuple[int, ...]:
     return (size[0] * ranks(), *size[1:])
 
 
-def mine(drawn: Tensor) -> Tensor:
+def local_rows(drawn: Tensor) -> Tensor:
     """This rank's rows of what is drawn for the whole batch."""
     return drawn.chunk(ranks())[rank()]
 
@@ -80,13 +80,13 @@ def gathered(x: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def first_alone(work: Callable[[], T]) -> T:
+def rank_zero_first(work: Callable[[], T]) -> T:
     """What `work` returns; number 0 does it before the others, who then find its cache."""
     if rank() > 0:
-        anywhere(False)  # a barrier
+        any_rank(False)  # a barrier
         return work()
     result = work()
-    anywhere(False)
+    any_rank(False)
     return result
 
 
@@ -116,10 +116,19 @@ def average(values: Tensor) -> Tensor:
     return values
 
 
-def anywhere(flag: bool) -> bool:
+def any_rank(flag: bool) -> bool:
     """Whether the flag is set on any rank: a signal reaches them at different steps, and they must stop together."""
     if ranks() > 1:
         seen = torch.tensor(int(flag))
         dist.all_reduce(seen, dist.ReduceOp.MAX)
         flag = bool(seen)
     return flag
+
+
+def rank_zero_decides(decide: Callable[[], T]) -> T:
+    """What `decide` returns on number 0, on all ranks: for what is measured, and would come out differently."""
+    if ranks() == 1:
+        return decide()
+    decided = [decide() if rank() == 0 else None]
+    dist.broadcast_object_list(decided, src=0, device=torch.device("cpu"))
+    return decided[0]  # type: ignore[return-value]

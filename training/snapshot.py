@@ -5,10 +5,10 @@ from pathlib import Path
 
 import torch
 
-from explorer import checkpoint
+from explorer import atomic, checkpoint
 from explorer.generators.base import Generator
 from explorer.sound.base import Sound
-from training.loop import Run
+from training.objective import Objective
 
 SEEDS = range(6)  # consecutive, never picked
 HEARD = 3
@@ -16,24 +16,29 @@ HEARD = 3
 log = logging.getLogger(__name__)
 
 
-def snapshot(run: Run, folder: Path) -> None:
-    """Writes `snapshots/STEP.safetensors` (16-bit averaged weights) and, of seeds 0-5, `STEP.png` and `STEP-SEED.wav`.
+def snapshot(objective: Objective, folder: Path) -> None:
+    """Shows the generator of an objective; does nothing for one without.
+
+    Writes `snapshots/STEP.safetensors` (16-bit averaged weights) and, of seeds 0-5, `STEP.png` and `STEP-SEED.wav`.
 
     On a machine without the libraries for pictures and sound only the weights are written: any later machine can
     render them.
     """
-    target = folder / "snapshots"
-    target.mkdir(exist_ok=True)
-    name = f"{run.step:07d}"
-    checkpoint.save(target / f"{name}.safetensors", run.ema, dtype=torch.bfloat16, provenance={"step": run.step})
+    generator = objective.shown()
+    if generator is None:
+        return
+    target = folder / shelf.SNAPSHOTS
+    name, step = f"{objective.step:07d}", objective.step
+    checkpoint.save(target / f"{name}.safetensors", generator, dtype=torch.bfloat16, provenance={"step": step})
     try:
         from explorer.files.figures import sheet
         from explorer.files.formats import write_wav
     except ImportError as error:
-        log.warning("step %d: no pictures and sound here (%s); the weights are kept", run.step, error)
+        log.warning("step %d: no pictures and sound here (%s); the weights are kept", step, error)
         return
-    sounds = render(run.ema, SEEDS)
-    sheet(sounds, [f"seed {seed}" for seed in SEEDS]).savefig(target / f"{name}.png", dpi=80)
+    sounds = render(generator, SEEDS)
+    with atomic.replacing(target / f"{name}.png") as partial:
+        sheet(sounds, [f"seed {seed}" for seed in SEEDS]).savefig(partial, dpi=80, format="png")
     for seed, sound in list(zip(SEEDS, sounds, strict=True))[:HEARD]:
         write_wav(target / f"{name}-{seed}.wav", sound)
 

@@ -1,65 +1,74 @@
 """What one family brings to the training loop.
 
 A family's file holds its critic, its encoder (if it warm-starts), its default `TrainingRecipe` and a `Task`.
-The loop knows none of them by name. Nothing here, nor in a `Task` after `prepare`, imports more than torch, numpy and
-safetensors, so that training from a prepared cache runs on a bare GPU machine.
+Loop and objective know none of them by name. Nothing here, nor in a `Task` after `prepare`, imports more than torch,
+numpy and safetensors, so that training from a prepared cache runs on a bare GPU machine.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from explorer.generators.base import Generator
+from explorer.sound.vocoder import LearnedVocoder
+from training.options import Number, check, count, one_of, real
 
 
 @dataclass(frozen=True)
 class TrainingRecipe:
     """Every number of a run. A family has its defaults; the command line changes single ones.
 
-    Attributes:
-        objective: "wgan-gp", or "non-saturating" for the original GAN loss without a penalty, to see the difference.
-        warm_steps: steps of the warm start (generator and encoder reconstruct), before the adversarial ones.
-        steps: adversarial generator steps.
-        head_start: the first so many steps of either phase, in which the generator stays as it is and what learns
-            with it catches up: the encoder, then the critic. For runs from a checkpoint's weights.
-        critic_steps: critic updates per generator step (n_critic).
-        generator_lr, critic_lr, warm_lr: Adam; two time scales.
-        cooldown: the last so many adversarial steps, in which generator_lr and critic_lr fall linearly to zero.
-        penalty_weight: lambda of the gradient penalty.
-        penalty_every: lazy penalty: on every k-th critic step, weighted k-fold (StyleGAN2, appendix B).
-        auxiliary_weight: of the critic's classifier head, where it has one.
-        reconstruction_weight: of the warm start's loss during the adversarial phase.
-        reconstruction_every: lazy as the penalty: on every k-th step, weighted k-fold.
-        ema_decay: of the generator's weights that are exported, per generator step.
-        snapshot_every, state_every: steps (of either phase) between snapshots and between saved states.
-        extra: a family's own numbers, by name.
+    What each means stands beside it, for `--help` too. `extra` holds a family's own numbers by name (`Task.numbers`).
+
+    Raises:
+        ValueError: naming the number that is out of its range.
     """
 
-    objective: Literal["wgan-gp", "non-saturating"] = "wgan-gp"
-    batch_size: int = 64
-    warm_steps: int = 0
-    steps: int = 10_000
-    head_start: int = 0
-    critic_steps: int = 5
-    warm_lr: float = 1e-3
-    generator_lr: float = 1e-4
-    critic_lr: float = 1e-4
-    cooldown: int = 0
-    penalty_weight: float = 10.0
-    penalty_every: int = 1
-    auxiliary_weight: float = 0.0
-    reconstruction_weight: float = 0.0
-    reconstruction_every: int = 1
-    ema_decay: float = 0.999
-    seed: int = 0
-    snapshot_every: int = 1000
-    state_every: int = 250
+    objective: Literal["wgan-gp", "non-saturating"] = one_of(
+        "wgan-gp",
+        ("wgan-gp", "non-saturating"),
+        "what to train with; the second is the original GAN loss without a penalty, for comparison",
+    )
+    batch_size: int = count(64, "items in a batch, over all processes", low=1, high=2**16)
+    warm_steps: int = count(0, "steps of the warm start, in which generator and encoder learn to reconstruct")
+    steps: int = count(10_000, "steps of the generator against the critic, after the warm start")
+    head_start: int = count(
+        0,
+        "the first so many steps of either phase, in which the generator stays as it is and what learns with it "
+        "catches up: the encoder, then the critic",
+    )
+    critic_steps: int = count(5, "updates of the critic for each of the generator", low=1, high=10_000)
+    warm_lr: float = real(1e-3, "Adam's learning rate in the warm start")
+    generator_lr: float = real(1e-4, "Adam's learning rate for the generator")
+    critic_lr: float = real(1e-4, "Adam's learning rate for the critic")
+    cooldown: int = count(0, "the last so many steps, in which both learning rates fall linearly to zero")
+    penalty_weight: float = real(10.0, "weight of the gradient penalty (lambda)")
+    penalty_every: int = count(
+        1, "the penalty is taken at every N-th update of the critic, and weighted N times as much", low=1
+    )
+    auxiliary_weight: float = real(0.0, "weight of the critic's classifier of labels, where it has one")
+    reconstruction_weight: float = real(0.0, "weight of the warm start's loss in the steps after it")
+    reconstruction_every: int = count(1, "that loss is taken at every N-th step, and weighted N times as much", low=1)
+    ema_decay: float = real(
+        0.999, "decay, per step, of the moving average of the generator's weights that is exported", high=1, below=True
+    )
+    seed: int = count(0, "of the first weights and of all that is drawn", high=2**63 - 1)
+    snapshot_every: int = count(1000, "steps between snapshots", low=1)
+    state_every: int = count(250, "steps between saved states, which --resume goes on from", low=1)
     extra: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check(self)
+        if not isinstance(self.extra, Mapping):
+            raise ValueError(f"extra holds numbers by name, not {self.extra!r}")
+        for name, value in self.extra.items():
+            Number("").check(f"extra {name}", value)
 
 
 @dataclass(frozen=True)
@@ -84,11 +93,19 @@ class Batch:
 
 
 class Task(ABC):
-    """One family, as the loop sees it."""
+    """One family, as the objective and the command line see it.
+
+    Attributes:
+        summary: what is trained, from what data, in a few words for `--help`.
+        defaults, fine_tuning: the numbers of a run from noise, and of one from a checkpoint's weights.
+        numbers: the family's own numbers, which `defaults.extra` has values for.
+    """
 
     family: ClassVar[str]
+    summary: ClassVar[str]
     defaults: ClassVar[TrainingRecipe]
-    fine_tuning: ClassVar[TrainingRecipe]  # the defaults of a run from a checkpoint's weights
+    fine_tuning: ClassVar[TrainingRecipe]
+    numbers: ClassVar[Mapping[str, Number]] = MappingProxyType({})
 
     @abstractmethod
     def prepare(self, folder: Path, cache: Path, options: Mapping[str, str], like: Any = None) -> Prepared:
@@ -138,6 +155,11 @@ class Task(ABC):
     ) -> Tensor | None:
         """What the generator's loss has beside the critic: how far what it makes is, as a set, from a prepared set
         (feature matching: Salimans et al., 2016, arXiv:1606.03498). None for nothing."""
+        return None
+
+    def vocoder(self, generator: Generator, folders: Sequence[Path]) -> LearnedVocoder | None:
+        """The learned inversion that an exported checkpoint carries: from the first folder that holds a fitting one.
+        None for a family that needs none."""
         return None
 
     def adversarial_parameters(self, generator: Generator) -> list[nn.Parameter]:

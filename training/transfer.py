@@ -9,7 +9,8 @@ from torch import Tensor
 from explorer import checkpoint, shelf
 from explorer.checkpoint import Card, CheckpointError
 from explorer.generators.base import Generator
-from training.loop import Run, TrainingError
+from training.runs import TrainingError
+from training.wgan_gp import WGANGP
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def read_origin(path: Path, family: str) -> Origin:
     return Origin(card, checkpoint.load(path)[0], checkpoint.load_extra(path, "encoder"))
 
 
-def adopt(run: Run, origin: Origin) -> None:
+def adopt(run: WGANGP, origin: Origin) -> None:
     """Gives a fresh run of the same configuration the origin's generator and, if it carries one, its encoder.
 
     Raises:

@@ -5,30 +5,32 @@ The phase that a spectrogram has lost cannot be known, so losses compare magnitu
 for a generator will not draw them as clean as a microphone does.
 """
 
-import json
 import logging
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from explorer import checkpoint
+from explorer import atomic, checkpoint
 from explorer.checkpoint import config_from_dict
 from explorer.sound.mel import MelConfig, MelRepresentation
 from explorer.sound.vocoder import LearnedVocoder, VocoderConfig
 from training.data.audio import FRAMES, HOP_SECONDS, load_waveforms
 from training.data.inventory import table
-from training.export import portable, read_run
-from training.loop import LOG_EVERY, METRICS, STATE, TrainingError, last_state, save_state, stop_requests
+from training.objective import Objective, Schedule
+from training.options import check, count, real
+from training.runs import TrainingError, last_state, portable, read_run
+from training.task import DataError, Prepared
 
 GAP_SECONDS = 0.05  # of silence between two recordings
 WINDOWS = (1 / 8, 1 / 4, 1 / 2, 1, 2)  # of the loss, as multiples of n_fft
+LONGEST = 1.15  # of an excerpt before it is played faster, as a multiple of one sound
+PROBED = 2  # excerpts in a measurement of precision
 COMPARED = 2  # windows drawn anew at every step: over many steps as good as all, and half the price
 NYQUIST_MARGIN = 0.97
 log = logging.getLogger(__name__)
@@ -50,46 +52,69 @@ It plays no sound by itself; checkpoints of `spectogan` that are exported beside
 
 @dataclass(frozen=True)
 class VocoderRecipe:
-    """Every number of a run.
+    """Every number of a run; what each means stands beside it, for `--help` too.
 
-    Attributes:
-        lr: peak of the learning rate: a hundred steps up to it, then half a cosine down.
-        tones: share of a batch that is a steady harmonic tone instead of speech. Without them, what no voice sustains
-            comes out as noise.
-        noise, band_noise: largest deviation of the noise added to a log-mel, per pixel and per band.
-        blur: largest share that a pixel gives to each of its neighbours, in time and in frequency.
-        state_every: steps between saved states.
+    Raises:
+        ValueError: naming the number that is out of its range.
     """
 
-    steps: int = 10_000
-    batch_size: int = 16
-    lr: float = 2e-3
-    tones: float = 0.13
-    noise: float = 0.15
-    band_noise: float = 0.1
-    blur: float = 0.2
-    seed: int = 0
-    state_every: int = 250
+    steps: int = count(10_000, "steps of training", low=1)
+    batch_size: int = count(16, "excerpts in a batch", low=1, high=2**16)
+    lr: float = real(2e-3, "peak of the learning rate: a hundred steps up to it, then half a cosine down")
+    # Without tones, what no voice sustains comes out as noise.
+    tones: float = real(0.13, "share of a batch that is a steady harmonic tone instead of a recording", high=1)
+    noise: float = real(0.15, "largest deviation of the noise added to each pixel of a log-mel")
+    band_noise: float = real(0.1, "largest deviation of the noise added to each band of a log-mel")
+    blur: float = real(
+        0.2, "largest share that a pixel gives to each of its neighbours, in time and in frequency", high=0.5
+    )
+    seed: int = count(0, "of the first weights and of all that is drawn", high=2**63 - 1)
+    state_every: int = count(250, "steps between saved states, which --resume goes on from", low=1)
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
-@dataclass
-class VocoderRun:
-    """Everything that changes while training; `save_state` writes it and `load_state` reads it."""
+class VocoderObjective(Objective):
+    """The learned inversion against magnitudes of real recordings, at several resolutions.
 
-    vocoder: LearnedVocoder
-    recipe: VocoderRecipe
-    optimizers: dict[str, torch.optim.Adam]
-    rng: torch.Generator
-    device: torch.device
-    bfloat16: bool
-    step: int = 0
+    Its training set holds each folder's recordings as one long waveform.
+    """
 
-    @property
-    def seed(self) -> int:
-        return self.recipe.seed
+    def __init__(self, vocoder: LearnedVocoder, recipe: VocoderRecipe, device: torch.device, bfloat16: bool) -> None:
+        super().__init__(
+            Schedule({"inversion": recipe.steps}, recipe.state_every, recipe.steps), recipe.seed, device, bfloat16
+        )
+        self.recipe, self.mel = recipe, representation(vocoder.config)
+        self.vocoder = vocoder.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self.optimizers["vocoder"] = torch.optim.AdamW(
+            vocoder.parameters(), lr=recipe.lr, betas=(0.8, 0.99), fused=True
+        )
 
-    def modules(self) -> Mapping[str, nn.Module]:
+    def modules(self) -> dict[str, nn.Module]:
         return {"vocoder": self.vocoder}
+
+    def update(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        recipe = self.recipe
+        cosine = (1 + math.cos(math.pi * min(1, self.step / recipe.steps))) / 2
+        self.set_rate("vocoder", recipe.lr * min(1, (self.step + 1) / 100) * max(0.01, cosine))
+        figures = self._errors(batch(tuple(data.values()), self.mel.config, recipe, self.rng))
+        self.descend("vocoder", figures["mel_error"] + figures["spectral"], clip=5.0)
+        return figures
+
+    def probe(self, data: Mapping[str, Tensor]) -> Tensor:
+        few = replace(self.recipe, batch_size=PROBED, tones=0.0)
+        return self._errors(batch(tuple(data.values()), self.mel.config, few, self.rng))["mel_error"]
+
+    def _errors(self, real: Tensor) -> dict[str, Tensor]:
+        recipe, mel = self.recipe, self.mel
+        log_mel = mel.log_mel(real)
+        with self.autocast():
+            drawn = self.vocoder.draw(roughen(log_mel, mel.config.floor, recipe, self.rng))
+        output = self.vocoder.settle(drawn, log_mel, rounds=1)  # so that the network learns what the rounds leave to it
+        picked = torch.randperm(len(WINDOWS), generator=self.rng, device=self.device)[:COMPARED].tolist()
+        compared = [spectral_loss(output, real, round(WINDOWS[i] * mel.config.n_fft)) for i in picked]
+        return {"mel_error": (mel.log_mel(output) - log_mel).abs().mean(), "spectral": torch.stack(compared).mean()}
 
 
 def representation(config: VocoderConfig) -> MelRepresentation:
@@ -115,13 +140,30 @@ def blank_config(sample_rate: int) -> VocoderConfig:
     return VocoderConfig(sample_rate=sample_rate, n_fft=4 * hop, hop_length=hop)
 
 
-def load_streams(folders: Sequence[Path], cache: Path, sample_rate: int) -> dict[str, list[Tensor]]:
-    """Each folder's recordings as one long waveform, for "train" and "valid". Raises DataError as `load_waveforms`."""
+def prepare(folders: Sequence[Path], cache: Path, sample_rate: int) -> Prepared:
+    """Each folder's recordings as one long waveform; folders with hardly any sound are left out.
+
+    Raises:
+        DataError: if a folder cannot be used (as `load_waveforms`), or all hold too little sound.
+    """
     clips = [load_waveforms(folder, cache, {"sample_rate": str(sample_rate)}) for folder in folders]
     for folder, found in zip(folders, clips, strict=True):
         log.info("%s\n%s", folder, table(found.meta["inventory"]))
     gap = round(GAP_SECONDS * sample_rate)
-    return {"train": [join(c.train, gap) for c in clips], "valid": [join(c.valid, gap) for c in clips]}
+    train, valid = (
+        {str(k): join(waveforms, gap) for k, waveforms in enumerate(part)}
+        for part in ([c.train for c in clips], [c.valid for c in clips])
+    )
+    longest = round(LONGEST * representation(blank_config(sample_rate)).config.samples)
+    minutes = {
+        part: [round(len(stream) / sample_rate / 60, 1) for stream in streams.values()]
+        for part, streams in (("train", train), ("valid", valid))
+    }
+    kept = {name: stream for name, stream in train.items() if len(stream) > longest}
+    if not kept:
+        raise DataError(f"too little sound to train on: {longest / sample_rate:.1f} s are needed")
+    skipped = [line for c in clips for line in c.meta.get("skipped", [])]
+    return Prepared(kept, valid, {"minutes": minutes, "skipped": skipped})
 
 
 def join(waveforms: Tensor, gap: int) -> Tensor:
@@ -134,80 +176,12 @@ def join(waveforms: Tensor, gap: int) -> Tensor:
     return torch.cat(parts) if parts else torch.zeros(0)
 
 
-def start(config: VocoderConfig, recipe: VocoderRecipe, device: torch.device, bfloat16: bool) -> VocoderRun:
+def start(config: VocoderConfig, recipe: VocoderRecipe, device: torch.device, bfloat16: bool) -> VocoderObjective:
     """A fresh network and optimizer, initialised from `recipe.seed` alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         vocoder = LearnedVocoder(config)
-    vocoder = vocoder.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(vocoder.parameters(), lr=recipe.lr, betas=(0.8, 0.99), fused=True)
-    rng = torch.Generator(device).manual_seed(recipe.seed)
-    return VocoderRun(vocoder, recipe, {"vocoder": optimizer}, rng, device, bfloat16)
-
-
-def train(run: VocoderRun, streams: Sequence[Tensor], folder: Path) -> None:
-    """Runs to the last step, or to the next step after SIGINT or SIGTERM, saving state either way.
-
-    Raises:
-        TrainingError: if a figure is no longer finite, or the recordings are too short; the last good state stays.
-        KeyboardInterrupt: after SIGINT or SIGTERM, once the state is saved.
-    """
-    recipe, mel = run.recipe, representation(run.vocoder.config)
-    longest = round(1.15 * mel.config.samples)
-    streams = [stream.to(run.device) for stream in streams if len(stream) > longest]
-    if not streams:
-        raise TrainingError(f"too little sound to train on: {longest / mel.sample_rate:.1f} s are needed")
-    seen: list[dict[str, Tensor]] = []
-    since = time.perf_counter()
-    with (
-        stop_requests() as stop,
-        (folder / METRICS).open("a", encoding="utf-8") as log,
-        tqdm(total=recipe.steps, initial=run.step, unit="step", smoothing=0.05, dynamic_ncols=True) as bar,
-    ):
-        while run.step < recipe.steps:
-            seen.append(step(run, mel, streams))
-            run.step += 1
-            bar.update()
-            last = run.step == recipe.steps or stop.is_set()
-            saving = run.step % recipe.state_every == 0 or last
-            if run.step % LOG_EVERY == 0 or saving:
-                means = {name: float(torch.stack([figures[name] for figures in seen]).mean()) for name in seen[0]}
-                seen = []
-                if not all(map(math.isfinite, means.values())):
-                    raise TrainingError(
-                        f"the loss is no longer finite at step {run.step}; the state of the last good "
-                        f"step is kept in {folder / STATE}: resume from it with a lower --lr"
-                    )
-                seconds, since = time.perf_counter() - since, time.perf_counter()
-                log.write(json.dumps({"step": run.step, "seconds": round(seconds, 3), **means}) + "\n")
-                log.flush()
-                bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()}, refresh=False)
-            if saving:
-                save_state(run, folder)
-            if stop.is_set():
-                raise KeyboardInterrupt
-
-
-def step(run: VocoderRun, mel: MelRepresentation, streams: Sequence[Tensor]) -> dict[str, Tensor]:
-    """One update; the figures of its batch."""
-    recipe, optimizer = run.recipe, run.optimizers["vocoder"]
-    cosine = (1 + math.cos(math.pi * min(1, run.step / recipe.steps))) / 2
-    for group in optimizer.param_groups:
-        group["lr"] = recipe.lr * min(1, (run.step + 1) / 100) * max(0.01, cosine)
-    real = batch(streams, mel.config, recipe, run.rng)
-    log_mel = mel.log_mel(real)
-    with torch.autocast(run.device.type, torch.bfloat16, enabled=run.bfloat16):
-        drawn = run.vocoder.draw(roughen(log_mel, mel.config.floor, recipe, run.rng))
-    output = run.vocoder.settle(drawn, log_mel, rounds=1)  # so that the network learns what the rounds leave to it
-    picked = torch.randperm(len(WINDOWS), generator=run.rng, device=run.device)[:COMPARED].tolist()
-    compared = [spectral_loss(output, real, round(WINDOWS[i] * mel.config.n_fft)) for i in picked]
-    figures = {"mel_error": (mel.log_mel(output) - log_mel).abs().mean(), "spectral": torch.stack(compared).mean()}
-    loss = figures["mel_error"] + figures["spectral"]
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(run.vocoder.parameters(), 5.0)
-    optimizer.step()
-    return {name: value.detach() for name, value in figures.items()}
+    return VocoderObjective(vocoder, recipe, device, bfloat16)
 
 
 def spectral_loss(output: Tensor, real: Tensor, n_fft: int) -> Tensor:
@@ -301,13 +275,16 @@ def export(folder: Path, name: str, target: Path) -> Path:
         TrainingError: if the run, or its state, cannot be read.
     """
     about = read_run(folder)
-    vocoder = LearnedVocoder(config_from_dict(VocoderConfig, about["config"]))
     state = last_state(folder)
-    vocoder.load_state_dict(state["modules"]["vocoder"])
-    names = [Path(source).name for source in about["data"]]
+    try:
+        vocoder = LearnedVocoder(config_from_dict(VocoderConfig, about["config"]))
+        vocoder.load_state_dict(state["modules"]["vocoder"])
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise TrainingError(f"{folder} is no run of a vocoder, or a damaged one: {error}") from None
+    names, config = [Path(source).name for source in about["data"]], asdict(vocoder.config)
     command = portable(about["command"])
-    provenance = {
-        **{k: about[k] for k in ("recipe", "hardware", "minutes")},
+    provenance: dict[str, Any] = {
+        **{k: about[k] for k in ("recipe", "hardware", "minutes") if k in about},
         "command": command,
         "data": names,
         "step": state["step"],
@@ -316,7 +293,8 @@ def export(folder: Path, name: str, target: Path) -> Path:
     checkpoint.save_part(path, "vocoder", vocoder, provenance)
     card = target / f"{name}.md"
     if not card.exists():
-        card.write_text(
+        atomic.write_text(
+            card,
             CARD.format(
                 name=name,
                 parameters=sum(p.numel() for p in vocoder.parameters()),
@@ -324,9 +302,8 @@ def export(folder: Path, name: str, target: Path) -> Path:
                 data=", ".join(names),
                 command=command,
                 hardware=about["hardware"],
-                **about["config"],
+                **config,
             ),
-            encoding="utf-8",
         )
     return path
 

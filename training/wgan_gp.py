@@ -1,16 +1,27 @@
-"""The Wasserstein loss with gradient penalty, as pure functions shared by every family.
+"""The Wasserstein loss with gradient penalty, and the objective that every family of GANs shares.
 
 Gulrajani et al. (2017), "Improved Training of Wasserstein GANs", arXiv:1704.00028. The original loss of Goodfellow
 et al. (2014), arXiv:1406.2661, in its non-saturating form stands beside it for comparison.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from explorer.generators.base import Generator
+from training import parallel
+from training.latents import draw_latents
+from training.objective import Objective, Schedule
 from training.parallel import rand
+from training.runs import TrainingError
+from training.task import Batch, Prepared, Task, TrainingRecipe
+
+PROBED = 2  # items in a measurement of precision
+WARM, ADVERSARIAL = "warm", "adversarial"
 
 
 def critic_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
@@ -58,3 +69,195 @@ def original_critic_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
 def original_generator_loss(fake_scores: Tensor) -> Tensor:
     """The non-saturating loss: minus the log of the probability that a fake is taken for real."""
     return F.softplus(-fake_scores).mean()
+
+
+class WGANGP(Objective):
+    """An optional warm start, in which generator and encoder reconstruct, then the critic and the generator in turns.
+
+    Algorithm 1 of Gulrajani et al. (2017), for any `Task`.
+
+    Attributes:
+        ema: the generator with averaged weights, which is shown and exported.
+        encoder: None for a task, or a configuration, without a warm start.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        recipe: TrainingRecipe,
+        networks: tuple[Generator, nn.Module, nn.Module | None],
+        device: torch.device,
+        bfloat16: bool,
+    ) -> None:
+        """`networks`: generator, critic, encoder."""
+        phases = {WARM: recipe.warm_steps, ADVERSARIAL: recipe.steps}
+        super().__init__(Schedule(phases, recipe.state_every, recipe.snapshot_every), recipe.seed, device, bfloat16)
+        self.task, self.recipe = task, recipe
+        self.generator, self.critic, self.encoder = networks
+        for module in (self.generator, self.critic, self.encoder):
+            if module is not None:
+                module.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self.ema = deepcopy(self.generator).eval().requires_grad_(False)
+        learners = task.adversarial_parameters(self.generator)
+        self.optimizers["critic"] = _adam(list(self.critic.parameters()), recipe.critic_lr, (0.0, 0.9))
+        if self.encoder is not None:
+            both = [*self.generator.parameters(), *self.encoder.parameters()]
+            self.optimizers["warm"] = _adam(both, recipe.warm_lr, (0.9, 0.99))
+            if recipe.reconstruction_weight > 0:
+                learners = [*learners, *self.encoder.parameters()]
+        self.optimizers["generator"] = _adam(learners, recipe.generator_lr, (0.0, 0.9))
+
+    def modules(self) -> dict[str, nn.Module]:
+        named = {"generator": self.generator, "ema": self.ema, "critic": self.critic, "encoder": self.encoder}
+        return {name: module for name, module in named.items() if module is not None}
+
+    def shown(self) -> Generator:
+        return self.ema
+
+    def update(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return self.warm_step(data) if self.phase == WARM else self.adversarial_step(data)
+
+    def probe(self, data: Mapping[str, Tensor]) -> Tensor:
+        """The critic's scores of a few real and generated items."""
+        batch = self._batch(data, PROBED)
+        z = draw_latents(self.generator.latent, PROBED, self.rng)
+        with self.autocast():
+            real = self.task.real_view(batch, self.encoder, self.rng)
+            fake = self.task.fake_view(self.generator, z, batch.condition, self.rng)
+            scores = [self.critic(view, batch.condition)[0].float().mean() for view in (real, fake)]
+        return scores[0] - scores[1]
+
+    def warm_step(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """One reconstruction step of generator and encoder."""
+        assert self.encoder is not None
+        batch = self._batch(data)
+        self.generator.requires_grad_(self.step >= self.recipe.head_start)
+        with self.autocast():
+            loss, figures = self.task.warm_loss(self.generator, self.encoder, batch, self.recipe, self.rng)
+        self.descend("warm", loss)
+        self.generator.requires_grad_(True)
+        # A warm start is short: the average is over no more than its last tenth, so that it forgets the first noise.
+        self._average(min(self.recipe.ema_decay, (1 + self.step) / (10 + self.step)))
+        return {"reconstruction_loss": loss, **figures}
+
+    def adversarial_step(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """`critic_steps` updates of the critic, then one of the generator."""
+        recipe = self.recipe
+        left = min(1.0, (self.schedule.steps - self.step) / max(1, recipe.cooldown))
+        self.set_rate("critic", recipe.critic_lr * left)
+        self.set_rate("generator", recipe.generator_lr * left)
+        figures: dict[str, Tensor] = {}
+        for k in range(recipe.critic_steps):
+            figures |= self._critic_update(data, self.step * recipe.critic_steps + k)
+        if self.step - recipe.warm_steps >= recipe.head_start:
+            figures |= self._generator_update(data)
+        return figures
+
+    def _critic_update(self, data: Mapping[str, Tensor], update: int) -> dict[str, Tensor]:
+        """`update` counts the critic's updates, for the lazy penalty."""
+        batch = self._batch(data)
+        with self.autocast(), torch.no_grad():
+            real = self.task.real_view(batch, self.encoder, self.rng)
+            fake = self.task.fake_view(self.generator, self._latents(), batch.condition, self.rng)
+        with self.autocast():
+            loss, figures = self._critic_loss(real, fake, batch, update)
+        self.descend("critic", loss)
+        return figures
+
+    def _critic_loss(self, real: Tensor, fake: Tensor, batch: Batch, update: int) -> tuple[Tensor, dict[str, Tensor]]:
+        recipe = self.recipe
+        # One pass over both halves; the critic treats items apart, so this is two passes for the price of one.
+        both = None if batch.condition is None else torch.cat([batch.condition, batch.condition])
+        scores, logits = self.critic(torch.cat([real, fake]), both)
+        real_scores, fake_scores = scores.float().chunk(2)
+        if recipe.objective == "wgan-gp":
+            loss = critic_loss(real_scores, fake_scores)
+            figures = {"critic_loss": loss, "wasserstein": -loss}
+        else:
+            loss = original_critic_loss(real_scores, fake_scores)
+            figures = {"critic_loss": loss}
+        if recipe.objective == "wgan-gp" and update % recipe.penalty_every == 0:
+            penalty = gradient_penalty(lambda x: self.critic(x, batch.condition)[0].float(), real, fake, self.rng)
+            figures["penalty"] = penalty
+            loss = loss + recipe.penalty_weight * recipe.penalty_every * penalty
+            figures["critic_loss"] = loss
+        if logits is not None and batch.condition is not None:
+            figures["real_class_loss"] = F.cross_entropy(logits.float().chunk(2)[0], batch.condition)
+            loss = loss + recipe.auxiliary_weight * figures["real_class_loss"]
+        return loss, figures
+
+    def _generator_update(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        recipe, figures = self.recipe, dict[str, Tensor]()
+        batch = self._batch(data)
+        self.critic.requires_grad_(False)
+        with self.autocast():
+            fake = self.task.fake_view(self.generator, self._latents(), batch.condition, self.rng)
+            scores, logits = self.critic(fake, batch.condition)
+            adversarial = generator_loss if recipe.objective == "wgan-gp" else original_generator_loss
+            loss = figures["generator_loss"] = adversarial(scores.float())
+            if logits is not None and batch.condition is not None:
+                figures["fake_class_loss"] = F.cross_entropy(logits.float(), batch.condition)
+                loss = loss + recipe.auxiliary_weight * figures["fake_class_loss"]
+            if (matching := self.task.matching_loss(self.generator, data, recipe, self.rng)) is not None:
+                figures["matching_loss"] = matching
+                loss = loss + matching
+            remembering = recipe.reconstruction_weight > 0 and self.step % recipe.reconstruction_every == 0
+            if remembering and self.encoder is not None:
+                batch = self._batch(data)
+                reconstruction, _ = self.task.warm_loss(self.generator, self.encoder, batch, recipe, self.rng)
+                figures["reconstruction_loss"] = reconstruction
+                loss = loss + recipe.reconstruction_weight * recipe.reconstruction_every * reconstruction
+        self.descend("generator", loss)
+        self.critic.requires_grad_(True)
+        self._average(recipe.ema_decay)
+        return figures
+
+    @torch.no_grad()
+    def _average(self, decay: float) -> None:
+        # Not torch's AveragedModel: its first update copies, and each one reads a counter from the device.
+        for average, current in zip(self.ema.parameters(), self.generator.parameters(), strict=True):
+            average.lerp_(current, 1 - decay)
+        for copied, statistic in zip(self.ema.buffers(), self.generator.buffers(), strict=True):
+            copied.copy_(statistic)  # statistics are averages already; averaged again they would lag behind the weights
+
+    def _batch(self, data: Mapping[str, Tensor], size: int | None = None) -> Batch:
+        n = len(next(iter(data.values())))
+        index = parallel.randint(0, n, (size or self._local_batch(),), self.rng)
+        return self.task.batch(data, index, self.rng)
+
+    def _latents(self) -> Tensor:
+        return draw_latents(self.generator.latent, self._local_batch(), self.rng)
+
+    def _local_batch(self) -> int:
+        return self.recipe.batch_size // parallel.ranks()
+
+
+def start(
+    task: Task, recipe: TrainingRecipe, data: Prepared, config: Mapping[str, Any], device: torch.device, bfloat16: bool
+) -> WGANGP:
+    """Fresh networks and optimizers, initialised from `recipe.seed` alone.
+
+    Args:
+        config: fields of the generator's Config that differ from the task's choice.
+        bfloat16: whether to run forward and backward passes under autocast; weights stay float32.
+    Raises:
+        TrainingError: if the configuration is impossible or has no warm start, or the batch cannot be shared out.
+    """
+    if recipe.batch_size % parallel.ranks():
+        raise TrainingError(f"a batch of {recipe.batch_size} cannot be shared by {parallel.ranks()} processes")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        try:
+            generator = task.generator(data, config)
+        except (TypeError, ValueError) as error:
+            raise TrainingError(f"--config does not fit {task.family}: {error}") from None
+        critic = task.critic(generator)
+        encoder = task.encoder(generator)
+    if encoder is None and recipe.warm_steps:
+        raise TrainingError(f"this configuration of {task.family} has no warm start: add --warm-steps 0")
+    parallel.same_weights(m for m in (generator, critic, encoder) if m is not None)
+    return WGANGP(task, recipe, (generator, critic, encoder), device, bfloat16)
+
+
+def _adam(parameters: list[nn.Parameter], lr: float, betas: tuple[float, float]) -> torch.optim.Adam:
+    return torch.optim.Adam(parameters, lr=lr, betas=betas, fused=True)

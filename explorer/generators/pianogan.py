@@ -39,6 +39,16 @@ from explorer.sound.notes import (
 
 FOLD = 4  # notes a code step
 CODE_STEPS = NOTES // FOLD
+GROUPS = 8  # of channels in each group norm
+SIZES = {  # of a configuration's numbers: the largest that are built
+    "latent_size": 65_536,
+    "code_size": 1024,
+    "width": 4096,
+    "blocks": 64,
+    "decoder_width": 4096,
+    "flow_steps": 1000,
+    "dcgan_width": 1024,
+}
 SECTIONS = 8  # of a piece, in `features`
 ON_HOST = {"cpu"}  # kinds of devices whose numbers can be read without waiting for what they are still doing
 
@@ -66,6 +76,18 @@ class PianoGANConfig:
     dcgan_width: int = 64
     even_rhythm: bool = False
 
+    def __post_init__(self) -> None:
+        if self.architecture not in ("flow", "dcgan"):
+            raise ValueError(f"architecture is 'flow' or 'dcgan', not {self.architecture!r}")
+        if not isinstance(self.even_rhythm, bool):
+            raise ValueError(f"even_rhythm is true or false, not {self.even_rhythm!r}")
+        for name, most in SIZES.items():
+            value = getattr(self, name)
+            if type(value) is not int or not 1 <= value <= most:
+                raise ValueError(f"{name} is a whole number from 1 to {most}, not {value!r}")
+        if grouped := [name for name in ("width", "decoder_width") if getattr(self, name) % GROUPS]:
+            raise ValueError(f"{' and '.join(grouped)} must be a multiple of {GROUPS}, the groups of the norms")
+
 
 class PianoGAN(Generator):
     """See the module's docstring. Latents (latent_size,) normal; output (91, 256) with hard one-hot pitches."""
@@ -76,8 +98,6 @@ class PianoGAN(Generator):
     def __init__(self, config: PianoGANConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or PianoGANConfig()
-        if config.architecture not in ("flow", "dcgan"):
-            raise ValueError(f"architecture is 'flow' or 'dcgan', not {config.architecture!r}")
         self.latent = LatentSpace((config.latent_size,))
         self.representation = NotesRepresentation()
         if config.architecture == "flow":

@@ -19,6 +19,8 @@ from explorer.latent import LatentSpace, Prior
 from explorer.sound.base import Settings
 from explorer.sound.mel import MelConfig, MelRepresentation
 
+WIDEST, DEEPEST = 4096, 12  # the largest networks that are built: numbers in a layer, and its feature maps' sizes
+
 
 @dataclass(frozen=True)
 class SpectoGANConfig:
@@ -51,6 +53,23 @@ class SpectoGANConfig:
         labels = data.get("labels", ())
         return {"condition": "digit" if all(str(label).isdecimal() for label in labels) else "word", **data}
 
+    def __post_init__(self) -> None:
+        if self.blocks not in ("residual", "dcgan"):
+            raise ValueError(f"blocks is 'residual' or 'dcgan', not {self.blocks!r}")
+        if self.prior not in ("normal", "uniform"):
+            raise ValueError(f"prior is 'normal' or 'uniform', not {self.prior!r}")
+        if not isinstance(self.mel, MelConfig):
+            raise ValueError(f"mel describes a spectrogram, it is not {self.mel!r}")
+        if not isinstance(self.condition, str):
+            raise ValueError(f"condition is a name, not {self.condition!r}")
+        if not isinstance(self.labels, tuple) or not all(isinstance(label, str) for label in self.labels):
+            raise ValueError(f"labels are names, not {self.labels!r}")
+        if not isinstance(self.channels, tuple) or not 1 <= len(self.channels) <= DEEPEST:
+            raise ValueError(f"channels are 1 to {DEEPEST} whole numbers, not {self.channels!r}")
+        for name, value in (("latent", self.latent), ("style", self.style), *(("channels", c) for c in self.channels)):
+            if type(value) is not int or not 1 <= value <= WIDEST:
+                raise ValueError(f"{name} is a whole number from 1 to {WIDEST}, not {value!r}")
+
 
 class SpectoGAN(Generator):
     """A convolutional network from a coarse picture of a few pixels, made from the latent, to the full one."""
@@ -65,8 +84,6 @@ class SpectoGAN(Generator):
         self.representation = MelRepresentation(config.mel)
         self.condition = Condition(config.condition, config.labels) if config.labels else None
         channels, original = config.channels, config.blocks == "dcgan"
-        if config.blocks not in ("residual", "dcgan"):
-            raise ValueError(f"blocks is 'residual' or 'dcgan', not {config.blocks!r}")
         sides = (config.mel.n_mels, config.mel.frames)
         shrink = 2 ** (len(channels) - (0 if original else 1))
         if any(side % shrink for side in sides):

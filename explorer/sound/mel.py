@@ -21,6 +21,7 @@ from explorer.sound.vocoder import LearnedVocoder
 
 PEAK = 0.99
 INVERTED = ("sample_rate", "n_fft", "hop_length", "n_mels", "floor")  # what a vocoder and its spectrograms share
+SIZES = {"sample_rate": 384_000, "n_fft": 65_536, "hop_length": 65_536, "n_mels": 4096, "frames": 65_536}  # the largest
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,16 @@ class MelConfig:
     scale: tuple[float, ...] = (3.25,) * 64
 
     def __post_init__(self) -> None:
-        for name in ("sample_rate", "n_fft", "hop_length", "n_mels", "frames"):
+        for name, most in SIZES.items():
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number from 1, not {value!r}")
+            if type(value) is not int or not 1 <= value <= most:
+                raise ValueError(f"{name} is a whole number from 1 to {most}, not {value!r}")
         if self.hop_length > self.n_fft:
             raise ValueError(f"hop_length must be at most n_fft ({self.n_fft}), not {self.hop_length}")
+        if not isinstance(self.mean, tuple) or not isinstance(self.scale, tuple):
+            raise ValueError("mean and scale are a number for each band")
+        if not all(type(x) in (int, float) and math.isfinite(x) for x in (self.floor, *self.mean, *self.scale)):
+            raise ValueError("floor, mean and scale are finite numbers")
         if not len(self.mean) == len(self.scale) == self.n_mels:
             raise ValueError(
                 f"{self.n_mels} bands need as many means and scales, not {len(self.mean)} and {len(self.scale)}"

@@ -14,13 +14,13 @@ import torch
 from test_loop import Critic, Points, PointsTask, silent
 from torch import Tensor, nn
 
+import training.commands
 import training.families
-import training.snapshot
 from explorer.generators.base import Generator
 from training import parallel
 from training.__main__ import main
 from training.families.window_statistics import quantile_distance
-from training.loop import balanced_latents
+from training.latents import balanced_latents
 from training.task import Batch, Prepared, TrainingRecipe
 
 
@@ -52,7 +52,7 @@ class PrecisePointsTask(PointsTask):
         self, generator: Generator, tensors: Mapping[str, Tensor], recipe: TrainingRecipe, rng: torch.Generator
     ) -> Tensor:
         z = balanced_latents(generator.latent, 16 // parallel.ranks(), rng)
-        x = generator(z, parallel.mine(torch.eye(2).double().repeat(8, 1)))
+        x = generator(z, parallel.local_rows(torch.eye(2).double().repeat(8, 1)))
         return quantile_distance(x, parallel.gathered(x), tensors["x"].double().sort(0).values)
 
 
@@ -74,7 +74,7 @@ def train(folder: Path, steps: int) -> int:
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(training.families.TASKS, "spectogan", PrecisePointsTask)
-        patch.setattr(training.snapshot, "snapshot", silent)
+        patch.setattr(training.commands, "snapshot", silent)
         return main(argv)
 
 

@@ -12,8 +12,8 @@ from explorer import checkpoint
 from explorer.checkpoint import CheckpointError
 from explorer.shelf import snapshots
 from training.__main__ import main
-from training.export import choose, export_snapshots, portable, thinned
-from training.loop import TrainingError
+from training.export import choose, export_snapshots, thinned
+from training.runs import TrainingError, portable
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 import explorer.generators.pianogan
 from explorer.generators.spectogan import SpectoGAN
 from training.families import TASKS
-from training.loop import Run, adversarial_step, start, warm_step
 from training.task import Prepared
+from training.wgan_gp import WGANGP, start
 
 PIANO = {"latent_size": 32, "code_size": 16, "width": 16, "blocks": 3, "decoder_width": 16, "flow_steps": 2}
 
@@ -40,7 +40,7 @@ def spectrograms() -> Prepared:
 FAMILIES = [("pianogan", notes, PIANO), ("spectogan", spectrograms, {})]
 
 
-def without_numbers(run: Run, tensors: dict[str, Tensor], mode: FakeTensorMode) -> dict[str, Tensor]:
+def without_numbers(run: WGANGP, tensors: dict[str, Tensor], mode: FakeTensorMode) -> dict[str, Tensor]:
     """Takes the numbers out of all that a run holds, and gives the tensors back without theirs."""
     new: dict[int, nn.Parameter] = {}
     other = [m for m in vars(run.task).values() if isinstance(m, nn.Module)]
@@ -78,9 +78,9 @@ def test_a_step_reads_no_number(
     mode = FakeTensorMode()
     tensors = without_numbers(run, dict(data.train), mode)
     with mode:
-        figures = warm_step(run, tensors)
+        figures = run.warm_step(tensors)
         run.step = 1
-        figures |= adversarial_step(run, tensors)
+        figures |= run.adversarial_step(tensors)
         assert {"penalty", "generator_loss", "reconstruction_loss"} <= set(figures)
         with pytest.raises(DataDependentOutputException):
             figures["penalty"].item()

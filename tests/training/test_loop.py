@@ -23,19 +23,13 @@ from torch import Tensor, nn
 from explorer.generators.base import Condition, Generator
 from explorer.latent import LatentSpace
 from explorer.sound.base import Settings, Sound
-from training.loop import (
-    METRICS,
-    PREVIOUS_STATE,
-    STATE,
-    Run,
-    TrainingError,
-    balanced_latents,
-    load_state,
-    start,
-    train,
-)
+from training.latents import balanced_latents
+from training.loop import train
+from training.objective import Objective
 from training.parallel import randn
+from training.runs import METRICS, PREVIOUS_STATE, STATE, TrainingError, load_state
 from training.task import Batch, Prepared, Task, TrainingRecipe
+from training.wgan_gp import WGANGP, start
 
 RECIPE = TrainingRecipe(
     batch_size=8,
@@ -91,7 +85,7 @@ class Critic(nn.Module):
 
 
 class PointsTask(Task):
-    family, defaults = "points", RECIPE
+    family, summary, defaults = "points", "points on a line", RECIPE
 
     def prepare(self, folder: Path, cache: Path, options: Mapping[str, str], like: Any = None) -> Prepared:
         rng = np.random.RandomState(0)
@@ -120,21 +114,21 @@ class PointsTask(Task):
         return loss, {}
 
 
-def fresh(recipe: TrainingRecipe = RECIPE) -> tuple[Run, Prepared]:
+def fresh(recipe: TrainingRecipe = RECIPE) -> tuple[WGANGP, Prepared]:
     task = PointsTask()
     data = task.prepare(Path(), Path(), {})
     return start(task, recipe, data, {}, torch.device("cpu"), bfloat16=False), data
 
 
-def silent(run: Run, folder: Path) -> None:
+def silent(objective: Objective, folder: Path) -> None:
     """No snapshot."""
 
 
-def weights(run: Run) -> dict[str, Tensor]:
+def weights(run: WGANGP) -> dict[str, Tensor]:
     return {f"{m}.{k}": v for m, module in run.modules().items() for k, v in module.state_dict().items()}
 
 
-def assert_equal_runs(a: Run, b: Run) -> None:
+def assert_equal_runs(a: WGANGP, b: WGANGP) -> None:
     ours, theirs = weights(a), weights(b)
     assert ours.keys() == theirs.keys()
     assert [k for k in ours if not torch.equal(ours[k], theirs[k])] == []
@@ -144,20 +138,20 @@ def interrupted(folder: Path, after: int) -> None:
     """A run that was stopped after some steps and is resumed by nobody yet."""
     warm = min(after, RECIPE.warm_steps)
     run, data = fresh(replace(RECIPE, warm_steps=warm, steps=after - warm))
-    train(run, data, folder, silent)
+    train(run, data.train, folder, silent)
 
 
 @pytest.mark.parametrize("after", [2, 3, 5, 8])
 def test_resuming_gives_the_weights_of_an_unbroken_run_bit_for_bit(tmp_path: Path, after: int) -> None:
     whole, data = fresh()
     (tmp_path / "whole").mkdir()
-    train(whole, data, tmp_path / "whole", silent)
+    train(whole, data.train, tmp_path / "whole", silent)
     (tmp_path / "broken").mkdir()
     interrupted(tmp_path / "broken", after)
     resumed, data = fresh()
     load_state(resumed, tmp_path / "broken")
     assert resumed.step == after
-    train(resumed, data, tmp_path / "broken", silent)
+    train(resumed, data.train, tmp_path / "broken", silent)
     assert_equal_runs(whole, resumed)
 
 
@@ -166,7 +160,7 @@ def test_both_rates_fall_linearly_to_zero_over_the_last_steps(tmp_path: Path) ->
     used: dict[str, list[float]] = {"generator": [], "critic": [], "warm": []}
     for name, rates in used.items():
         run.optimizers[name].register_step_pre_hook(lambda o, *_, rates=rates: rates.append(o.param_groups[0]["lr"]))
-    train(run, data, tmp_path, silent)
+    train(run, data.train, tmp_path, silent)
     assert used["critic"] == [2.0, 2.0, 2.0, 1.5, 1.0, 0.5]
     assert used["generator"] == [0.5, 0.5, 0.5, 0.375, 0.25, 0.125]
     assert used["warm"] == [RECIPE.warm_lr] * 3
@@ -176,19 +170,19 @@ def test_a_run_resumed_while_it_cools_down_gives_the_same_bits(tmp_path: Path) -
     recipe = replace(RECIPE, cooldown=4, state_every=7, snapshot_every=7)
     whole, data = fresh(recipe)
     (tmp_path / "whole").mkdir()
-    train(whole, data, tmp_path / "whole", silent)
+    train(whole, data.train, tmp_path / "whole", silent)
 
-    def killer(run: Run, folder: Path) -> None:
+    def killer(run: WGANGP, folder: Path) -> None:
         if run.step == 7:
             raise KeyboardInterrupt
 
     broken, data = fresh(recipe)
     with pytest.raises(KeyboardInterrupt):
-        train(broken, data, tmp_path, killer)
+        train(broken, data.train, tmp_path, killer)
     resumed, data = fresh(recipe)
     load_state(resumed, tmp_path)
     assert resumed.step == 7
-    train(resumed, data, tmp_path, silent)
+    train(resumed, data.train, tmp_path, silent)
     assert_equal_runs(whole, resumed)
 
 
@@ -197,7 +191,7 @@ def test_a_head_start_lets_the_encoder_and_then_the_critic_learn_before_the_gene
     run, data = fresh(replace(RECIPE, warm_steps=3, steps=3, head_start=2, snapshot_every=1))
     seen = {name: module.state_dict() for name, module in deepcopy(run.modules()).items()}
 
-    def look(run: Run, folder: Path) -> None:
+    def look(run: WGANGP, folder: Path) -> None:
         now = deepcopy({name: module.state_dict() for name, module in run.modules().items()})
         moved.append(
             {
@@ -209,7 +203,7 @@ def test_a_head_start_lets_the_encoder_and_then_the_critic_learn_before_the_gene
         )
         seen.update(now)
 
-    train(run, data, tmp_path, look)
+    train(run, data.train, tmp_path, look)
     assert moved == [
         set(),
         {"encoder"},
@@ -228,14 +222,14 @@ def test_a_killed_process_loses_only_the_steps_since_its_last_state(tmp_path: Pa
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         from pathlib import Path
         import test_loop, training.loop as loop
-        step = loop.adversarial_step
-        def fatal(run, tensors):
+        run, data = test_loop.fresh()
+        step = run.adversarial_step
+        def fatal(tensors):
             if run.step == 7:
                 os.kill(os.getpid(), signal.SIGKILL)
-            return step(run, tensors)
-        loop.adversarial_step = fatal
-        run, data = test_loop.fresh()
-        loop.train(run, data, Path(sys.argv[1]), test_loop.silent)
+            return step(tensors)
+        run.adversarial_step = fatal
+        loop.train(run, data.train, Path(sys.argv[1]), test_loop.silent)
     """)
     killed = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)],
@@ -249,10 +243,10 @@ def test_a_killed_process_loses_only_the_steps_since_its_last_state(tmp_path: Pa
     resumed, data = fresh()
     load_state(resumed, tmp_path)
     assert resumed.step == 6
-    train(resumed, data, tmp_path, silent)
+    train(resumed, data.train, tmp_path, silent)
     (tmp_path / "whole").mkdir()
     whole, data = fresh()
-    train(whole, data, tmp_path / "whole", silent)
+    train(whole, data.train, tmp_path / "whole", silent)
     assert_equal_runs(whole, resumed)
     steps = [json.loads(line)["step"] for line in (tmp_path / METRICS).read_text().splitlines()]
     assert steps == sorted(set(steps))
@@ -286,7 +280,7 @@ def test_a_full_disk_is_said_and_leaves_the_last_state_whole(tmp_path: Path) -> 
     run, data = fresh()
     load_state(run, tmp_path)
     with no_room(), pytest.raises(TrainingError, match=r"the state of step 6 cannot be written .* make room in"):
-        train(run, data, tmp_path, silent)
+        train(run, data.train, tmp_path, silent)
     again, _ = fresh()
     load_state(again, tmp_path)
     assert again.step == 4
@@ -299,7 +293,7 @@ def test_a_nan_stops_the_run_and_keeps_the_last_good_state(tmp_path: Path) -> No
     load_state(run, tmp_path)
     data.train["x"][:] = torch.nan
     with pytest.raises(TrainingError, match=r"no longer finite at step \d+"):
-        train(run, data, tmp_path, silent)
+        train(run, data.train, tmp_path, silent)
     again, _ = fresh()
     load_state(again, tmp_path)
     assert again.step == 4
@@ -308,7 +302,7 @@ def test_a_nan_stops_the_run_and_keeps_the_last_good_state(tmp_path: Path) -> No
 
 def test_the_average_takes_batch_norm_statistics_over_at_once(tmp_path: Path) -> None:
     run, data = fresh()
-    train(run, data, tmp_path, silent)
+    train(run, data.train, tmp_path, silent)
     for average, current in zip(run.ema.buffers(), run.generator.buffers(), strict=True):
         assert torch.equal(average, current)
 
@@ -316,7 +310,7 @@ def test_the_average_takes_batch_norm_statistics_over_at_once(tmp_path: Path) ->
 def test_the_average_follows_the_exponential_formula(tmp_path: Path) -> None:
     run, data = fresh(replace(RECIPE, warm_steps=0, steps=1, ema_decay=0.75))
     before = [p.clone() for p in run.generator.parameters()]
-    train(run, data, tmp_path, silent)
+    train(run, data.train, tmp_path, silent)
     for start_value, end, average in zip(before, run.generator.parameters(), run.ema.parameters(), strict=True):
         torch.testing.assert_close(average, 0.75 * start_value + 0.25 * end)
 
@@ -326,7 +320,7 @@ def test_training_leaves_the_global_random_state_alone(tmp_path: Path) -> None:
     np.random.seed(5)
     before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()
     run, data = fresh()
-    train(run, data, tmp_path, silent)
+    train(run, data.train, tmp_path, silent)
     assert torch.equal(before, torch.get_rng_state())
     assert (numpy_before == np.random.get_state()[1]).all()
 
@@ -347,7 +341,7 @@ def test_the_critic_learns_to_tell_and_the_generator_moves_toward_the_data(tmp_p
         ema_decay=0.995,
     )
     run, data = fresh(recipe)
-    train(run, data, tmp_path, silent)
+    train(run, data.train, tmp_path, silent)
     condition = torch.eye(2).repeat(100, 1)
     z = torch.from_numpy(np.random.RandomState(1).standard_normal((200, 3)).astype(np.float32))
     with torch.no_grad():
@@ -358,7 +352,7 @@ def test_the_critic_learns_to_tell_and_the_generator_moves_toward_the_data(tmp_p
 
 def test_the_original_loss_trains_without_a_penalty(tmp_path: Path) -> None:
     run, data = fresh(replace(RECIPE, objective="non-saturating", warm_steps=0, reconstruction_weight=0.0))
-    train(run, data, tmp_path, silent)
+    train(run, data.train, tmp_path, silent)
     last = json.loads((tmp_path / METRICS).read_text().splitlines()[-1])
     assert "penalty" not in last
     assert last["critic_loss"] > 0  # a cross entropy, where the Wasserstein loss may have either sign

@@ -11,8 +11,7 @@ import torch
 from precise_points import train
 
 from training import parallel
-from training.export import read_run
-from training.loop import METRICS, TrainingError, last_state
+from training.runs import METRICS, TrainingError, last_state, read_run
 
 HERE = Path(__file__).parent
 

@@ -15,7 +15,7 @@ from explorer.shelf import read_card
 from training.__main__ import main
 from training.data.audio import prepare
 from training.families.spectogan import Encoder
-from training.loop import last_state
+from training.runs import last_state
 from training.task import DataError
 
 CONFIG = SpectoGANConfig(labels=("0", "1", "2"), latent=8, channels=(8, 8, 8, 8, 8), style=8)

@@ -11,21 +11,21 @@ from torch import Tensor
 from explorer.checkpoint import load_part
 from explorer.sound.vocoder import LearnedVocoder, VocoderConfig
 from training.__main__ import main
-from training.export import RUN
-from training.loop import METRICS, TrainingError, load_state, save_state
+from training.loop import train
+from training.runs import METRICS, RUN, load_state, save_state
+from training.task import DataError
 from training.vocoder import (
+    VocoderObjective,
     VocoderRecipe,
-    VocoderRun,
     batch,
     join,
+    prepare,
     representation,
     resample,
     roughen,
     spectral_loss,
     start,
     steady_tones,
-    step,
-    train,
 )
 
 CONFIG = VocoderConfig(channels=8, blocks=1, rounds=1)
@@ -42,27 +42,27 @@ def sine(frequency: float, samples: int, rate: int = 8000) -> Tensor:
 
 
 @pytest.fixture
-def speech() -> list[Tensor]:
-    return [0.1 * torch.randn(30_000, generator=rng())]
+def speech() -> dict[str, Tensor]:
+    return {"0": 0.1 * torch.randn(30_000, generator=rng())}
 
 
-def fresh(recipe: VocoderRecipe = RECIPE) -> VocoderRun:
+def fresh(recipe: VocoderRecipe = RECIPE) -> VocoderObjective:
     return start(CONFIG, recipe, torch.device("cpu"), bfloat16=False)
 
 
-def test_a_step_lowers_the_loss_of_its_own_batch(tmp_path: Path, speech: list[Tensor]) -> None:
+def test_a_step_lowers_the_loss_of_its_own_batch(tmp_path: Path, speech: dict[str, Tensor]) -> None:
     run = fresh(VocoderRecipe(steps=30, batch_size=4, tones=0.0, lr=3e-3))
     train(run, speech, tmp_path)
     errors = [json.loads(line)["mel_error"] for line in (tmp_path / METRICS).read_text().splitlines()]
     assert errors[-1] < errors[0]
 
 
-def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(tmp_path: Path, speech: list[Tensor]) -> None:
+def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(tmp_path: Path, speech: dict[str, Tensor]) -> None:
     unbroken, stopped, resumed = fresh(), fresh(), fresh()
     for folder in ("unbroken", "stopped"):
         (tmp_path / folder).mkdir()
     train(unbroken, speech, tmp_path / "unbroken")
-    step(stopped, MEL, speech)
+    stopped.update(speech)
     stopped.step = 1
     save_state(stopped, tmp_path / "stopped")
     load_state(resumed, tmp_path / "stopped")
@@ -73,8 +73,11 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(tmp_path: Path, speech
 
 
 def test_too_little_sound_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="too little sound"):
-        train(fresh(), [torch.zeros(100)], tmp_path)
+    soundfile = pytest.importorskip("soundfile")
+    (tmp_path / "data").mkdir()
+    soundfile.write(tmp_path / "data" / "3_jackson_10.wav", np.random.RandomState(0).randn(4000) * 0.1, 8000)
+    with pytest.raises(DataError, match="too little sound"):
+        prepare([tmp_path / "data"], tmp_path / "cache", 8000)
 
 
 def test_clips_are_joined_without_the_silence_around_them() -> None:
@@ -164,6 +167,6 @@ def test_the_command_trains_and_writes_a_file_that_loads(tmp_path: Path) -> None
         assert str(tmp_path).encode() not in made.read_bytes()
 
 
-def test_a_second_run_into_the_same_folder_is_refused(tmp_path: Path, speech: list[Tensor]) -> None:
+def test_a_second_run_into_the_same_folder_is_refused(tmp_path: Path, speech: dict[str, Tensor]) -> None:
     train(fresh(), speech, tmp_path)
     assert main(["vocoder", "--data", str(tmp_path), "--out", str(tmp_path)]) == 2

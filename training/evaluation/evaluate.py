@@ -11,7 +11,7 @@ from explorer.directions import principal
 from training.evaluation import piano, speech
 from training.evaluation.latent_space import draw
 from training.evaluation.tables import Table
-from training.loop import TrainingError
+from training.runs import TrainingError
 
 MIN_SAMPLES = 20
 

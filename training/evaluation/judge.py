@@ -5,18 +5,21 @@ minute on the recordings at hand, so figures that it gives compare only with oth
 """
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-from tqdm import tqdm
+from torch import Tensor, nn
 
 from explorer.checkpoint import CheckpointError
 from explorer.judge import Judge, load_judge, save_judge, see
 from explorer.sound.mel import MelConfig
 from training.data.audio import FRAMES, HOP_SECONDS, Waveforms, measure
 from training.families.spectogan import augment
+from training.loop import train_in_memory
+from training.objective import Objective, Schedule
+from training.options import MOST
 
 VERSION = 1  # raise it when the same recordings would train another judge
 EPOCHS = 20
@@ -24,28 +27,53 @@ BATCH = 64
 PEAK_LR = 4e-3
 
 
+class JudgeObjective(Objective):
+    """The judge on recordings, each time moved in time, pitch and loudness, and with a band of frequencies and a moment
+    hidden (Park et al., 2019, "SpecAugment", arXiv:1904.08779). One-cycle learning rate; every epoch in a new order.
+
+    It trains in a minute, in memory: its order within an epoch and its dropout, which torch draws from the global
+    state, are not saved.
+    """
+
+    def __init__(self, judge: Judge, clips: int, epochs: int) -> None:
+        self.batches = max(1, clips // BATCH)
+        super().__init__(Schedule({"judge": epochs * self.batches}, MOST, MOST), 0, torch.device("cpu"), bfloat16=False)
+        self.judge = judge.train()
+        optimizer = torch.optim.AdamW(judge.parameters(), lr=PEAK_LR, weight_decay=0.01)
+        self.optimizers["judge"] = optimizer
+        self.rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LR, total_steps=self.schedule.steps)
+        self.order: tuple[Tensor, ...] = ()
+
+    def modules(self) -> dict[str, nn.Module]:
+        return {"judge": self.judge}
+
+    def update(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        x, labels = data["x"], data["label"]
+        if self.step % self.batches == 0:
+            self.order = torch.randperm(len(x), generator=self.rng)[: self.batches * BATCH].chunk(self.batches)
+        index = self.order[self.step % self.batches]
+        seen = hide(augment(x[index], self.rng, frames=6, bands=2, gain=0.15), self.rng)
+        loss = F.cross_entropy(self.judge(seen), labels[index], label_smoothing=0.02)
+        self.descend("judge", loss)
+        self.rates.step()
+        return {"loss": loss}
+
+    def probe(self, data: Mapping[str, Tensor]) -> Tensor:
+        with self.autocast():
+            return F.cross_entropy(self.judge(data["x"][:4]), data["label"][:4])
+
+
 def train_judge(clips: Waveforms, epochs: int = EPOCHS) -> Judge:
-    """A judge in eval mode that has seen the training recordings, each time moved in time, pitch and loudness, and with
-    a band of frequencies and a moment hidden (Park et al., 2019, "SpecAugment", arXiv:1904.08779)."""
+    """A judge in eval mode that has learned from the training recordings."""
     rate, labels = clips.meta["sample_rate"], tuple(clips.meta["labels"])
     hop = round(rate * HOP_SECONDS)
     mel = measure(MelConfig(rate, 4 * hop, hop, frames=FRAMES), clips.train)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         judge = Judge(mel, labels)
-        rng = torch.Generator().manual_seed(0)
         x = torch.cat([see(judge.mel, part.float()) for part in clips.train.split(256)])
-        batches = max(1, len(x) // BATCH)
-        optimizer = torch.optim.AdamW(judge.parameters(), lr=PEAK_LR, weight_decay=0.01)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LR, total_steps=epochs * batches)
-        for _ in tqdm(range(epochs), desc="training the judge", unit="epoch", leave=False):
-            for index in torch.randperm(len(x), generator=rng)[: batches * BATCH].chunk(batches):
-                seen = hide(augment(x[index], rng, frames=6, bands=2, gain=0.15), rng)
-                loss = F.cross_entropy(judge(seen), clips.train_labels[index], label_smoothing=0.02)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
+        objective = JudgeObjective(judge, len(x), epochs)
+        train_in_memory(objective, {"x": x, "label": clips.train_labels}, "training the judge")
     return judge.eval().requires_grad_(False)
 
 

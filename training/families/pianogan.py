@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -31,7 +32,8 @@ from training.families.window_statistics import (
     quantile_distance,
 )
 from training.initialize import he_normal
-from training.loop import balanced_latents, draw_latents
+from training.latents import balanced_latents, draw_latents
+from training.options import Number
 from training.parallel import rand, randn
 from training.task import Batch, DataError, Prepared, Task, TrainingRecipe
 
@@ -41,14 +43,21 @@ REAL = 16  # windows of the training set are described for each generated one th
 
 
 class PianoTask(Task):
-    """Notes in windows of 256.
-
-    `recipe.extra["code_noise"]` is the deviation of the noise on codes in the warm start, `["matching_weight"]` the
-    weight of the distance between descriptions of generated and of real windows, and `["matching_windows"]` how many
-    are generated for it at each step: few are mostly noise, and each takes 15 MB of memory.
-    """
+    """Notes in windows of 256."""
 
     family = "pianogan"
+    summary = "256 piano notes, from a folder of MIDI (MAESTRO)"
+    numbers = MappingProxyType(
+        {
+            "code_noise": Number("deviation of the noise on codes in the warm start", low=0),
+            "matching_weight": Number("weight of the distance between generated and real windows' descriptions", low=0),
+            "matching_windows": Number(
+                "windows generated for that at each step: few are mostly noise, and each takes 15 MB of memory",
+                low=1,
+                high=4096,
+            ),
+        }
+    )
     defaults = TrainingRecipe(
         batch_size=64,
         warm_steps=2200,

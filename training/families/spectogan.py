@@ -5,33 +5,42 @@ al., 2017, arXiv:1610.09585). It sees real and generated spectrograms shifted in
 it cannot learn the few real ones by heart (DiffAugment: Zhao et al., 2020, arXiv:2006.10738).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.checkpoint import config_from_dict
+from explorer.checkpoint import config_from_dict, find_vocoder
 from explorer.generators.base import Generator
 from explorer.generators.spectogan import SpectoGAN, SpectoGANConfig
+from explorer.sound.vocoder import LearnedVocoder
 from training.data.audio import prepare
 from training.initialize import he_normal
+from training.options import Number
 from training.parallel import rand, randint, randn
-from training.task import Batch, Prepared, Task, TrainingRecipe
+from training.task import Batch, DataError, Prepared, Task, TrainingRecipe
+
+MOST_BANDS = 512
 
 
 class SpectoTask(Task):
-    """Spectrograms of short recordings, conditional on their label if they have one.
-
-    `recipe.extra["kl_weight"]` weights the warm start's KL divergence per pixel. With squared errors the full bound for
-    a Gaussian error of deviation s is `2 * s**2`, some 0.05 here, at which the latent collapses.
-    """
+    """Spectrograms of short recordings, conditional on their label if they have one."""
 
     family = "spectogan"
+    summary = "mel spectrograms, from a folder of recordings (spoken digits)"
+    numbers = MappingProxyType(
+        {
+            # With squared errors the full bound for a Gaussian error of deviation s is `2 * s**2`, some 0.05 here, at
+            # which the latent collapses.
+            "kl_weight": Number("weight of the warm start's KL divergence, per pixel", low=0)
+        }
+    )
     defaults = TrainingRecipe(
         batch_size=32,
         warm_steps=800,
@@ -68,6 +77,9 @@ class SpectoTask(Task):
     def prepare(
         self, folder: Path, cache: Path, options: Mapping[str, str], like: SpectoGANConfig | None = None
     ) -> Prepared:
+        bands = options.get("n_mels", "64")
+        if not (bands.isascii() and bands.isdecimal()) or not 1 <= int(bands[:9]) <= MOST_BANDS:
+            raise DataError(f"the option n_mels is a whole number from 1 to {MOST_BANDS}, not {bands!r}")
         return prepare(folder, cache, options, *((like.mel, like.labels) if like else ()))
 
     def generator(self, data: Prepared, overrides: Mapping[str, Any]) -> Generator:
@@ -79,6 +91,10 @@ class SpectoTask(Task):
 
     def encoder(self, generator: Generator) -> nn.Module:
         return Encoder(generator.representation.shape, generator.latent.size)
+
+    def vocoder(self, generator: Generator, folders: Sequence[Path]) -> LearnedVocoder | None:
+        found = (find_vocoder(folder, generator.config.mel) for folder in folders)
+        return next((vocoder for vocoder in found if vocoder is not None), None)
 
     def batch(self, tensors: Mapping[str, Tensor], index: Tensor, rng: torch.Generator) -> Batch:
         x = _move(tensors["x"][index], frames=2, bands=0, rng=rng)

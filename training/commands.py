@@ -1,0 +1,399 @@
+"""What the commands of `python -m training` do, as functions with typed arguments, for notebooks and tests too."""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from explorer import atomic
+from explorer.checkpoint import config_from_dict
+from explorer.shelf import DEFAULT_FOLDER
+from explorer.generators import FAMILIES
+from explorer.sound.vocoder import VocoderConfig
+from training import parallel, vocoder
+from training.families import TASKS
+from training.loop import train
+from training.machine import Machine, Precision, choose, find_device, set_threads
+from training.objective import Objective
+from training.runs import (
+    RUN,
+    Stopped,
+    TrainingError,
+    commands,
+    fingerprint,
+    has_state,
+    load_state,
+    owned,
+    read_metrics,
+    read_run,
+    same_data,
+    write_run,
+)
+from training.snapshot import snapshot
+from training.task import DataError, Prepared, TrainingRecipe
+from training.transfer import adopt, read_origin
+from training.vocoder import VocoderRecipe
+from training.wgan_gp import WGANGP, start
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What every run is told, whatever it trains.
+
+    Attributes:
+        out: folder of the run.
+        data: folders to train on; empty to go on with those of before.
+        cache: where prepared data is kept; by default beside `out`.
+        changed_data: whether to go on although the data is no longer what the run was trained on.
+        command: for the record.
+    """
+
+    out: Path
+    data: tuple[Path, ...] = ()
+    cache: Path | None = None
+    resume: bool = False
+    changed_data: bool = False
+    dry_run: bool = False
+    device: str = "auto"
+    precision: Precision | Literal["auto"] = "auto"
+    threads: int | None = None
+    command: tuple[str, ...] = ()
+
+
+def train_family(
+    family: str,
+    options: RunOptions,
+    numbers: Mapping[str, Any] | None = None,
+    *,
+    extra: Mapping[str, float] | None = None,
+    config: Mapping[str, Any] | None = None,
+    prepare: Mapping[str, str] | None = None,
+    init_from: Path | None = None,
+) -> None:
+    """Trains a generator, or goes on training it.
+
+    Args:
+        numbers: fields of `TrainingRecipe` that differ from the family's defaults, or from the run's.
+        extra: a family's own numbers, likewise.
+        config: fields of the generator's Config that differ from the task's choice.
+        prepare: options of the data loader.
+        init_from: a checkpoint whose weights to start from.
+    Raises:
+        CheckpointError, DataError, TrainingError, OSError: if it cannot be done; nothing is left half-written.
+        Stopped: after Ctrl-C or SIGTERM.
+    """
+    if init_from and (options.resume or config):
+        raise TrainingError(
+            "--init-from starts a run with a checkpoint's weights and configuration: it goes neither "
+            "with --resume nor with --config"
+        )
+    device, threads = find_device(options.device), set_threads(options.threads)
+    task = TASKS[family]()
+    with _run(family, options) as before:
+        if before is not None and before.get("family") != family:
+            raise TrainingError(f"{options.out} is a run of {before.get('family', before.get('kind'))}")
+        if len(options.data) > 1:
+            raise TrainingError(f"{family} is trained on one folder, not on {len(options.data)}")
+        folder = _folders(options, before)[0]
+        origin = read_origin(init_from, family) if init_from else None
+        recipe = _recipe(TrainingRecipe, options, before, task.fine_tuning if origin else task.defaults)
+        recipe = _changed(recipe, numbers or {}, extra or {})
+        if unknown := sorted(set(extra or {}) - set(task.numbers)):
+            raise TrainingError(f"no number {', '.join(unknown)}; {family} has {', '.join(task.numbers)}")
+        for name, number in task.numbers.items():
+            with _as_training_error():
+                number.check(name, recipe.extra.get(name, task.defaults.extra[name]))
+        preparation = dict(prepare or (before.get("prepare", {}) if before else {}))
+        like = origin.generator.config if origin else None
+        if before is not None and "init_from" in before:
+            with _as_training_error(f"{options.out / RUN} is damaged: "):
+                like = config_from_dict(FAMILIES[family].Config, before["config"])
+        data = _prepared(options, lambda cache: task.prepare(folder, cache, preparation, like))
+        overrides = asdict(like) if like else {**(before.get("overrides", {}) if before else {}), **(config or {})}
+        about: dict[str, Any] = {
+            "family": family,
+            "recipe": asdict(recipe),
+            "overrides": overrides,
+            "prepare": preparation,
+            "data": {"folder": str(folder.resolve()), **data.meta},
+        }
+        if origin is not None:
+            about["init_from"] = {"name": origin.card.name, "sha256": origin.card.sha256}
+        elif before is not None and "init_from" in before:
+            about["init_from"] = before["init_from"]
+
+        def build(bfloat16: bool) -> WGANGP:
+            return start(task, recipe, data, overrides, device, bfloat16)
+
+        machine = choose(options.precision, device, threads, build, data.train, before)
+        objective = build(machine.bfloat16)
+        if origin is not None:
+            adopt(objective, origin)
+        about["config"] = asdict(objective.generator.config)
+        _go(options, before, objective, data, machine, about)
+
+
+def train_vocoder(
+    options: RunOptions,
+    numbers: Mapping[str, Any] | None = None,
+    *,
+    sample_rate: int = 8000,
+    name: str | None = None,
+    checkpoints: Path = DEFAULT_FOLDER,
+) -> Path | None:
+    """Trains a learned inversion, or goes on training it, and writes it as `checkpoints/NAME` if it is given a name.
+
+    Raises as `train_family`.
+    """
+    device, threads = find_device(options.device), set_threads(options.threads)
+    with _run("vocoder", options) as before:
+        if before is not None and before.get("kind") != "vocoder":
+            raise TrainingError(f"{options.out} is a run of {before.get('family')}")
+        folders = _folders(options, before)
+        recipe = _changed(_recipe(VocoderRecipe, options, before, VocoderRecipe()), numbers or {})
+        with _as_training_error(f"{options.out / RUN} is damaged: "):
+            config = config_from_dict(VocoderConfig, before["config"]) if before else vocoder.blank_config(sample_rate)
+        data = _prepared(options, lambda cache: vocoder.prepare(folders, cache, config.sample_rate))
+
+        def build(bfloat16: bool) -> vocoder.VocoderObjective:
+            return vocoder.start(config, recipe, device, bfloat16)
+
+        machine = choose(options.precision, device, threads, build, data.train, before)
+        about = {
+            "kind": "vocoder",
+            "recipe": asdict(recipe),
+            "config": asdict(config),
+            "step": recipe.steps,
+            "data": [str(folder.absolute()) for folder in folders],
+            "minutes": data.meta["minutes"],
+        }
+        _go(options, before, build(machine.bfloat16), data, machine, about)
+        if name is None or options.dry_run or parallel.rank() > 0:
+            return None
+        return vocoder.export(options.out, name, checkpoints)
+
+
+@contextmanager
+def _run(kind: str, options: RunOptions) -> Iterator[dict[str, Any] | None]:
+    """Holds the folder of a run, and gives the record of the run that goes on, or None for a new one."""
+    out = options.out
+    if not options.resume and has_state(out):
+        raise TrainingError(f"{out} already holds a run: add --resume, or choose another --out")
+    before = read_run(out) if options.resume else None
+    with nullcontext() if options.dry_run else owned(out):
+        if not options.resume and has_state(out):  # of a run that has ended since
+            raise TrainingError(f"{out} already holds a run: add --resume, or choose another --out")
+        try:
+            yield before
+        except KeyboardInterrupt as stop:
+            raise Stopped(str(stop) or _how_to_go_on(kind, options)) from None
+
+
+def _how_to_go_on(kind: str, options: RunOptions) -> str:
+    if not options.dry_run and has_state(options.out):
+        return f"stopped; go on with: python -m training {kind} --out {options.out} --resume"
+    return "stopped before anything was saved: start it again with the same command"
+
+
+def _folders(options: RunOptions, before: Mapping[str, Any] | None) -> tuple[Path, ...]:
+    """Where the data is: as told, or as before."""
+    if options.data:
+        return options.data
+    if before is None:
+        raise TrainingError("--data is needed to start a run")
+    data = before["data"]
+    folders = tuple(map(Path, data if isinstance(data, list) else [data["folder"]]))
+    if gone := [str(folder) for folder in folders if not folder.is_dir()]:
+        raise TrainingError(
+            f"the data folder {', '.join(gone)} that the run was trained on is gone; if it was moved, add --data with "
+            "its new place"
+        )
+    return folders
+
+
+def _recipe(kind: Any, options: RunOptions, before: Mapping[str, Any] | None, defaults: Any) -> Any:
+    if before is None:
+        return defaults
+    with _as_training_error(f"{options.out / RUN} is damaged: "):
+        return kind(**before["recipe"])
+
+
+def _changed(recipe: Any, numbers: Mapping[str, Any], extra: Mapping[str, float] | None = None) -> Any:
+    changes = {**numbers, "extra": {**recipe.extra, **extra}} if extra else numbers
+    with _as_training_error():
+        return replace(recipe, **changes)
+
+
+@contextmanager
+def _as_training_error(prefix: str = "") -> Iterator[None]:
+    """Turns what dataclasses raise for values that do not fit into an error for the user."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise TrainingError(f"{prefix}{error}") from None
+
+
+def _prepared(options: RunOptions, prepare: Any) -> Prepared:
+    """The data of a run, ready to train on: the one place where it is prepared."""
+    cache = options.cache or options.out.parent / "cache"
+    try:
+        data: Prepared = parallel.rank_zero_first(lambda: prepare(cache))
+    except KeyboardInterrupt:
+        raise Stopped("stopped while preparing the data: start it again with the same command") from None
+    if parallel.rank() == 0:
+        for line in data.meta.get("skipped", []):
+            log.warning("skipped %s", line)
+    return data
+
+
+def data_summary(data: Prepared) -> str:
+    """Counts of what a run is trained on, in one line."""
+    parts = {"train": data.train, "valid": data.valid}
+    counts = [f"{len(next(iter(part.values()))):,} {name}" for name, part in parts.items() if part]
+    if minutes := data.meta.get("minutes"):
+        counts = [f"{sum(per_folder):g} minutes {name}" for name, per_folder in minutes.items()]
+    skipped = data.meta.get("skipped_files", len(data.meta.get("skipped", [])))
+    return ", ".join([*counts, f"{skipped} files skipped"])
+
+
+def _go(
+    options: RunOptions,
+    before: Mapping[str, Any] | None,
+    objective: Objective,
+    data: Prepared,
+    machine: Machine,
+    about: Mapping[str, Any],
+) -> None:
+    """Tells what will happen, and unless it is a dry run, does it."""
+    about = {**about, **machine.record(), "command": commands(before, options.command)}
+    if options.resume and not options.dry_run:
+        _resume(options, objective, data)
+    if parallel.rank() == 0:
+        print(first_lines(options, objective, data, machine, about), flush=True)
+    if options.dry_run:
+        return
+    if parallel.rank() == 0:
+        write_run(options.out, about)
+    if objective.step >= objective.schedule.steps:
+        log.info("nothing to do: the run is at step %d already; to go on, raise --steps", objective.step)
+        return
+    train(objective, data.train, options.out, snapshot)
+
+
+def _resume(options: RunOptions, objective: Objective, data: Prepared) -> None:
+    known = load_state(objective, options.out)
+    if known is None or options.changed_data or same_data(known, fingerprint(data.train)):
+        return
+    raise TrainingError(
+        "the prepared data is no longer what the run was trained on: bring that back, or go on with this by "
+        "--changed-data, or start a new run in another --out"
+    )
+
+
+def first_lines(
+    options: RunOptions, objective: Objective, data: Prepared, machine: Machine, about: Mapping[str, Any]
+) -> str:
+    """What a run is, in the lines that it begins with."""
+    modules = {name: module for name, module in objective.modules().items() if name != "ema"}
+    sizes = {name: sum(p.numel() for p in module.parameters()) for name, module in modules.items()}
+    folders = about["data"] if isinstance(about["data"], list) else [about["data"]["folder"]]
+    steps = ", then ".join(f"{n:,} {name}" for name, n in objective.schedule.phases.items() if n)
+    lines = {
+        "family": about.get("family", about.get("kind")),
+        "data": f"{', '.join(folders)}: {data_summary(data)}",
+        "parameters": ", ".join(f"{name} {size:,}" for name, size in sizes.items()),
+        "device": about["hardware"],
+        "precision": f"{machine.precision} ({machine.reason})",
+        "steps": steps + (f"; {objective.step:,} are done" if objective.step else ""),
+        "recipe": ", ".join(f"{k}={v}" for k, v in about["recipe"].items()),
+        "config": ", ".join(f"{k}={v}" for k, v in about["config"].items() if len(str(v)) < 60),
+        "writes to": "nothing but the prepared data's cache: a dry run" if options.dry_run else str(options.out),
+        "to stop": "Ctrl-C, at any time; the same command with --resume, and without --data, goes on",
+    }
+    return "\n".join(f"{name:<12}{value}" for name, value in lines.items())
+
+
+def draw_curves(folder: Path, out: Path) -> None:
+    """Draws how a run went, as .png, .svg or .pdf.
+
+    Raises:
+        TrainingError: if the run has no figures, or cannot be drawn so.
+    """
+    from explorer.files.figures import training_curves
+
+    if out.suffix not in (".png", ".svg", ".pdf"):
+        raise TrainingError(f"curves are drawn as .png, .svg or .pdf, not as {out}")
+    _parent_exists(out)
+    with atomic.replacing(out) as partial:
+        training_curves(read_metrics(folder)).savefig(partial, format=out.suffix[1:])
+
+
+def evaluate_checkpoint(
+    path: Path,
+    folder: Path,
+    cache: Path,
+    samples: int | None = None,
+    judge: Path | None = None,
+    out: Path | None = None,
+) -> Any:
+    """Measures a checkpoint on one thread, see `training.evaluation.evaluate.evaluate`; `out` gets the figures."""
+    from training.evaluation.evaluate import evaluate
+
+    torch.set_num_threads(1)  # or the last digits would depend on the machine's cores
+    _parent_exists(out)
+    report = evaluate(path, folder, cache, samples, judge)
+    _write_json(out, report.to_dict())
+    return report
+
+
+def measure_inversion(
+    path: Path, folder: Path, cache: Path, clips: int, judge: Path | None = None, out: Path | None = None
+) -> list[Any]:
+    """Measures a learned inversion on one thread, see `training.evaluation.inversion`; `out` gets the figures."""
+    from training.evaluation.inversion import inversion_tables
+
+    torch.set_num_threads(1)
+    _parent_exists(out)
+    tables = inversion_tables(path, folder, cache, judge, clips)
+    _write_json(out, [table.to_dict() for table in tables])
+    return tables
+
+
+def make_judge(folder: Path, out: Path, cache: Path, labels: str | None = None, sample_rate: int | None = None) -> str:
+    """Trains a judge of spoken words on one thread, writes it, and says how often it is right."""
+    from explorer.judge import save_judge
+    from training.data.audio import load_waveforms
+    from training.evaluation.judge import accuracy, train_judge
+
+    torch.set_num_threads(1)
+    if out.is_dir():
+        raise TrainingError(f"{out} is a folder: --out names the file to write")
+    options = {"labels": labels, "sample_rate": sample_rate}
+    clips = load_waveforms(folder, cache, {k: str(v) for k, v in options.items() if v is not None})
+    if len(clips.meta["labels"]) < 2:
+        raise DataError(f"{folder}: a judge needs recordings of at least two labels")
+    judge = train_judge(clips)
+    save_judge(out, judge)
+    return (
+        f"{out}: {100 * accuracy(judge, clips):.1f} % of {len(clips.valid):,} validation recordings right, "
+        f"trained on {len(clips.train):,}"
+    )
+
+
+def _parent_exists(out: Path | None) -> None:
+    """Raises TrainingError now, not after minutes, if a file cannot be written."""
+    if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
+        what = "is a folder" if out.is_dir() else "lies in no folder that exists"
+        raise TrainingError(f"{out} {what}: name a file to write")
+
+
+def _write_json(out: Path | None, plain: Any) -> None:
+    if out is not None:
+        atomic.write_text(out, json.dumps(plain, indent=1, ensure_ascii=False) + "\n")

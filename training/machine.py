@@ -1,0 +1,184 @@
+"""What a run runs on: device, threads, and the precision that is faster there."""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from training.objective import Objective
+from training.parallel import rank_zero_decides, ranks
+from training.runs import TrainingError
+
+Precision = Literal["bfloat16", "float32"]
+PRECISIONS: tuple[Precision, ...] = ("bfloat16", "float32")
+DEVICES = ("cpu", "cuda", "mps", "xpu")
+MOST_THREADS = 256
+ROUNDS = 2  # passes that are timed, after one that pays for what is set up once
+HOPELESS = 3.0  # a first pass so many times slower than float32's is not repeated
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how a run computes, and why, for its first lines and its record."""
+
+    device: torch.device
+    threads: int
+    precision: Precision
+    reason: str
+
+    @property
+    def bfloat16(self) -> bool:
+        return self.precision == "bfloat16"
+
+    def record(self) -> dict[str, Any]:
+        """What `run.json` keeps of it."""
+        return {
+            "hardware": hardware(self.device),
+            "processor": processor(self.device),
+            "threads": self.threads,
+            "precision": self.precision,
+        }
+
+
+def find_device(name: str) -> torch.device:
+    """A device by its name; "auto" is a GPU where there is one.
+
+    Raises:
+        TrainingError: if it does not exist or cannot be used.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"  # torchrun numbers the processes of a machine
+    try:
+        device = torch.device(name)
+        if device.type not in DEVICES:
+            raise RuntimeError(f"known are auto, {', '.join(DEVICES)}")
+        torch.zeros(1, device=device)
+        torch.Generator(device)
+    except (RuntimeError, AssertionError) as error:
+        raise TrainingError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from None
+    return device
+
+
+def set_threads(threads: int | None) -> int:
+    """Gives torch so many CPU threads, by default one for each physical core that this process may use."""
+    torch.set_num_threads(threads or default_threads())
+    return torch.get_num_threads()
+
+
+def default_threads() -> int:
+    """The physical cores that this process may use, or what the environment variable OMP_NUM_THREADS says.
+
+    Two threads on one core's two hardware threads are slower than one: both want the same arithmetic units.
+    """
+    if "OMP_NUM_THREADS" in os.environ or not hasattr(os, "sched_getaffinity"):
+        return torch.get_num_threads()
+    allowed = os.sched_getaffinity(0)
+    siblings = (Path(f"/sys/devices/system/cpu/cpu{k}/topology/thread_siblings_list") for k in allowed)
+    cores = len({path.read_text() if path.exists() else str(path) for path in siblings})
+    return max(1, min(cores, _quota(), MOST_THREADS))
+
+
+def _quota() -> int:
+    """Whole processors that the container may use (cgroup v2)."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, int(quota) // int(period))
+    except (OSError, ValueError):  # no cgroup, or no limit ("max")
+        return MOST_THREADS
+
+
+def processor(device: torch.device) -> str:
+    """The kind of processor, as far as speed and last bits depend on it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type != "cpu":
+        return device.type
+    # What torch's own kernels and oneDNN's are allowed to use, which an environment variable may restrict.
+    return " ".join(
+        dict.fromkeys(filter(None, (torch.backends.cpu.get_cpu_capability(), os.environ.get("ONEDNN_MAX_CPU_ISA"))))
+    )
+
+
+def hardware(device: torch.device) -> str:
+    """One line on what a run runs on."""
+    if device.type == "cpu":
+        one = f"{torch.get_num_threads()} CPU thread(s), {platform.machine()} with {processor(device)}"
+    else:
+        one = processor(device)
+    return f"{ranks()} x {one}" if ranks() > 1 else one
+
+
+def choose(
+    wanted: Precision | Literal["auto"],
+    device: torch.device,
+    threads: int,
+    build: Callable[[bool], Objective],
+    data: Mapping[str, Tensor],
+    before: Mapping[str, Any] | None = None,
+) -> Machine:
+    """The precision for a run: as asked for, as it was, or as measured here.
+
+    Args:
+        build: a throw-away objective in bfloat16 or not.
+        data: its training set.
+        before: the record of the run that goes on. Its precision is kept on the same kind of processor.
+    """
+    had = before.get("precision") if before else None
+    changed = f"; the run had {had}" if had in PRECISIONS else ""
+    if wanted != "auto":
+        return Machine(device, threads, wanted, "as asked for" + ("" if had == wanted else changed))
+    if before and had in PRECISIONS and before.get("processor") == processor(device):
+        return Machine(device, threads, had, "as the run had it")
+    seconds = rank_zero_decides(lambda: measure(device, build, data))
+    fast: Precision = "bfloat16" if seconds["bfloat16"] < seconds["float32"] else "float32"
+    reason = "measured: " + ", ".join(f"{name} {1000 * t:.3g} ms" for name, t in seconds.items())
+    if had in PRECISIONS and fast != had and before:
+        reason += f" on this processor; the run had {had} on {before.get('processor', 'another')}"
+    return Machine(device, threads, fast, reason)
+
+
+def measure(
+    device: torch.device, build: Callable[[bool], Objective], data: Mapping[str, Tensor]
+) -> dict[Precision, float]:
+    """Seconds, on a CPU of all its threads together, of one forward and backward pass of an objective's networks on a few items, in each precision.
+
+    Memory is channels-last either way: the families' networks ask for it, and contiguous memory was never faster.
+    """
+    # Processor seconds, where there are such: what else the machine does must not decide.
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    few = {name: tensor.to(device) for name, tensor in data.items()}
+    seconds: dict[Precision, float] = {}
+    for precision in ("float32", "bfloat16"):
+        objective = build(precision == "bfloat16")
+
+        def once(objective: Objective = objective) -> float:
+            _wait(device)
+            since = clock()
+            objective.probe(few).backward()
+            _wait(device)
+            return clock() - since
+
+        first = once()
+        if first > HOPELESS * seconds.get("float32", first):
+            seconds[precision] = first
+        else:
+            seconds[precision] = min(once() for _ in range(ROUNDS))
+    return seconds
+
+
+def _wait(device: torch.device) -> None:
+    """Until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+    elif device.type == "xpu":
+        torch.xpu.synchronize(device)
