@@ -19,6 +19,7 @@ Precision = Literal["bfloat16", "float32"]
 PRECISIONS: tuple[Precision, ...] = ("bfloat16", "float32")
 DEVICES = ("cpu", "cuda", "mps", "xpu")
 MOST_THREADS = 256
+BFLOAT16_UNITS = ("avx512_bf16", "amx_bf16")  # as /proc/cpuinfo names them
 ROUNDS = 2  # passes that are timed, after one that pays for what is set up once
 HOPELESS = 3.0  # a first pass so many times slower than float32's is not repeated
 
@@ -101,10 +102,11 @@ def processor(device: torch.device) -> str:
         return torch.cuda.get_device_name(device)
     if device.type != "cpu":
         return device.type
-    # What torch's own kernels and oneDNN's are allowed to use, which an environment variable may restrict.
-    return " ".join(
-        dict.fromkeys(filter(None, (torch.backends.cpu.get_cpu_capability(), os.environ.get("ONEDNN_MAX_CPU_ISA"))))
-    )
+    # What torch's own kernels may use; units for bfloat16; and what oneDNN is held to, if it is.
+    known = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    units = [unit for unit in BFLOAT16_UNITS if f" {unit} " in known]
+    held = os.environ.get("ONEDNN_MAX_CPU_ISA")
+    return ", ".join([torch.backends.cpu.get_cpu_capability(), *units, *([f"oneDNN held to {held}"] if held else [])])
 
 
 def hardware(device: torch.device) -> str:
@@ -148,9 +150,10 @@ def choose(
 def measure(
     device: torch.device, build: Callable[[bool], Objective], data: Mapping[str, Tensor]
 ) -> dict[Precision, float]:
-    """Seconds, on a CPU of all its threads together, of one forward and backward pass of an objective's networks on a few items, in each precision.
+    """Seconds of one forward and backward pass of an objective's networks on a few items, in each precision.
 
-    Memory is channels-last either way: the families' networks ask for it, and contiguous memory was never faster.
+    On a CPU they are those of all threads together. Memory is channels-last either way: the families' networks ask for
+    it, and contiguous memory was never faster.
     """
     # Processor seconds, where there are such: what else the machine does must not decide.
     clock = time.process_time if device.type == "cpu" else time.perf_counter

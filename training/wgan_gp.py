@@ -54,7 +54,7 @@ def gradient_penalty(
     if real.shape != fake.shape:
         raise ValueError(f"real has shape {tuple(real.shape)}, fake has {tuple(fake.shape)}")
     share = rand((len(real), *(1,) * (real.ndim - 1)), rng).to(real)
-    between = torch.lerp(real.detach(), fake.detach(), share).requires_grad_()
+    between = torch.lerp(real.detach(), fake.detach().to(real), share).requires_grad_()
     scores = critic(between)
     (slope,) = torch.autograd.grad(scores.sum(), between, create_graph=True)
     # .norm, not sqrt of a sum: its gradient at zero is zero instead of NaN.
