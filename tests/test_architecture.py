@@ -61,20 +61,97 @@ ARROWS: dict[str, set[str]] = {
         "explorer.recipe",
         "explorer.sound",
     },
-    "training": {
+    # Floors of the trainers, from the ground up: numbers and processes, objectives, runs and the loop, what is trained,
+    # data, families, evaluation, commands.
+    "training": set(),
+    "training.options": set(),
+    "training.parallel": set(),
+    "training.initialize": set(),
+    "training.latents": {"explorer.latent", "training.parallel"},
+    "training.objective": {"explorer.generators", "training.parallel"},
+    "training.runs": {"explorer.atomic", "training.objective", "training.parallel"},
+    "training.loop": {"training.objective", "training.parallel", "training.runs"},
+    "training.machine": {"training.objective", "training.parallel", "training.runs"},
+    "training.task": {"explorer.generators", "explorer.sound", "training.options"},
+    "training.wgan_gp": {
+        "explorer.generators",
+        "training.latents",
+        "training.objective",
+        "training.parallel",
+        "training.runs",
+        "training.task",
+    },
+    "training.data": {"explorer.atomic", "explorer.checkpoint", "explorer.sound", "training.data", "training.task"},
+    "training.vocoder": {
         "explorer.atomic",
-        "training",
         "explorer.checkpoint",
-        "explorer.directions",
+        "explorer.sound",
+        "training.data",
+        "training.objective",
+        "training.options",
+        "training.runs",
+        "training.task",
+    },
+    "training.families": {
+        "explorer.checkpoint",
+        "explorer.generators",
+        "explorer.sound",
+        "training.data",
+        "training.families",
+        "training.initialize",
+        "training.latents",
+        "training.options",
+        "training.parallel",
+        "training.task",
+    },
+    "training.transfer": {"explorer.checkpoint", "explorer.generators", "training.runs", "training.wgan_gp"},
+    "training.snapshot": {
+        "explorer.atomic",
+        "explorer.checkpoint",
         "explorer.files.figures",
         "explorer.files.formats",
+        "explorer.generators",
+        "explorer.sound",
+        "training.objective",
+    },
+    "training.export": {
+        "explorer.atomic",
+        "explorer.checkpoint",
+        "explorer.directions",
+        "explorer.generators",
+        "training.families",
+        "training.runs",
+        "training.task",
+    },
+    "training.evaluation": {
+        "explorer.checkpoint",
+        "explorer.directions",
         "explorer.generators",
         "explorer.judge",
         "explorer.latent",
         "explorer.measures",
         "explorer.shelf",
         "explorer.sound",
+        "training.data",
+        "training.evaluation",
+        "training.families",
+        "training.loop",
+        "training.objective",
+        "training.options",
+        "training.runs",
+        "training.task",
+        "training.vocoder",
     },
+    "training.commands": {
+        "explorer.atomic",
+        "explorer.checkpoint",
+        "explorer.files.figures",
+        "explorer.generators",
+        "explorer.judge",
+        "explorer.sound",
+        "training",
+    },
+    "training.__main__": {"explorer.checkpoint", "training"},
     "app": {"explorer"},
 }
 MAY_OPEN_THE_UI = {"app", "explorer.__main__"}
@@ -140,6 +217,12 @@ def test_no_file_of_the_app_names_a_family(family: str) -> None:
     assert [path.name for path, text in texts.items() if family in text.lower()] == []
 
 
+@pytest.mark.parametrize("module", ["commands", "export", "loop", "objective", "runs", "snapshot", "task", "wgan_gp"])
+def test_what_the_trainers_share_names_no_family(module: str) -> None:
+    text = (ROOT / "training" / f"{module}.py").read_text(encoding="utf-8").lower()
+    assert [family for family in ("pianogan", "spectogan") if family in text] == []
+
+
 @pytest.mark.parametrize(
     ("rooms", "file"),
     [(("explorer", "app"), "requirements.txt"), (("explorer", "app", "training"), "requirements-dev.txt")],
@@ -186,7 +269,7 @@ def test_rendering_loads_neither_gradio_nor_the_trainers() -> None:
 def test_training_from_a_prepared_cache_needs_no_library_for_sound() -> None:
     # A bare GPU machine has torch, numpy, safetensors, tqdm and tensorboard.
     program = (
-        "import sys, training.loop, training.families, training.snapshot, training.export; print(sorted("
+        "import sys, training.commands, training.families, training.snapshot, training.export; print(sorted("
         "{'librosa', 'soundfile', 'symusic', 'pretty_midi', 'matplotlib', 'scipy', 'gradio'} & set(sys.modules)))"
     )
     done = subprocess.run(

@@ -12,8 +12,8 @@ import torch
 
 from explorer import atomic
 from explorer.checkpoint import config_from_dict
-from explorer.shelf import DEFAULT_FOLDER
 from explorer.generators import FAMILIES
+from explorer.shelf import DEFAULT_FOLDER
 from explorer.sound.vocoder import VocoderConfig
 from training import parallel, vocoder
 from training.families import TASKS

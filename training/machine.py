@@ -20,8 +20,8 @@ PRECISIONS: tuple[Precision, ...] = ("bfloat16", "float32")
 DEVICES = ("cpu", "cuda", "mps", "xpu")
 MOST_THREADS = 256
 BFLOAT16_UNITS = ("avx512_bf16", "amx_bf16")  # as /proc/cpuinfo names them
-ROUNDS = 2  # passes that are timed, after one that pays for what is set up once
-HOPELESS = 3.0  # a first pass so many times slower than float32's is not repeated
+FEW, MORE = 2, 8  # items in the measurements: more of them are only measured where few do not settle it
+HOPELESS = 3.0  # times as slow as float32 with few items: so is a CPU without units for bfloat16
 
 
 @dataclass(frozen=True)
@@ -152,28 +152,27 @@ def measure(
 ) -> dict[Precision, float]:
     """Seconds of one forward and backward pass of an objective's networks on a few items, in each precision.
 
-    On a CPU they are those of all threads together. Memory is channels-last either way: the families' networks ask for
-    it, and contiguous memory was never faster.
+    On a CPU they are processor seconds of one thread, so that what else the machine does decides nothing. Memory is
+    channels-last either way: the families' networks ask for it, and contiguous memory was never faster.
     """
-    # Processor seconds, where there are such: what else the machine does must not decide.
     clock = time.process_time if device.type == "cpu" else time.perf_counter
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     few = {name: tensor.to(device) for name, tensor in data.items()}
-    seconds: dict[Precision, float] = {}
-    for precision in ("float32", "bfloat16"):
-        objective = build(precision == "bfloat16")
+    networks: dict[Precision, Objective] = {"float32": build(False), "bfloat16": build(True)}
 
-        def once(objective: Objective = objective) -> float:
-            _wait(device)
-            since = clock()
-            objective.probe(few).backward()
-            _wait(device)
-            return clock() - since
+    def once(precision: Precision, items: int) -> float:
+        _wait(device)
+        since = clock()
+        networks[precision].probe(few, items).backward()
+        _wait(device)
+        return clock() - since
 
-        first = once()
-        if first > HOPELESS * seconds.get("float32", first):
-            seconds[precision] = first
-        else:
-            seconds[precision] = min(once() for _ in range(ROUNDS))
+    once("float32", FEW)  # pays for what is set up once
+    seconds = {precision: once(precision, FEW) for precision in networks}
+    if seconds["bfloat16"] < HOPELESS * seconds["float32"]:
+        seconds = {precision: once(precision, MORE) for precision in networks}
+    torch.set_num_threads(threads)
     return seconds
 
 

@@ -82,8 +82,8 @@ class Objective(ABC):
         """One step of the current phase on the training set `data`; its figures as scalars, still on the device."""
 
     @abstractmethod
-    def probe(self, data: Mapping[str, Tensor]) -> Tensor:
-        """A scalar from one forward pass of the networks on a few items, to measure what precision is fast here."""
+    def probe(self, data: Mapping[str, Tensor], items: int) -> Tensor:
+        """A scalar from one forward pass of the networks on so many items, to measure what precision is fast here."""
 
     @property
     def phase(self) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from explorer import atomic, checkpoint
+from explorer import atomic, checkpoint, shelf
 from explorer.generators.base import Generator
 from explorer.sound.base import Sound
 from training.objective import Objective

@@ -30,7 +30,6 @@ from training.task import DataError, Prepared
 GAP_SECONDS = 0.05  # of silence between two recordings
 WINDOWS = (1 / 8, 1 / 4, 1 / 2, 1, 2)  # of the loss, as multiples of n_fft
 LONGEST = 1.15  # of an excerpt before it is played faster, as a multiple of one sound
-PROBED = 2  # excerpts in a measurement of precision
 COMPARED = 2  # windows drawn anew at every step: over many steps as good as all, and half the price
 NYQUIST_MARGIN = 0.97
 log = logging.getLogger(__name__)
@@ -73,6 +72,8 @@ class VocoderRecipe:
 
     def __post_init__(self) -> None:
         check(self)
+        if round(self.tones * self.batch_size) == self.batch_size:
+            raise ValueError(f"tones of {self.tones:g} leave no recording in a batch of {self.batch_size}: lower them")
 
 
 class VocoderObjective(Objective):
@@ -102,8 +103,8 @@ class VocoderObjective(Objective):
         self.descend("vocoder", figures["mel_error"] + figures["spectral"], clip=5.0)
         return figures
 
-    def probe(self, data: Mapping[str, Tensor]) -> Tensor:
-        few = replace(self.recipe, batch_size=PROBED, tones=0.0)
+    def probe(self, data: Mapping[str, Tensor], items: int) -> Tensor:
+        few = replace(self.recipe, batch_size=items, tones=0.0)
         return self._errors(batch(tuple(data.values()), self.mel.config, few, self.rng))["mel_error"]
 
     def _errors(self, real: Tensor) -> dict[str, Tensor]:

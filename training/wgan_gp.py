@@ -20,7 +20,6 @@ from training.parallel import rand
 from training.runs import TrainingError
 from training.task import Batch, Prepared, Task, TrainingRecipe
 
-PROBED = 2  # items in a measurement of precision
 WARM, ADVERSARIAL = "warm", "adversarial"
 
 
@@ -117,10 +116,10 @@ class WGANGP(Objective):
     def update(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return self.warm_step(data) if self.phase == WARM else self.adversarial_step(data)
 
-    def probe(self, data: Mapping[str, Tensor]) -> Tensor:
-        """The critic's scores of a few real and generated items."""
-        batch = self._batch(data, PROBED)
-        z = draw_latents(self.generator.latent, PROBED, self.rng)
+    def probe(self, data: Mapping[str, Tensor], items: int) -> Tensor:
+        """The critic's scores of real and generated items."""
+        batch = self._batch(data, items)
+        z = draw_latents(self.generator.latent, items, self.rng)
         with self.autocast():
             real = self.task.real_view(batch, self.encoder, self.rng)
             fake = self.task.fake_view(self.generator, z, batch.condition, self.rng)

@@ -1,14 +1,18 @@
 """The training loop's throughput on one thread: `python -m tests.benchmarks.bench_training [--rounds N]`.
 
 For each family, real items that the critic learns from per second of an adversarial step (`critic_steps` updates of
-the critic and one of the generator), as shipped and as a plain loop has it: float32, contiguous memory, real and fake
-scored in two passes, the gradient penalty at every step, gradients of the critic in the generator's step. The data is
-noise of the right shape. Steps of the two alternate, so that what else the machine does slows both, and processor
-seconds are counted, so that it slows them little. Target: 2.5 times.
+the critic and one of the generator), in three loops side by side: as shipped in bfloat16, as shipped in float32, and a
+plain one: float32, contiguous memory, real and fake scored in two passes, the gradient penalty at every step, gradients
+of the critic in the generator's step. The data is noise of the right shape. Steps of the three alternate, so that what
+else the machine does slows all, and processor seconds are counted, so that it slows them little. Which of the first two
+a run takes is measured when it starts (`training.machine`), and is told here; so is the kind of CPU, on which it
+depends. Another kind is tried by ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2. Target: 2.5 times the plain loop,
+with units for bfloat16.
 """
 
 import argparse
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -19,8 +23,10 @@ from torch import Tensor, nn
 from explorer.generators.spectogan import SpectoGANConfig
 from training import wgan_gp
 from training.families import TASKS
-from training.loop import Run, adversarial_step, draw_latents, start
+from training.latents import draw_latents
+from training.machine import choose, hardware
 from training.task import Batch, Prepared
+from training.wgan_gp import WGANGP, start
 
 ITEMS = 512
 CPU = torch.device("cpu")
@@ -49,16 +55,15 @@ def noise(family: str) -> Prepared:
     return Prepared(notes, {}, {})
 
 
-def shipped(family: str, data: Prepared) -> Run:
+def shipped(family: str, data: Prepared, bfloat16: bool) -> WGANGP:
     """A run of the family's defaults, past its warm start."""
     task = TASKS[family]()
-    return start(task, replace(task.defaults, warm_steps=0), data, {}, CPU, bfloat16=True)
+    return start(task, replace(task.defaults, warm_steps=0), data, {}, CPU, bfloat16)
 
 
-def plain(family: str, data: Prepared) -> Run:
+def plain(family: str, data: Prepared) -> WGANGP:
     """The same networks in contiguous memory: every convolution is given it, and gives it on."""
-    task = TASKS[family]()
-    run = start(task, replace(task.defaults, warm_steps=0), data, {}, CPU, bfloat16=False)
+    run = shipped(family, data, bfloat16=False)
     for module in run.modules().values():
         module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         for layer in module.modules():
@@ -67,7 +72,7 @@ def plain(family: str, data: Prepared) -> Run:
     return run
 
 
-def plain_step(run: Run, tensors: dict[str, Tensor]) -> None:
+def plain_step(run: WGANGP, tensors: dict[str, Tensor]) -> None:
     """`adversarial_step` as the papers have it."""
     task, recipe = run.task, run.recipe
 
@@ -112,22 +117,27 @@ def score(critic: nn.Module, condition: Tensor | None, x: Tensor) -> Tensor:
     return scores
 
 
-def rates(family: str, rounds: int) -> tuple[float, float]:
-    """Items per processor second of the shipped loop and of the plain one."""
+def rates(family: str, rounds: int) -> dict[str, float]:
+    """Items per processor second of each loop."""
     data = noise(family)
     tensors = dict(data.train)
-    loops = [(shipped(family, data), adversarial_step), (plain(family, data), plain_step)]
-    taken = [0.0, 0.0]
+    in_bfloat16, in_float32 = shipped(family, data, bfloat16=True), shipped(family, data, bfloat16=False)
+    apart = plain(family, data)
+    loops: dict[str, tuple[WGANGP, Callable[[], object]]] = {
+        "bfloat16": (in_bfloat16, lambda: in_bfloat16.update(tensors)),
+        "float32": (in_float32, lambda: in_float32.update(tensors)),
+        "plain": (apart, lambda: plain_step(apart, tensors)),
+    }
+    taken = dict.fromkeys(loops, 0.0)
     for step in range(8 * rounds + 1):
-        for k, (run, work) in enumerate(loops):
+        for name, (run, work) in loops.items():
             run.step = step
             since = time.process_time()
-            work(run, tensors)
+            work()
             if step > 0:  # the first pays for what is set up once
-                taken[k] += time.process_time() - since
-    recipe = loops[0][0].recipe
-    items = 8 * rounds * recipe.batch_size * recipe.critic_steps
-    return items / taken[0], items / taken[1]
+                taken[name] += time.process_time() - since
+    items = 8 * rounds * apart.recipe.batch_size * apart.recipe.critic_steps
+    return {name: items / seconds for name, seconds in taken.items()}
 
 
 def main() -> None:
@@ -135,9 +145,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1, help="of eight steps: all of what is done lazily (default: 1)")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    print(hardware(CPU))
     for family in TASKS:
-        fast, slow = rates(family, args.rounds)
-        print(f"{family:10} shipped {fast:6.1f} items/s   plain {slow:6.1f} items/s   {fast / slow:.2f} times")
+        data = noise(family)
+        chosen = choose("auto", CPU, 1, partial(shipped, family, data), data.train).precision
+        found = rates(family, args.rounds)
+        texts = ", ".join(f"{name} {rate:.1f}" for name, rate in found.items())
+        print(f"{family:10} items/s: {texts}; --precision auto is {chosen}: {found[chosen] / found['plain']:.2f} times")
 
 
 if __name__ == "__main__":

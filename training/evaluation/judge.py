@@ -58,9 +58,9 @@ class JudgeObjective(Objective):
         self.rates.step()
         return {"loss": loss}
 
-    def probe(self, data: Mapping[str, Tensor]) -> Tensor:
+    def probe(self, data: Mapping[str, Tensor], items: int) -> Tensor:
         with self.autocast():
-            return F.cross_entropy(self.judge(data["x"][:4]), data["label"][:4])
+            return F.cross_entropy(self.judge(data["x"][:items]), data["label"][:items])
 
 
 def train_judge(clips: Waveforms, epochs: int = EPOCHS) -> Judge:
