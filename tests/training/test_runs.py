@@ -18,8 +18,9 @@ from test_loop import PointsTask, silent
 import training.commands
 import training.families
 from training.__main__ import main
-from training.runs import LOCK, RUN, TrainingError, fingerprint, has_state, owned, same_data
+from training.runs import LOCK, RUN, TrainingError, fingerprint, has_state, last_state, owned, same_data
 from training.task import Prepared
+from training.wgan_gp import WGANGP
 
 BASE = ["spectogan", "--data", ".", "--device", "cpu"]
 FLOAT = ["--precision", "float32"]
@@ -229,3 +230,35 @@ def test_a_finished_run_says_that_there_is_nothing_to_do(tmp_path: Path, caplog:
     with caplog.at_level("INFO"):
         assert main([*BASE, *out, "--resume", "--steps", "1"]) == 0
     assert "nothing to do" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("slow", "wanted"),
+    [("bfloat16", "float32"), ("float32", "bfloat16")],
+)
+def test_the_faster_precision_is_taken(
+    slow: str, wanted: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(objective: WGANGP, data: object, items: int) -> torch.Tensor:
+        rounds = 200 if objective.bfloat16 == (slow == "bfloat16") else 1
+        x = torch.ones(64, 64, requires_grad=True)
+        return torch.stack([(x @ x).sum() for _ in range(rounds)]).sum()
+
+    monkeypatch.setattr(WGANGP, "probe", busy)
+    assert main([*BASE, "--out", str(tmp_path / "run"), "--dry-run"]) == 0
+    assert f"{wanted} (measured" in capsys.readouterr().out
+
+
+def test_measuring_leaves_the_run_as_it_is_without(tmp_path: Path) -> None:
+    states, measure = [], training.machine.measure
+    for precision in ("auto", "float32"):
+        out = tmp_path / precision
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(training.machine, "HOPELESS", 0.0)  # whatever is measured, float32 is taken
+            patch.setattr(training.machine, "FEW", 3)
+            patch.setattr(training.machine, "measure", lambda *args: {**measure(*args), "bfloat16": 1e9})
+            assert main([*BASE, "--out", str(out), "--precision", precision, "--steps", "2"]) == 0
+        states.append(last_state(out)["modules"])
+    for name, weights in states[0].items():
+        for key, weight in weights.items():
+            assert torch.equal(states[1][name][key], weight)

@@ -170,3 +170,8 @@ def test_the_command_trains_and_writes_a_file_that_loads(tmp_path: Path) -> None
 def test_a_second_run_into_the_same_folder_is_refused(tmp_path: Path, speech: dict[str, Tensor]) -> None:
     train(fresh(), speech, tmp_path)
     assert main(["vocoder", "--data", str(tmp_path), "--out", str(tmp_path)]) == 2
+
+
+def test_a_batch_of_nothing_but_tones_is_refused() -> None:
+    with pytest.raises(ValueError, match="leave no recording"):
+        VocoderRecipe(batch_size=2, tones=0.8)
