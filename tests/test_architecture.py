@@ -104,8 +104,15 @@ ARROWS: dict[str, set[str]] = {
         "training.parallel",
         "training.task",
     },
-    "training.transfer": {"explorer.checkpoint", "explorer.generators", "training.runs", "training.wgan_gp"},
+    "training.transfer": {
+        "explorer.shelf",
+        "explorer.checkpoint",
+        "explorer.generators",
+        "training.runs",
+        "training.wgan_gp",
+    },
     "training.snapshot": {
+        "explorer.shelf",
         "explorer.atomic",
         "explorer.checkpoint",
         "explorer.files.figures",
@@ -115,6 +122,8 @@ ARROWS: dict[str, set[str]] = {
         "training.objective",
     },
     "training.export": {
+        "explorer.shelf",
+        "explorer.sound.base",
         "explorer.atomic",
         "explorer.checkpoint",
         "explorer.directions",
@@ -143,6 +152,7 @@ ARROWS: dict[str, set[str]] = {
         "training.vocoder",
     },
     "training.commands": {
+        "explorer.shelf",
         "explorer.atomic",
         "explorer.checkpoint",
         "explorer.files.figures",
@@ -151,7 +161,7 @@ ARROWS: dict[str, set[str]] = {
         "explorer.sound",
         "training",
     },
-    "training.__main__": {"explorer.checkpoint", "training"},
+    "training.__main__": {"explorer.shelf", "explorer.checkpoint", "training"},
     "app": {"explorer"},
 }
 MAY_OPEN_THE_UI = {"app", "explorer.__main__"}

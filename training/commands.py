@@ -16,6 +16,7 @@ from explorer.generators import FAMILIES
 from explorer.shelf import DEFAULT_FOLDER
 from explorer.sound.vocoder import VocoderConfig
 from training import parallel, vocoder
+from training.data import inventory
 from training.families import TASKS
 from training.loop import train
 from training.machine import Machine, Precision, choose, find_device, set_threads
@@ -247,9 +248,8 @@ def _prepared(options: RunOptions, prepare: Any) -> Prepared:
         data: Prepared = parallel.rank_zero_first(lambda: prepare(cache))
     except KeyboardInterrupt:
         raise Stopped("stopped while preparing the data: start it again with the same command") from None
-    if parallel.rank() == 0:
-        for line in data.meta.get("skipped", []):
-            log.warning("skipped %s", line)
+    if parallel.rank() == 0 and "inventory" in data.meta:
+        log.info("%s", inventory.table(data.meta["inventory"]))
     return data
 
 
@@ -259,8 +259,7 @@ def data_summary(data: Prepared) -> str:
     counts = [f"{len(next(iter(part.values()))):,} {name}" for name, part in parts.items() if part]
     if minutes := data.meta.get("minutes"):
         counts = [f"{sum(per_folder):g} minutes {name}" for name, per_folder in minutes.items()]
-    skipped = data.meta.get("skipped_files", len(data.meta.get("skipped", [])))
-    return ", ".join([*counts, f"{skipped} files skipped"])
+    return ", ".join(counts)
 
 
 def _go(
@@ -377,6 +376,7 @@ def make_judge(folder: Path, out: Path, cache: Path, labels: str | None = None, 
         raise TrainingError(f"{out} is a folder: --out names the file to write")
     options = {"labels": labels, "sample_rate": sample_rate}
     clips = load_waveforms(folder, cache, {k: str(v) for k, v in options.items() if v is not None})
+    log.info("%s", inventory.table(clips.meta["inventory"]))
     if len(clips.meta["labels"]) < 2:
         raise DataError(f"{folder}: a judge needs recordings of at least two labels")
     judge = train_judge(clips)

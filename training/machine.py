@@ -153,7 +153,7 @@ def measure(
     """Seconds of one forward and backward pass of an objective's networks on a few items, in each precision.
 
     On a CPU they are processor seconds of one thread, so that what else the machine does decides nothing. Memory is
-    channels-last either way: the families' networks ask for it, and contiguous memory was never faster.
+    channels-last either way, as the families' networks ask for it.
     """
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     threads = torch.get_num_threads()

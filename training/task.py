@@ -6,7 +6,7 @@ numpy and safetensors, so that training from a prepared cache runs on a bare GPU
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from explorer.generators.base import Generator
-from explorer.sound.vocoder import LearnedVocoder
 from training.options import Number, check, count, one_of, real
 
 
@@ -155,11 +154,6 @@ class Task(ABC):
     ) -> Tensor | None:
         """What the generator's loss has beside the critic: how far what it makes is, as a set, from a prepared set
         (feature matching: Salimans et al., 2016, arXiv:1606.03498). None for nothing."""
-        return None
-
-    def vocoder(self, generator: Generator, folders: Sequence[Path]) -> LearnedVocoder | None:
-        """The learned inversion that an exported checkpoint carries: from the first folder that holds a fitting one.
-        None for a family that needs none."""
         return None
 
     def adversarial_parameters(self, generator: Generator) -> list[nn.Parameter]:

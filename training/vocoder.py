@@ -163,8 +163,7 @@ def prepare(folders: Sequence[Path], cache: Path, sample_rate: int) -> Prepared:
     kept = {name: stream for name, stream in train.items() if len(stream) > longest}
     if not kept:
         raise DataError(f"too little sound to train on: {longest / sample_rate:.1f} s are needed")
-    skipped = [line for c in clips for line in c.meta.get("skipped", [])]
-    return Prepared(kept, valid, {"minutes": minutes, "skipped": skipped})
+    return Prepared(kept, valid, {"minutes": minutes})
 
 
 def join(waveforms: Tensor, gap: int) -> Tensor:

@@ -5,7 +5,7 @@ al., 2017, arXiv:1610.09585). It sees real and generated spectrograms shifted in
 it cannot learn the few real ones by heart (DiffAugment: Zhao et al., 2020, arXiv:2006.10738).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
@@ -16,10 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.checkpoint import config_from_dict, find_vocoder
+from explorer.checkpoint import config_from_dict
 from explorer.generators.base import Generator
 from explorer.generators.spectogan import SpectoGAN, SpectoGANConfig
-from explorer.sound.vocoder import LearnedVocoder
 from training.data.audio import prepare
 from training.initialize import he_normal
 from training.options import Number
@@ -91,10 +90,6 @@ class SpectoTask(Task):
 
     def encoder(self, generator: Generator) -> nn.Module:
         return Encoder(generator.representation.shape, generator.latent.size)
-
-    def vocoder(self, generator: Generator, folders: Sequence[Path]) -> LearnedVocoder | None:
-        found = (find_vocoder(folder, generator.config.mel) for folder in folders)
-        return next((vocoder for vocoder in found if vocoder is not None), None)
 
     def batch(self, tensors: Mapping[str, Tensor], index: Tensor, rng: torch.Generator) -> Batch:
         x = _move(tensors["x"][index], frames=2, bands=0, rng=rng)
