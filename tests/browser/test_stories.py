@@ -366,7 +366,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
         assert gate.wait(300)
         return principal(generator, samples=samples)
 
-    monkeypatch.setattr("explorer.engine.principal", patient)
+    monkeypatch.setattr("explorer.directions.principal", patient)
     yield gate
     gate.set()
 
