@@ -160,3 +160,24 @@ test("a visit after an undo takes the place of what could be redone", () => {
   assert.deepEqual(undo.places, ["a", "b", "d"]);
   assert.ok(!undo.redoPossible);
 });
+
+test("redo pressed again before the answer is there goes on to the next place", (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { session, receive } = open();
+  for (const seed of [1, 2, 3]) {
+    receive(sent({ seed }));
+    session.settle();
+  }
+  session.travel(-1);
+  session.travel(-1);
+  receive(sent({ seed: 1 }));
+  assert.equal(session.undo.possible, false);
+  session.travel(1);
+  session.travel(1);
+  assert.equal(JSON.parse(session.sendsDestination()).seed, 3);
+  receive(sent({ seed: 3 }));
+  session.settle();
+  assert.equal(session.undo.redoPossible, false);
+  session.travel(-1);
+  assert.equal(JSON.parse(session.sendsDestination()).seed, 2);
+});

@@ -68,6 +68,7 @@ export class Session extends EventTarget {
   /** When gradio's event that has no answer yet set out. @type {number | null} */
   #eventSince = null;
   #eventTimer = /** @type {ReturnType<typeof setTimeout> | undefined} */ (undefined);
+  #travelling = false; // undo or redo has set out for a place that is not shown yet
   #settling = /** @type {ReturnType<typeof setTimeout> | undefined} */ (undefined);
 
   /** @param {() => Storage} storage */
@@ -173,6 +174,7 @@ export class Session extends EventTarget {
   eventFailed() {
     clearTimeout(this.#eventTimer);
     this.#eventSince = null;
+    this.#travelling = false;
     this.warn(NO_ANSWER);
   }
 
@@ -192,6 +194,7 @@ export class Session extends EventTarget {
     if (sent.places) this.stored.add(sent.places.map(fromSent));
     if (!sent.recipe) return;
     const first = this.shown === null;
+    this.#travelling = false;
     this.searching ||= sent.searching;
     this.shown = unpack(sent);
     clearTimeout(this.#settling);
@@ -222,8 +225,10 @@ export class Session extends EventTarget {
 
   /** @param {number} by -1 to undo, 1 to redo */
   travel(by) {
-    this.settle();
-    if (by < 0 ? this.undo.possible : this.undo.redoPossible) this.go(this.undo.step(by));
+    if (!this.#travelling) this.settle(); // else what is shown is the place left behind, visited already
+    if (!(by < 0 ? this.undo.possible : this.undo.redoPossible)) return;
+    this.#travelling = true;
+    this.go(this.undo.step(by));
   }
 
   /** Keeps the place that is shown, or no longer does. */
