@@ -6,7 +6,7 @@
     >>> sound.waveform.shape
     (8192,)
 
-Names are imported when they are first asked for, so that `python -m explorer --help` need not wait for torch.
+Names are imported on first use, so that `python -m explorer --help` need not wait for torch.
 """
 
 from importlib import import_module
@@ -34,7 +34,7 @@ __all__ = [
     "Sound",
 ]
 
-_HOMES = {
+_MODULES = {
     "checkpoint": ("Card", "CheckpointError"),
     "engine": ("Engine",),
     "latent": ("LatentSpace",),
@@ -45,7 +45,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    for module, names in _HOMES.items():
+    for module, names in _MODULES.items():
         if name in names:
             return getattr(import_module(f"explorer.{module}"), name)
     raise AttributeError(f"module 'explorer' has no attribute {name!r}")

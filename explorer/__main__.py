@@ -385,10 +385,10 @@ def _launch(args: argparse.Namespace) -> int:
 
 def _list(args: argparse.Namespace) -> int:
     from explorer.checkpoint import CheckpointError
-    from explorer.shelf import find, nothing_found, read_card
+    from explorer.shelf import find_checkpoints, nothing_found, read_card
 
     cards, code = [], 0
-    for path in find(_folder(args)).values():
+    for path in find_checkpoints(_folder(args)).values():
         try:
             cards.append(read_card(path))
         except CheckpointError as error:  # one broken file does not hide the others
@@ -493,7 +493,7 @@ def _directions(args: argparse.Namespace) -> int:
     from explorer import checkpoint, shelf
     from explorer.directions import describe, measured
 
-    paths = shelf.find(_folder(args))
+    paths = shelf.find_checkpoints(_folder(args))
     if args.model not in paths:
         there = f"there are: {', '.join(paths)}" if paths else shelf.nothing_found(_folder(args))
         raise UsageError(f"no checkpoint {args.model!r}; {there}")

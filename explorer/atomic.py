@@ -1,7 +1,7 @@
-"""Files that are complete or not there at all.
+"""Atomic writes: a file is complete or not there at all.
 
-Each writer works on a file of its own beside the target, which takes the target's place once it is whole. An error, a
-full disk or a second process that writes the same name leaves what was there before.
+Each writer writes a partial file of its own beside the target and renames it to the target once it is complete. After
+an error or on a full disk the old target stays; of two processes that write the same name, the last one wins.
 """
 
 import os
@@ -14,12 +14,14 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-SUFFIX = ".partial"  # of the files being written; what a killed process leaves behind has it too
+SUFFIX = ".partial"  # of files being written, and of those that a killed process leaves behind
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to, which replaces `path` at the end; after an error it is deleted. Makes the folder.
+    """Yields a temporary path to write to; it replaces `path` at the end and is deleted after an error.
+
+    Makes the folder if there is none.
 
     Raises:
         OSError: if the folder cannot be made or written to, or the disk is full.
@@ -36,18 +38,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Raises OSError as `replacing`."""
+    """Writes bytes atomically. Raises OSError as `replacing`."""
     with replacing(path) as partial:
         partial.write_bytes(data)
 
 
 def write_text(path: Path, text: str) -> None:
-    """In UTF-8. Raises OSError as `replacing`."""
+    """Writes text atomically, in UTF-8. Raises OSError as `replacing`."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """A safetensors file. Raises OSError as `replacing`, also where safetensors has an error type of its own."""
+    """Writes a safetensors file atomically. Raises OSError as `replacing`, also in place of safetensors' own error."""
     with replacing(path) as partial:
         try:
             save_file(dict(tensors), partial, dict(metadata) if metadata is not None else None)

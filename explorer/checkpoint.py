@@ -1,14 +1,14 @@
 """The file format of trained generators: `NAME.safetensors`, with a model card `NAME.md` beside it.
 
-Tensors are named `generator.*` (weights, 16-bit floats where that is exact enough), `directions.*`, and, where a
-checkpoint has one, `encoder.*` and those of parts that its representation carries, such as `vocoder.*`. The metadata
-says how to build the network: `format`, `family`, `config`, `provenance`, `directions` and the configuration of each
-part under its name, all but the first two as JSON. Nothing in a file names code to run.
+Tensors are named `generator.*` (weights, 16-bit floats where that is exact enough), `directions.vectors`, and, in some
+checkpoints, `encoder.*` and those of the parts of the representation, such as `vocoder.*`. The metadata says how to
+build the network: `format`, `family`, `config`, `provenance`, `directions` and the configuration of each part under
+its name, all but the first two as JSON. Loading a file runs no code from it.
 
-A file with a part but no `family` holds that part alone, for checkpoints to be exported with it.
+A file with a part but no `family` holds that part alone; `python -m training export` copies it into checkpoints.
 
-To be small, a checkpoint may store its matrices and kernels as 8-bit whole numbers, with a factor for each output
-channel in `scale.*`.
+To be small, a checkpoint may store matrices and kernels as 8-bit integers, with a scale factor for each output channel
+in `scale.*`.
 """
 
 import json
@@ -31,13 +31,13 @@ from explorer.generators import FAMILIES
 from explorer.generators.base import Generator
 
 FORMAT = "latent-explorer/1"
-LFS_POINTER = b"version https://git-lfs.github.com/spec/"  # how a file begins that Git LFS has not fetched yet
-_drawing = threading.Lock()  # of two threads that save and restore one state, one would restore the other's
-OWN = {"format", "family", "config", "provenance", "directions", "kind"}  # metadata that is of no part
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"  # start of a file that Git LFS has not downloaded yet
+_random_state_lock = threading.Lock()  # two threads that save and restore torch's one random state would mix it up
+NOT_PARTS = {"format", "family", "config", "provenance", "directions", "kind"}  # metadata keys that do not name a part
 
 
 class CheckpointError(Exception):
-    """A checkpoint that cannot be used; the message names the file, what was found and what is known.
+    """A checkpoint that cannot be used; the message names the file, what was found and what was expected.
 
     A file is named without its folder: messages are shown to visitors, whom the server's folders do not concern.
     """
@@ -45,7 +45,7 @@ class CheckpointError(Exception):
 
 @dataclass(frozen=True)
 class Card:
-    """What can be said of a checkpoint without loading its weights."""
+    """Metadata of a checkpoint: everything known without loading the weights."""
 
     name: str
     family: str
@@ -68,18 +68,18 @@ def save(
     extra: Mapping[str, Tensor] | None = None,
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Writes a checkpoint in one piece: the old file stays until the new one is complete.
+    """Writes a checkpoint atomically: the old file stays until the new one is complete.
 
-    What the generator's representation carries, such as a vocoder, travels with the weights as 16-bit floats, so that
-    the file's hash covers all that is heard.
+    The parts of the generator's representation, such as a vocoder, are stored with the weights as 16-bit floats, so
+    that the file's hash covers everything that affects the sound.
 
     Args:
         directions: shipped with the weights, so that sliders mean the same everywhere.
         provenance: JSON-able; data, command, steps, hardware, licence.
         extra: further tensors, e.g. `encoder.*`.
-        dtype: of the stored floating-point weights, e.g. `torch.float16`; as they are if None. `torch.int8` stores
-            what has several dimensions in 8 bit and the rest as bfloat16: near enough to see and hear what a network
-            has learned so far, and half as large.
+        dtype: of the stored floating-point weights, e.g. `torch.float16`; unchanged if None. `torch.int8` stores
+            tensors of several dimensions in 8 bit and the rest as bfloat16, for snapshots of training: half the size
+            of 16 bit, and accurate enough to hear what a network has learned so far.
     """
     tensors = {f"generator.{k}": v for k, v in generator.state_dict().items()}
     tensors |= extra or {}
@@ -99,13 +99,17 @@ def save(
 
 
 def save_part(path: Path, name: str, part: Any, provenance: Mapping[str, Any]) -> None:
-    """Writes a part of a representation, such as a vocoder, on its own, in one piece; `provenance` as in `save`."""
+    """Writes a part of a representation, such as a vocoder, to a file of its own, atomically.
+
+    Args:
+        provenance: as in `save`.
+    """
     metadata = {"format": FORMAT, "kind": name, "provenance": json.dumps(dict(provenance))}
     _write(path, *_with_part(metadata, {}, name, part), ())
 
 
 def save_directions(path: Path, directions: tuple[Direction, ...]) -> None:
-    """Replaces the directions in a checkpoint, in one piece, and leaves its weights as they are, bit for bit.
+    """Replaces the directions in a checkpoint, atomically; its weights stay the same, bit for bit.
 
     Raises:
         CheckpointError: if the file cannot be read.
@@ -122,7 +126,7 @@ def load(path: Path) -> tuple[Generator, tuple[Direction, ...]]:
             missing, superfluous, misshapen or not finite.
     """
     metadata, tensors = _read(path)
-    weights = _within(tensors, "generator")
+    weights = _tensors_under(tensors, "generator")
     what = f"the weights do not fit family {metadata.get('family')!r}"
     with torch.device("meta"):  # a configuration for which there are no weights must not cost memory
         _restore(path, build(path, metadata), weights, what, assign=True)
@@ -137,30 +141,30 @@ def load(path: Path) -> tuple[Generator, tuple[Direction, ...]]:
 
 
 def load_part(path: Path, name: str, kind: type[Any]) -> Any:
-    """The part of this name and class that a file holds or a checkpoint carries, in eval mode on the CPU in float32.
+    """Loads one part, such as a vocoder, from a checkpoint or a file of its own; in eval mode on the CPU in float32.
 
     Raises:
-        CheckpointError: if the file is missing, broken, of another format, or has none.
+        CheckpointError: if the file is missing, broken, of another format, or has no such part.
     """
     metadata, tensors = _read(path)
     if metadata.get("format") != FORMAT or name not in metadata:
-        raise CheckpointError(f"{path.name}: no {name} of format {FORMAT!r} in it")
+        raise CheckpointError(f"{path.name}: holds no {name} of format {FORMAT!r}")
     return _part(path, name, kind, metadata, tensors)
 
 
 def load_extra(path: Path, prefix: str) -> dict[str, Tensor]:
-    """The tensors whose name starts with `prefix.`, without it, e.g. the weights of an `encoder`; {} if none."""
+    """The tensors named `PREFIX.*`, by the rest of their name, e.g. the weights of an `encoder`; {} if none."""
     _, tensors = _read(path)
     return {k.removeprefix(f"{prefix}."): v.float() for k, v in tensors.items() if k.startswith(f"{prefix}.")}
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The texts in a safetensors file's header. Raises CheckpointError if it is missing or broken."""
+    """The metadata in a safetensors file's header. Raises CheckpointError if it is missing or broken."""
     return _header(path)[0]
 
 
 def read_card(path: Path, sha256: str) -> Card:
-    """What a checkpoint is, without building its weights; `sha256` is that of the file.
+    """Reads the card of a checkpoint without loading its weights; `sha256` is that of the file.
 
     Raises:
         CheckpointError: as `load`.
@@ -171,13 +175,13 @@ def read_card(path: Path, sha256: str) -> Card:
     try:
         provenance = json.loads(metadata.get("provenance", "{}"))
         if not isinstance(provenance, dict):
-            raise ValueError("it is no object")
+            raise ValueError("it is not an object")
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path.name}: the provenance in the metadata is not JSON: {error}") from None
     return Card(
         name=path.stem,
         family=metadata["family"],
-        labels=generator.condition.choices if generator.condition else None,
+        labels=generator.condition.labels if generator.condition else None,
         latent_shape=generator.latent.shape,
         parameters=sum(torch.Size(s).numel() for name, s in shapes.items() if name.startswith("generator.")),
         sample_rate=generator.representation.sample_rate,
@@ -189,7 +193,7 @@ def read_card(path: Path, sha256: str) -> Card:
 
 
 def build(path: Path, metadata: Mapping[str, str]) -> Generator:
-    """A generator as the metadata of a file describe it, with weights yet to be filled in. Raises CheckpointError."""
+    """Builds the generator that a file's metadata describes, with initial weights. Raises CheckpointError."""
     found = metadata.get("format")
     if found != FORMAT:
         raise CheckpointError(f"{path.name}: format {found!r}; this program reads {FORMAT!r}")
@@ -202,25 +206,24 @@ def build(path: Path, metadata: Mapping[str, str]) -> Generator:
         config = config_from_dict(family.Config, json.loads(metadata["config"]))
         with random_state_kept():
             return family(config)
-    except Exception as error:  # a constructor may raise anything for numbers that nobody chose
+    except Exception as error:  # constructors raise all sorts of errors for impossible numbers
         raise CheckpointError(
-            f"{path.name}: the configuration does not fit family {family.family!r}: {_said(error)}"
+            f"{path.name}: the configuration does not fit family {family.family!r}: {_one_line(error)}"
         ) from None
 
 
 @contextmanager
 def random_state_kept() -> Iterator[None]:
-    """For building modules whose first weights are replaced at once: torch's random state, which is the process's,
-    stays as it was."""
-    with _drawing, torch.random.fork_rng(devices=[]):
+    """Keeps torch's global random state unchanged while building modules whose initial weights are replaced."""
+    with _random_state_lock, torch.random.fork_rng(devices=[]):
         yield
 
 
 def config_from_dict(kind: Any, data: Any) -> Any:
     """Builds a (nested) dataclass from plain JSON values; strict about names, lists become tuples.
 
-    A dataclass that has got a field since files were written reads them by a static method `upgrade(data)`, which
-    returns the values with what they lack.
+    A dataclass that has gained fields reads older files by a static method `upgrade(data)`, which adds the missing
+    values.
 
     Raises:
         ValueError: naming fields that are missing or unknown.
@@ -259,35 +262,37 @@ def _write(
 
 
 def _in_8_bit(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Each float tensor of several dimensions as whole numbers from -127 to 127, and as "scale.NAME" the size of 1 in
-    each of its first dimension's parts."""
+    """Quantises float tensors of several dimensions to -127 ... 127, other floats to bfloat16.
+
+    `scale.NAME` holds a factor for each index of the first dimension.
+    """
     stored = {}
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and tensor.dim() > 1:
             scale = tensor.abs().flatten(1).amax(1).clamp(min=1e-12) / 127
-            stored[name] = (tensor / _along_first(scale, tensor)).round().to(torch.int8)
+            stored[name] = (tensor / _per_channel(scale, tensor)).round().to(torch.int8)
             stored[f"scale.{name}"] = scale
         else:
             stored[name] = tensor.bfloat16() if tensor.is_floating_point() else tensor
     return stored
 
 
-def _along_first(scale: Tensor, tensor: Tensor) -> Tensor:
+def _per_channel(scale: Tensor, tensor: Tensor) -> Tensor:
     return scale.reshape(-1, *[1] * (tensor.dim() - 1))
 
 
-def _within(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose name starts with `prefix.`, without it, and out of 8 bit."""
+def _tensors_under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors named `PREFIX.*`, by the rest of their name, with 8-bit ones scaled back to floats."""
     found = {}
     for name, tensor in tensors.items():
         if name.startswith(f"{prefix}."):
             scale = tensors.get(f"scale.{name}")
-            found[name.removeprefix(f"{prefix}.")] = tensor if scale is None else tensor * _along_first(scale, tensor)
+            found[name.removeprefix(f"{prefix}.")] = tensor if scale is None else tensor * _per_channel(scale, tensor)
     return found
 
 
 def _restore(path: Path, module: nn.Module, weights: Mapping[str, Tensor], what: str, assign: bool = False) -> None:
-    """Fills a module with the weights of a file and makes it ready to play."""
+    """Loads weights of a file into a module and puts it into eval mode, without gradients."""
     for name, tensor in weights.items():
         if not bool(tensor.float().isfinite().all()):
             raise CheckpointError(
@@ -297,7 +302,7 @@ def _restore(path: Path, module: nn.Module, weights: Mapping[str, Tensor], what:
     try:
         module.load_state_dict(dict(weights), strict=True, assign=assign)
     except RuntimeError as error:
-        raise CheckpointError(f"{path.name}: {what}: {_said(error)}") from None
+        raise CheckpointError(f"{path.name}: {what}: {_one_line(error)}") from None
     module.eval().requires_grad_(False)
 
 
@@ -305,13 +310,11 @@ def _parts(
     path: Path, generator: Generator, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]
 ) -> dict[str, nn.Module]:
     known, parts = generator.representation.part_types, {}
-    for name in sorted(metadata.keys() - OWN):
+    for name in sorted(metadata.keys() - NOT_PARTS):
         if name in known:
             parts[name] = _part(path, name, known[name], metadata, tensors)
         elif any(key.startswith(f"{name}.") for key in tensors):
-            raise CheckpointError(
-                f"{path.name}: it carries a {name}, of which family {metadata['family']!r} makes no use"
-            )
+            raise CheckpointError(f"{path.name}: holds a {name}, which family {metadata['family']!r} does not use")
     return parts
 
 
@@ -323,8 +326,8 @@ def _part(
         with random_state_kept():
             part: nn.Module = kind(config)
     except Exception as error:  # as in `build`
-        raise CheckpointError(f"{path.name}: the {name} in it cannot be used: {_said(error)}") from None
-    _restore(path, part, _within(tensors, name), f"the {name} in it cannot be used")
+        raise CheckpointError(f"{path.name}: the {name} in it cannot be used: {_one_line(error)}") from None
+    _restore(path, part, _tensors_under(tensors, name), f"the {name} in it cannot be used")
     return part
 
 
@@ -335,16 +338,18 @@ def _directions(
     try:
         entries = json.loads(metadata.get("directions", "[]"))
         if not isinstance(entries, list) or len(entries) != len(vectors):
-            raise ValueError(f"{len(vectors)} are stored, and not as many named")
+            raise ValueError(f"{len(vectors)} vectors are stored, but not as many names")
         if entries and (vectors.shape[1:] != shape or not bool(vectors.float().isfinite().all())):
-            raise ValueError(f"they must be finite and of the latent's shape {shape}, not {tuple(vectors.shape[1:])}")
+            raise ValueError(
+                f"their vectors must be finite and have the latent's shape {shape}, not {tuple(vectors.shape[1:])}"
+            )
         return tuple(Direction(vector=v.float(), **e) for v, e in zip(vectors, entries, strict=True))
     except (TypeError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path.name}: the directions cannot be used: {_said(error)}") from None
+        raise CheckpointError(f"{path.name}: the directions cannot be used: {_one_line(error)}") from None
 
 
 def _header(path: Path) -> tuple[dict[str, str], dict[str, list[int]]]:
-    """Metadata, and the shape of each tensor."""
+    """The metadata of a file, and the shape of each tensor."""
     try:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}, {k: file.get_slice(k).get_shape() for k in file.keys()}  # noqa: SIM118
@@ -357,7 +362,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}, {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, AttributeError) as error:
-        raise _unreadable(path, error) from None  # the last four: types of numbers that this torch does not know
+        raise _unreadable(path, error) from None  # the last four: number types unknown to this torch
 
 
 def _unreadable(path: Path, error: Exception) -> CheckpointError:
@@ -372,10 +377,10 @@ def _unreadable(path: Path, error: Exception) -> CheckpointError:
         return CheckpointError(
             f"{path.name}: a Git LFS pointer instead of the weights; fetch them with `git lfs pull` in its repository"
         )
-    return CheckpointError(f"{path.name}: not a safetensors file, or cut short ({_said(error)})")
+    return CheckpointError(f"{path.name}: not a safetensors file, or cut short ({_one_line(error)})")
 
 
-def _said(error: Exception) -> str:
-    """What an error says, in one line of bounded length, or else its name."""
+def _one_line(error: Exception) -> str:
+    """An error's message in one line of at most 500 characters; the name of its type if it has none."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 500 else text[:500] + " …"

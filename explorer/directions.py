@@ -1,11 +1,11 @@
-"""Directions in latent space worth a slider.
+"""Principal and measured directions in latent space, which the app's sliders follow.
 
-Principal directions are found without labels, after GANSpace (Härkönen et al., 2020, arXiv:2004.02546):
-not of the prior, which is the same in every direction, but of what the generator makes of it.
+Principal directions need no labels and no measures, after GANSpace (Härkönen et al., 2020, arXiv:2004.02546): they are
+those along which the generator's features vary most. The prior itself has none: it is the same in every direction.
 
-Measured directions are named after what they change: the loudness of a word, the notes per second of a piece. Each
+Measured directions are named after what they change: the loudness of a sound, the notes per second of a piece. Each
 is the least-squares fit of that measure over latents of the prior. For a normal prior this is the mean gradient of the
-measure, however crooked it is (Stein's lemma; Brillinger, 1982, "A generalized linear model with Gaussian regressor
+measure, however nonlinear it is (Stein's lemma; Brillinger, 1982, "A generalized linear model with Gaussian regressor
 variables").
 """
 
@@ -23,37 +23,33 @@ from torch import Tensor
 from explorer.generators.base import Generator
 from explorer.measures import MEASURES, measure
 
-Progress = Callable[[int, int], None]  # told how many are done, and of how many
+Progress = Callable[[int, int], None]  # called with (done, total)
 
-SEARCHED = 512  # latents that the directions of a checkpoint without any are found from
+SEARCH_SAMPLES = 512  # latents used to find the directions of a checkpoint that ships none
 BATCH = 64
-HELD = "-only"  # ends the name of the variant that leaves the other measures alone
-FRESH = 0.25  # share of the latents that is kept from the fit, to try it on
-WORTH_SHIPPING = 0.15  # R²
-WORTH_SAYING = 0.15  # standard deviations of another measure per step
-LEFT_OVER = 0.1  # share of a direction's effect that must be left when the others are held
+ONLY = "-only"  # suffix of a direction's name for the variant that holds the other measures constant
+HELD_OUT = 0.25  # share of the latents held out of the fit, to validate it
+MIN_R2 = 0.15  # R² below which a direction is left out
+MIN_LEAK = 0.15  # standard deviations of another measure per step, below which a leak is not mentioned
+MIN_REMAINDER = 0.1  # share of a gradient's norm that must remain once the other measures are held constant
 
 
 @dataclass(frozen=True)
 class Direction:
     """A unit vector in latent space.
 
-    What was measured of it, each key only where it applies, on latents that no fit has seen:
-
-        per_step: by how much one step, a standard deviation of the prior, changes what the direction is named after,
-            in `unit`; positive.
-        r2: how well it holds, 0 to 1: the share of the named measure's variance (for a principal direction: of its
-            coordinate's) that the position along this direction tells.
-        explained: the share of the output's variance that lies along a principal direction.
-        leak.NAME: by how much one step also moves another measure of `explorer.measures.MEASURES`, in the standard
-            deviations of that measure.
-
     Attributes:
-        name: stable, used in recipes: "pc1", "loudness", or "loudness-only", which holds the other measures.
+        name: stable, used in recipes: "pc1", "loudness", or "loudness-only", which holds the other measures constant.
         vector: (*latent.shape), norm 1. A step along it is one standard deviation of the prior, see `LatentSpace.move`.
-        title: what the slider says.
+        title: the slider's label.
         unit: of `per_step`; empty for a principal direction.
-        measures: what was measured of it.
+        measures: how it affects the sound, on latents held out of the fit; a key is absent where it does not apply:
+            per_step: change of the measure it is named after, per step, in `unit`; positive.
+            r2: share, 0 to 1, of that measure's variance that the position along the direction explains; for a
+                principal direction, of its coordinate's variance.
+            explained: share of the features' variance along a principal direction.
+            leak.NAME: change of another measure of `explorer.measures.MEASURES` per step, in the standard deviations
+                of that measure.
     """
 
     name: str
@@ -73,25 +69,25 @@ class Direction:
 
     @property
     def leaks(self) -> dict[str, float]:
-        """What one step also moves enough to be said, strongest first: {"duration": 0.31}."""
+        """Other measures that a step changes by MIN_LEAK or more, strongest first: {"duration": 0.31}."""
         found = {k.removeprefix("leak."): v for k, v in self.measures.items() if k.startswith("leak.")}
-        return {k: v for k, v in sorted(found.items(), key=lambda x: -abs(x[1])) if abs(v) >= WORTH_SAYING}
+        return {k: v for k, v in sorted(found.items(), key=lambda x: -abs(x[1])) if abs(v) >= MIN_LEAK}
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the vector, as plain values."""
+        """All fields but the vector, as plain values for JSON."""
         return {"name": self.name, "title": self.title, "unit": self.unit, "measures": dict(self.measures)}
 
 
 def describe(direction: Direction) -> str:
-    """One line: "Notes per second, +2.1 notes/s per step, R² 0.84, also Note length −0.62 sd"."""
+    """A direction in one line: "Notes per second, +2.1 notes/s per step, R² 0.84, also Note length −0.62 sd"."""
     return ", ".join(filter(None, (direction.title or direction.name, details(direction))))
 
 
 def details(direction: Direction, most: int | None = None) -> str:
-    """`describe` without the title, for where that stands already; empty if nothing was measured.
+    """`describe` without the title; empty if the direction was not measured.
 
     Args:
-        most: of what it also moves, only so many, the strongest; all if None.
+        most: how many leaks to mention, the strongest first; all if None.
     """
     parts, measures = [], direction.measures
     if "per_step" in measures:
@@ -120,13 +116,13 @@ def principal(
     """The directions along which a generator's features change most.
 
     Takes the principal components of `generator.features` over latents of the prior, then the latent vector that
-    best predicts each component's coordinate (least squares). Conditions are drawn evenly and their mean effect
-    is taken out first, so that a direction is a way of speaking, not another word.
+    best predicts each component's coordinate (least squares). Every label is used equally often and its mean is
+    subtracted first, so that a direction changes how a label sounds, not which label it sounds like.
 
     Args:
-        count: how many; fewer if the latent or the features have fewer.
-        samples: latents to look at.
-        progress: told how many of how many are done.
+        count: how many directions; fewer if the latent or the features have fewer dimensions.
+        samples: number of latents drawn.
+        progress: called with (done, total) latents.
     """
     z, label, weights = _draw(generator, samples, seed)
     batches = _batches(samples, progress)
@@ -135,7 +131,7 @@ def principal(
         x[label == c] -= x[label == c].mean(0)
     flat = z.flatten(1).double()
     count = min(count, flat.shape[1], x.shape[1], samples - 1)
-    if x.shape[1] > samples:  # the smaller of the two matrices with the same spectrum
+    if x.shape[1] > samples:  # of the two matrices with the same eigenvalues, the smaller
         values, left = torch.linalg.eigh(x @ x.T)
     else:
         values, right = torch.linalg.eigh(x.T @ x)
@@ -143,13 +139,14 @@ def principal(
     order = values.argsort(descending=True)[:count]
     coordinates = left[:, order] * values[order].clamp_min(0).sqrt()
     solution = torch.linalg.lstsq(flat, coordinates).solution  # (latent.size, count)
-    fitted = int(samples * (1 - FRESH))  # the vectors are of all latents, how well they hold is of fresh ones
+    # The vectors are fitted to all latents; r2 is that of a second fit, validated on the held-out ones.
+    fitted = int(samples * (1 - HELD_OUT))
     tried = flat[fitted:] @ torch.linalg.lstsq(flat[:fitted], coordinates[:fitted]).solution
     explained = values[order] / values.clamp_min(0).sum()
     found = []
     for k in range(count):
         vector = solution[:, k]
-        # An eigenvector's sign is free; fix it, so that a slider's right is the same on every machine.
+        # An eigenvector's sign is arbitrary; fix it, so that a slider goes the same way on every machine.
         vector = vector * torch.sign(vector[vector.abs().argmax()]) / vector.norm().clamp_min(1e-12)
         r2 = _r2(tried[:, k], coordinates[fitted:, k])
         measures = {"explained": round(float(explained[k]), 4), "r2": round(r2, 4)}
@@ -165,57 +162,55 @@ def principal(
 def measured(
     generator: Generator, samples: int = 4096, seed: int = 1, progress: Progress | None = None
 ) -> tuple[Direction, ...]:
-    """The directions named after what they change, best R² first; then the principal ones; then the named ones again,
-    with the other measures held.
+    """The measured directions, best R² first; then the principal ones; then the "-only" variants of the measured ones.
 
-    Renders `samples` latents, evenly over the conditions, whose mean effect on each measure is taken out first. A
-    quarter of them serves only to say how well the directions hold. What does not hold is left out: a measure that no
-    direction tells, a principal coordinate that no direction leads along.
+    Renders `samples` latents, every label equally often, and subtracts each label's mean from each measure. A quarter
+    of them is held out to validate the fits. Directions with an R² below MIN_R2 are left out.
 
-    To hold the others, a direction gives up its share in the span of the others' gradients: to first order a step
-    then changes none of them. Where almost nothing is left there is no such variant.
+    A "-only" variant is the measure's gradient without its projection onto the span of the other gradients: to first
+    order a step changes none of the other measures. It is left out where almost nothing of the gradient remains.
 
     Args:
-        samples: more than the latent has numbers, and better ten times as many.
-        progress: told how many of how many sounds are done; there are some more than `samples`.
+        samples: more than the latent has dimensions, and better ten times as many.
+        progress: called with (done, total) sounds; the total includes those rendered for the principal directions.
     """
-    more = min(samples, 2048)  # latents for the principal directions
+    principal_samples = min(samples, 2048)
 
-    def tell(done: int) -> None:
+    def report(done: int) -> None:
         if progress is not None:
-            progress(done, samples + more)
+            progress(done, samples + principal_samples)
 
     z, label, weights = _draw(generator, samples, seed)
-    found: list[dict[str, float]] = []
-    for i in _batches(samples, lambda done, _: tell(done)):
+    rows: list[dict[str, float]] = []
+    for i in _batches(samples, lambda done, _: report(done)):
         output = generator(z[i], weights[i] if weights is not None else None)
-        found += [measure(generator.representation.decode(x)) for x in output]
+        rows += [measure(generator.representation.decode(x)) for x in output]
     flat = z.flatten(1).double() / generator.latent.std  # in steps of a slider
-    fresh = torch.arange(samples) >= samples * (1 - FRESH)
+    held_out = torch.arange(samples) >= samples * (1 - HELD_OUT)
     responses = []
-    for name in found[0]:
-        values = torch.tensor([row[name] for row in found], dtype=torch.float64)
-        if (response := _respond(name, flat, values, label, fresh)) is not None:
+    for name in rows[0]:
+        values = torch.tensor([row[name] for row in rows], dtype=torch.float64)
+        if (response := _fit(name, flat, values, label, held_out)) is not None:
             responses.append(response)
     responses.sort(key=lambda r: -r.r2(r.gradient))
-    named, held = [], []
+    plain, isolated = [], []
     for r in responses:
         others = [o.gradient for o in responses if o is not r]
-        named.append(_named(r, r.gradient, r.name, MEASURES[r.name].title, responses))
-        alone = _without(r.gradient, others)
-        if others and alone.norm() > LEFT_OVER * r.gradient.norm():
-            held.append(_named(r, alone, r.name + HELD, f"{MEASURES[r.name].title} only", responses))
+        plain.append(_measured_direction(r, r.gradient, r.name, MEASURES[r.name].title, responses))
+        rest = _outside_span(r.gradient, others)
+        if others and rest.norm() > MIN_REMAINDER * r.gradient.norm():
+            isolated.append(_measured_direction(r, rest, r.name + ONLY, f"{MEASURES[r.name].title} only", responses))
     shape = generator.latent.shape
-    beside = [
+    components = [
         replace(d, measures={**d.measures, **_leaks(d.vector.flatten().double(), responses)})
-        for d in principal(generator, samples=more, progress=lambda done, _: tell(samples + done))
-        if d.measures["r2"] >= WORTH_SHIPPING
+        for d in principal(generator, samples=principal_samples, progress=lambda done, _: report(samples + done))
+        if d.measures["r2"] >= MIN_R2
     ]
-    return tuple(replace(d, vector=d.vector.reshape(shape)) for d in (*named, *beside, *held))
+    return tuple(replace(d, vector=d.vector.reshape(shape)) for d in (*plain, *components, *isolated))
 
 
 class Search:
-    """The principal directions of a generator, found by an executor once somebody asks for them."""
+    """A search for a generator's principal directions, run in the background once somebody asks for them."""
 
     def __init__(self, generator: Generator, executor: Executor) -> None:
         self._generator, self._executor = generator, executor
@@ -224,72 +219,76 @@ class Search:
         self.share_done = 0.0
 
     def begin(self) -> Future[tuple[Direction, ...]]:
-        """The directions to come; the search starts with the first call."""
+        """Starts the search if it has not started yet, and returns its future result."""
         with self._starting:
             if self._found is None:
                 self._found = self._executor.submit(self._find)
             return self._found
 
     def _find(self) -> tuple[Direction, ...]:
-        return principal(self._generator, samples=SEARCHED, progress=self._tell)
+        return principal(self._generator, samples=SEARCH_SAMPLES, progress=self._report)
 
-    def _tell(self, done: int, total: int) -> None:
+    def _report(self, done: int, total: int) -> None:
         self.share_done = done / total
 
 
 @dataclass(frozen=True)
 class _Response:
-    """How one measure follows the latent: a linear fit, and fresh latents (n, size) with their values (n,)."""
+    """The linear fit of one measure over the latent, with held-out latents (n, size) and their values (n,)."""
 
     name: str
     gradient: Tensor
     spread: float
-    fresh: Tensor
+    held_out: Tensor
     values: Tensor
 
     def per_step(self, vector: Tensor) -> float:
-        """The mean change along a unit vector: what the fit says, put right by what it leaves of the fresh values."""
-        along = self.fresh @ vector
-        left = self.values - self.fresh @ self.gradient
-        return float(self.gradient @ vector + along @ left / (along @ along))
+        """Mean change per step along a unit vector: that of the fit, corrected by its residuals on held-out latents."""
+        along = self.held_out @ vector
+        residual = self.values - self.held_out @ self.gradient
+        return float(self.gradient @ vector + along @ residual / (along @ along))
 
     def r2(self, vector: Tensor) -> float:
-        """The share of the fresh values' variance that the position along a vector tells."""
-        return _r2(self.fresh @ vector, self.values)
+        """Share of the held-out values' variance that the position along a vector explains."""
+        return _r2(self.held_out @ vector, self.values)
 
 
-def _respond(name: str, z: Tensor, values: Tensor, label: Tensor, fresh: Tensor) -> _Response | None:
-    """The fit of one measure, its classes' means taken out; None if it does not follow the latent."""
+def _fit(name: str, z: Tensor, values: Tensor, label: Tensor, held_out: Tensor) -> _Response | None:
+    """Fits one measure after subtracting each label's mean; None if its held-out R² is below MIN_R2.
+
+    Args:
+        held_out: (n,) bool, the latents held out of the fit.
+    """
     known = values.isfinite()
-    if known[~fresh].sum() < 2 or known[fresh].sum() < 2:
+    if known[~held_out].sum() < 2 or known[held_out].sum() < 2:
         return None
     values = values.clone()
     for c in label.unique():
-        values[label == c] -= values[known & ~fresh & (label == c)].mean()
-    known = values.isfinite()  # nor is a value whose class has no mean
+        values[label == c] -= values[known & ~held_out & (label == c)].mean()
+    known = values.isfinite()  # a value whose label has no mean is unknown too
     spread = float(values[known].std())
     if not spread > 1e-9:
         return None
-    gradient = torch.linalg.lstsq(z[known & ~fresh], values[known & ~fresh, None]).solution[:, 0]
-    response = _Response(name, gradient, spread, z[known & fresh], values[known & fresh])
-    return response if response.r2(gradient) >= WORTH_SHIPPING else None
+    gradient = torch.linalg.lstsq(z[known & ~held_out], values[known & ~held_out, None]).solution[:, 0]
+    response = _Response(name, gradient, spread, z[known & held_out], values[known & held_out])
+    return response if response.r2(gradient) >= MIN_R2 else None
 
 
 def _r2(a: Tensor, b: Tensor) -> float:
-    """The squared correlation of two vectors; 0 if one is constant."""
+    """Squared correlation of two vectors; 0 if one is constant."""
     a, b = a - a.mean(), b - b.mean()
     return float((a @ b) ** 2 / (a.square().sum() * b.square().sum()).clamp_min(1e-300))
 
 
-def _without(gradient: Tensor, others: list[Tensor]) -> Tensor:
-    """What is left of a gradient outside the span of the others."""
+def _outside_span(gradient: Tensor, others: list[Tensor]) -> Tensor:
+    """A gradient without its projection onto the span of the others."""
     if not others:
         return gradient
     basis = torch.linalg.qr(torch.stack([o / o.norm() for o in others], dim=1)).Q
     return gradient - basis @ (basis.T @ gradient)
 
 
-def _named(r: _Response, vector: Tensor, name: str, title: str, responses: list[_Response]) -> Direction:
+def _measured_direction(r: _Response, vector: Tensor, name: str, title: str, responses: list[_Response]) -> Direction:
     vector = vector / vector.norm()
     measures = {"per_step": float(f"{r.per_step(vector):.4g}"), "r2": round(r.r2(vector), 4)}
     return Direction(
@@ -302,11 +301,12 @@ def _named(r: _Response, vector: Tensor, name: str, title: str, responses: list[
 
 
 def _leaks(vector: Tensor, responses: list[_Response]) -> dict[str, float]:
+    """Entries `leak.NAME` of `Direction.measures`."""
     return {f"leak.{r.name}": round(r.per_step(vector) / r.spread, 3) for r in responses}
 
 
 def _batches(samples: int, progress: Progress | None) -> Iterator[Tensor]:
-    """The numbers 0 ... samples - 1 in batches; tells of each one when the next is asked for."""
+    """Indices 0 ... samples - 1 in batches; reports each batch as done when the next one is requested."""
     for batch in torch.arange(samples).split(BATCH):
         yield batch
         if progress is not None:
@@ -314,10 +314,10 @@ def _batches(samples: int, progress: Progress | None) -> Iterator[Tensor]:
 
 
 def _draw(generator: Generator, samples: int, seed: int) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Latents (samples, *latent.shape), the number of each one's condition, evenly, and its weights if it has any."""
+    """Latents (samples, *latent.shape), their label indices (samples,), in turn, and one-hot conditions, if any."""
     z = generator.latent.sample(samples, np.random.RandomState(seed))
     if generator.condition is None:
         return z, torch.zeros(samples, dtype=torch.long), None
-    classes = len(generator.condition.choices)
+    classes = len(generator.condition.labels)
     label = torch.arange(samples) % classes
     return z, label, torch.nn.functional.one_hot(label, classes).float()

@@ -1,4 +1,4 @@
-"""The checkpoints of a folder, shared by everybody: what the app, the command line, Python and the notebooks call."""
+"""`Engine`: renders recipes on the checkpoints of a folder, for the app, the command line, Python and notebooks."""
 
 import os
 import threading
@@ -16,26 +16,26 @@ from torch import Tensor
 from explorer import checkpoint, shelf
 from explorer.checkpoint import Card, CheckpointError
 from explorer.directions import Search
-from explorer.judge import Judge, judge_of
+from explorer.judge import Judge, find_judge
 from explorer.model import Model
 from explorer.recipe import Place, Recipe
 from explorer.sound.base import Sound
 
 CACHED_SOUNDS = 64
-CACHED_MODELS = 16  # so that the snapshots of a checkpoint fit in beside it
+CACHED_MODELS = 16  # enough for a checkpoint and all its snapshots
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 _setting_threads = threading.Lock()
-_this_thread = threading.local()  # `.works` is set in the threads of pools
+_this_thread = threading.local()  # `.works` is set in the threads of the engine's pools
 
 
-def _work_alone() -> None:
-    """Sets up a pool's thread: torch computes in it on this thread alone.
+def _use_one_thread() -> None:
+    """Initialises a thread of a pool: torch uses a single thread for what this thread computes.
 
-    torch keeps its number of threads for each thread, and the number last set, by whichever thread, for the threads to
-    come. So that number is put back, by a thread that ends with it: the program around the engine keeps its own.
+    `torch.set_num_threads` sets the number for the calling thread, and as the default of threads started later. That
+    default is restored, by a short-lived thread, so that the rest of the program keeps its own number.
     """
     with _setting_threads:
         before = torch.get_num_threads()
@@ -47,46 +47,47 @@ def _work_alone() -> None:
 
 
 def cores() -> int:
-    """How many CPU cores this process may use."""
+    """Number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Engine:
     """Renders recipes on the checkpoints of a folder. Safe to share between threads.
 
-    The same recipe gives the same bits on the same machine, through whichever door it came: every sound is computed on
-    one thread, since another number of threads gives other last bits. As many sounds are computed at a time as there
-    are CPU cores, whoever asks, in the order in which they were asked for. Generators in eval mode have no state, so
-    two sounds of one model need no lock. Looking up a model or a card waits for nobody's sound.
+    The same recipe gives the same bits on the same machine, whether the app, the command line or Python asks: every
+    sound is computed on one thread, since another number of threads gives other last bits. As many sounds are computed
+    at a time as there are CPU cores, in the order of the requests. Generators in eval mode have no state, so two sounds
+    of one model need no lock. Looking up a model or a card never waits for a sound.
 
-    Methods that take a `Recipe` or a `Place` are doors: a recipe is completed there, once, and a place is not.
+    Methods take a `Recipe`, which they complete first, or a `Place`, which they use as it is.
     """
 
     def __init__(self, folder: Path = shelf.DEFAULT_FOLDER) -> None:
         self.folder = folder
-        self._lock = threading.Lock()  # of the caches, and never held while anything is computed
+        self._lock = threading.Lock()  # for the caches; never held while anything is computed
         self._loading: dict[str, threading.Lock] = {}
         # Not functools.lru_cache, which would compute two equal keys twice and cannot be asked whether it has one.
         self._models: OrderedDict[str, Model] = OrderedDict()
         self._sounds: OrderedDict[Place, Sound] = OrderedDict()
-        self._pool = ThreadPoolExecutor(cores(), "sound", _work_alone)
-        self._searches = ThreadPoolExecutor(1, "directions", _work_alone)
+        self._pool = ThreadPoolExecutor(cores(), "sound", _use_one_thread)
+        self._searches = ThreadPoolExecutor(1, "directions", _use_one_thread)
 
     def names(self) -> list[str]:
-        """The checkpoints there are, sorted."""
-        return sorted(shelf.find(self.folder))
+        """The names of all checkpoints, sorted."""
+        return sorted(shelf.find_checkpoints(self.folder))
 
     def cards(self) -> list[Card]:
-        """What there is to play, by name. Raises CheckpointError if a file is broken."""
-        return [shelf.read_card(path) for _, path in sorted(shelf.find(self.folder).items())]
+        """The cards of all checkpoints, sorted by name. Raises CheckpointError if a file is broken."""
+        return [shelf.read_card(path) for _, path in sorted(shelf.find_checkpoints(self.folder).items())]
 
     def model(self, name: str) -> Model:
-        """Loads a checkpoint, or returns it as loaded before, unless the file has changed since.
+        """Loads a checkpoint; a cached one is returned unless its file has changed.
 
-        NAME@STEP is a snapshot of its training: the weights are those of that step, all else is the checkpoint's.
+        NAME@STEP is a snapshot of the training of NAME: the weights of that step, with the directions, representation
+        and judge of NAME.
 
         Raises:
-            CheckpointError: naming the checkpoints there are, if this is none of them, or why it cannot be used.
+            CheckpointError: if there is no such checkpoint (the message lists the existing ones), or it cannot be used.
         """
         path = shelf.locate(self.folder, name)
         if path is None:
@@ -95,24 +96,24 @@ class Engine:
             raise CheckpointError(f"no checkpoint {name!r:.100}; {there}")
         card = shelf.read_card(path)
         final = None if path.parent == self.folder else self.model(name.rpartition("@")[0])
-        if final is not None:  # the hash covers all that is heard, the final checkpoint's vocoder included
+        if final is not None:  # the hash covers all that affects the sound, such as the final vocoder
             both = f"{card.sha256} {final.card.sha256}"
             card = replace(card, name=name, sha256=sha256(both.encode()).hexdigest())
-        model = self._known(self._models, name)
+        model = self._cached(self._models, name)
         if model is not None and model.card.sha256 == card.sha256:
             return model
         with self._lock:
             loading = self._loading.setdefault(name, threading.Lock())
-        with loading:  # by one of all who ask for it at once
-            model = self._known(self._models, name)
+        with loading:  # loaded once, however many threads ask for it at the same time
+            model = self._cached(self._models, name)
             if model is None or model.card.sha256 != card.sha256:
                 model = self._load(card) if final is None else _snapshot(card, final)
-                self._keep(self._models, name, model, CACHED_MODELS)
+                self._cache(self._models, name, model, CACHED_MODELS)
             return model
 
     def complete(self, recipe: Recipe) -> Place:
-        """The place of a recipe: what it left open (weights, label, path, settings) is filled in, and what has no
-        effect is taken out, so that two recipes of the same sound have equal places.
+        """Completes a recipe to its place: fills in open fields (weights, label, path, settings) and removes values
+        without effect, so that two recipes of the same sound have equal places.
 
         Raises:
             CheckpointError: if the checkpoint is not here, or has other weights than the recipe was made with.
@@ -122,60 +123,61 @@ class Engine:
 
     def latent(self, at: Recipe | Place) -> Tensor:
         """The latent (*latent.shape) of a place. Raises as `complete`."""
-        model, place = self._arrive(at)
+        model, place = self._resolve(at)
         return self._work(lambda: model.latent(place))
 
     def output(self, at: Recipe | Place) -> Tensor:
         """The generator's output (*representation.shape) in [-1, 1], not yet decoded. Raises as `complete`."""
-        model, place = self._arrive(at)
+        model, place = self._resolve(at)
         return self._work(lambda: model.output(place))
 
     def render(self, at: Recipe | Place) -> Sound:
         """The sound of a place. Raises as `complete`."""
-        model, place = self._arrive(at)
-        sound = self._known(self._sounds, place)
+        model, place = self._resolve(at)
+        sound = self._cached(self._sounds, place)
         if sound is None:
             sound = self._work(lambda: model.sound(place))
             synthesize = sound.synthesize
             sound = replace(sound, synthesize=lambda: self._work(synthesize))
-            self._keep(self._sounds, place, sound, CACHED_SOUNDS)
+            self._cache(self._sounds, place, sound, CACHED_SOUNDS)
         return sound
 
     def hear(self, at: Recipe | Place) -> dict[str, float]:
-        """How surely the judge hears each label in the sound of a place, as probabilities; {} where there is no judge
-        of such sounds. Raises as `complete`."""
-        model, place = self._arrive(at)
+        """Probability of each label, by the judge, for the sound of a place; {} if there is no judge for this model.
+        Raises as `complete`."""
+        model, place = self._resolve(at)
         if model.judge is None:
             return {}
         sound = self.render(place)
         return self._work(lambda: model.hear(sound))
 
     def render_all(self, recipes: Iterable[Recipe | Place]) -> Iterator[Sound]:
-        """The sounds of many recipes, one after another; bit for bit those of `render`."""
+        """Renders recipes one after another, to the same bits as `render`."""
         return map(self.render, recipes)
 
-    def _arrive(self, at: Recipe | Place) -> tuple[Model, Place]:
+    def _resolve(self, at: Recipe | Place) -> tuple[Model, Place]:
+        """The model and the place of a recipe, which is completed, or of a place, unless its weights were replaced."""
         if isinstance(at, Recipe):
             model = self.model(at.model)
             return model, model.complete(at)
         model = self.model(at.recipe.model)
-        if model.card.sha256 != at.recipe.weights:  # the file was replaced since
-            return model, model.complete(at.recipe)  # which says so
+        if model.card.sha256 != at.recipe.weights:  # the file was replaced
+            return model, model.complete(at.recipe)  # raises CheckpointError
         return model, at
 
     def _work(self, function: Callable[[], T]) -> T:
-        """Computes on one thread of the pool. Waits its turn, unless this already is such a thread."""
+        """Runs a function on a thread of the pool and waits for its result; directly, if already on such a thread."""
         if getattr(_this_thread, "works", False):
             return function()
         return self._pool.submit(_without_gradients, function).result()
 
-    def _known(self, cache: OrderedDict[K, T], key: K) -> T | None:
+    def _cached(self, cache: OrderedDict[K, T], key: K) -> T | None:
         with self._lock:
             if key in cache:
                 cache.move_to_end(key)
             return cache.get(key)
 
-    def _keep(self, cache: OrderedDict[K, T], key: K, value: T, size: int) -> None:
+    def _cache(self, cache: OrderedDict[K, T], key: K, value: T, size: int) -> None:
         with self._lock:
             cache[key] = value
             cache.move_to_end(key)
@@ -187,10 +189,10 @@ class Engine:
         return Model(card, generator, self._judge(card), directions, Search(generator, self._searches))
 
     def _judge(self, card: Card) -> Judge | None:
-        """From the checkpoint's folder, or else the explorer's own."""
+        """A judge for the checkpoint's labels, from its own folder or else from the shipped checkpoints."""
         if card.labels is None:
             return None
-        found = (judge_of(folder, card.labels, card.sample_rate) for folder in (self.folder, shelf.DEFAULT_FOLDER))
+        found = (find_judge(folder, card.labels, card.sample_rate) for folder in (self.folder, shelf.DEFAULT_FOLDER))
         return next((judge for judge in found if judge is not None), None)
 
 
@@ -203,5 +205,5 @@ def _snapshot(card: Card, final: Model) -> Model:
     generator, _ = checkpoint.load(card.path)
     if generator.config != final.generator.config:
         raise CheckpointError(f"{card.name!r}: its configuration is not that of {final.card.name!r}")
-    generator.representation = final.generator.representation  # with the vocoder, if it has one
+    generator.representation = final.generator.representation  # with its vocoder, if there is one
     return replace(final, card=card, generator=generator)

@@ -1,9 +1,9 @@
-"""A judge of spoken words: a small network that says which word it hears.
+"""The judge: a small classifier that says which label a sound is heard as.
 
-`training/evaluation/judge.py` trains it on real recordings only, so what it says of a generator's sounds is no part of
-what the generator learned.
+`training/evaluation/judge.py` trains it on real recordings only, and no generator is trained with it, so its verdict on
+generated sounds is independent.
 
-A judge is a file of its own beside the checkpoints, and hears those that speak its words at its sample rate.
+A judge is a file of its own beside the checkpoints; it serves those with the same labels and sample rate.
 """
 
 import json
@@ -22,7 +22,7 @@ from explorer.checkpoint import CheckpointError, config_from_dict, random_state_
 from explorer.sound.mel import MelConfig, MelRepresentation
 
 FORMAT = "word-judge/1"
-FEATURES = 64  # few enough that some hundred recordings have a covariance of full rank
+FEATURES = 64  # few enough for a covariance of full rank from some hundred recordings
 
 
 class Judge(nn.Module):
@@ -44,29 +44,31 @@ class Judge(nn.Module):
         self.decide = nn.Linear(FEATURES, len(labels))
 
     def features(self, x: Tensor) -> Tensor:
-        """(batch, 1, n_mels, frames) in [-1, 1] -> (batch, 64), what Fréchet distances and neighbours are taken of."""
+        """(batch, 1, n_mels, frames) in [-1, 1] -> (batch, 64), for Fréchet distances and nearest neighbours."""
         bands = self.body(x).mean(3).flatten(1)
         return F.relu(self.hidden(F.dropout(bands, 0.3, self.training)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """-> logits (batch, labels)."""
+        """(batch, 1, n_mels, frames) in [-1, 1] -> logits (batch, labels)."""
         logits: Tensor = self.decide(self.features(x))
         return logits
 
     @torch.inference_mode()
     def hear(self, waveforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Sounds (n, samples), at the rate it was trained at -> probabilities (n, labels) and features (n, 64)."""
-        features = torch.cat([self.features(see(self.mel, part)) for part in torch.from_numpy(waveforms).split(64)])
+        """Waveforms (n, samples) at the judge's sample rate -> probabilities (n, labels) and features (n, 64)."""
+        features = torch.cat(
+            [self.features(judge_input(self.mel, part)) for part in torch.from_numpy(waveforms).split(64)]
+        )
         return self.decide(features).softmax(1).numpy(), features.numpy()
 
 
-def see(mel: MelRepresentation, waveforms: Tensor) -> Tensor:
-    """(n, samples) -> (n, 1, n_mels, frames) in [-1, 1]."""
+def judge_input(mel: MelRepresentation, waveforms: Tensor) -> Tensor:
+    """Waveforms (n, samples) -> normalised log-mels (n, 1, n_mels, frames) in [-1, 1], the input of a `Judge`."""
     return mel.normalize(mel.log_mel(waveforms))
 
 
 def save_judge(path: Path, judge: Judge) -> None:
-    """Writes a judge in one piece."""
+    """Writes a judge to a file, atomically."""
     metadata = {"format": FORMAT, "mel": json.dumps(asdict(judge.mel.config)), "labels": json.dumps(judge.labels)}
     write_tensors(path, judge.state_dict(), metadata)
 
@@ -75,13 +77,13 @@ def load_judge(path: Path) -> Judge:
     """Reads what `save_judge` wrote.
 
     Raises:
-        CheckpointError: if the file is missing, broken, or no judge.
+        CheckpointError: if the file is missing, broken, or not a judge.
     """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
-                raise CheckpointError(f"{path.name} is no judge: format {metadata.get('format')!r}, not {FORMAT!r}")
+                raise CheckpointError(f"{path.name} is not a judge: format {metadata.get('format')!r}, not {FORMAT!r}")
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         mel = config_from_dict(MelConfig, json.loads(metadata["mel"]))
         with random_state_kept():
@@ -91,18 +93,18 @@ def load_judge(path: Path) -> Judge:
             raise ValueError("its weights are not all finite numbers")
     except CheckpointError:
         raise
-    except Exception as error:  # a file may hold anything, and a constructor raise anything for it
+    except Exception as error:  # a file may hold anything, and constructors raise all sorts of errors for it
         raise CheckpointError(f"{path.name} cannot be read as a judge: {str(error) or type(error).__name__}") from None
     return judge.eval().requires_grad_(False)
 
 
-def judge_of(folder: Path, labels: tuple[str, ...], sample_rate: int) -> Judge | None:
-    """The first whole judge of these words at this rate in a folder, by file name; None if there is none."""
+def find_judge(folder: Path, labels: tuple[str, ...], sample_rate: int) -> Judge | None:
+    """The first readable judge in a folder, by file name, with these labels and sample rate; None if none."""
     for path in sorted(folder.glob("*.safetensors")):
         try:
             judge = load_judge(path)
         except CheckpointError:
-            continue  # most files are something else; and what is played can do without a judge
+            continue  # most files are checkpoints; and a broken judge must not keep sounds from playing
         if (judge.labels, judge.mel.sample_rate) == (labels, sample_rate):
             return judge
     return None

@@ -1,6 +1,6 @@
-"""The latent space of a generator: its prior, sampling by seed, and paths between two latents.
+"""The latent space of a generator: its prior, latents from seeds, and mixes, moves and interpolation of latents.
 
-The prior belongs to the generator: PianoGAN's is a standard normal, WaveGAN's is uniform on [-1, 1].
+Each generator has its own prior: PianoGAN's is a standard normal, WaveGAN's is uniform on [-1, 1].
 """
 
 import math
@@ -20,24 +20,24 @@ MAX_SEED = 2**32 - 1
 
 @dataclass(frozen=True)
 class LatentSpace:
-    """Shape and prior of one latent, e.g. `(128,)` normal, or `(1, 16000)` for a diffusion model."""
+    """Shape and prior of a latent, e.g. `(128,)` normal, or `(1, 16000)` for a diffusion model."""
 
     shape: tuple[int, ...]
     prior: Prior = "normal"
 
     @property
     def size(self) -> int:
-        """How many numbers one latent has."""
+        """Number of components of a latent."""
         return int(np.prod(self.shape))
 
     @property
     def std(self) -> float:
-        """Standard deviation of one number under the prior, and so of the position along any unit vector."""
+        """Standard deviation of one component under the prior, and so of the position along any unit vector."""
         return 1.0 if self.prior == "normal" else 1 / math.sqrt(3)
 
     @property
     def default_path(self) -> Path:
-        """`arc` stays where a normal prior has its mass; a uniform prior's cube is convex, so `line`."""
+        """`arc` for a normal prior, where it stays at likely norms; `line` for a uniform one, whose cube is convex."""
         return "arc" if self.prior == "normal" else "line"
 
     def sample(self, n: int, rng: np.random.RandomState) -> Tensor:
@@ -47,10 +47,10 @@ class LatentSpace:
         return torch.from_numpy(np.asarray(z, dtype=np.float32))
 
     def from_seed(self, seed: int) -> Tensor:
-        """The latent (*shape) that a seed stands for, the same for ever.
+        """The latent (*shape) of a seed, the same in every version.
 
-        `RandomState` is the one generator whose streams NumPy has promised never to change (NEP 19),
-        and a recipe has to find its sound again years later.
+        `RandomState` is the one random generator whose streams NumPy has promised never to change (NEP 19), and a
+        recipe must give the same sound years later.
 
         Raises:
             ValueError: if the seed is not an integer in 0 ... 2**32 - 1.
@@ -60,11 +60,11 @@ class LatentSpace:
         return self.sample(1, np.random.RandomState(seed))[0]
 
     def remoteness(self, z: Tensor) -> float:
-        """How far out a latent lies: the share of the prior, 0 to 1, that is nearer to the middle than z (*shape) is.
+        """How unusual the norm of z (*shape) is: the share of the prior, 0 to 1, that has a smaller norm.
 
         The squared norm of a normal latent is chi-squared with `size` degrees of freedom. That of a uniform one is
-        the sum of `size` independent numbers of mean 1/3 and variance 4/45, here taken as normal (the central limit
-        theorem); what lies outside of the cube is beyond all of the prior.
+        the sum of `size` independent terms of mean 1/3 and variance 4/45, here taken as normal (the central limit
+        theorem); outside of the cube it is 1.
         """
         squared = z.double().square().sum()
         if self.prior == "normal":
@@ -85,16 +85,16 @@ class LatentSpace:
         return [weight / whole for weight in weights]
 
     def mix(self, latents: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-        """A weighted sum of independent latents, such as their average or a - b + c, as the prior has it.
+        """A weighted sum of independent latents, such as their average or a - b + c, normalised for the prior.
 
         Under a normal prior it is sum(w z) / sqrt(sum(w^2)), which has the distribution of the prior again; under a
-        uniform one the mean sum(w z) / sum(w), held inside the cube.
+        uniform one the mean sum(w z) / sum(w), clamped to the cube.
 
         Args:
             latents: n of (*shape).
             weights: n, not all 0.
         Returns:
-            (*shape); of one latent with a positive weight, that latent bit for bit.
+            (*shape); a single latent with a positive weight comes back bit for bit.
         Raises:
             ValueError: as `shares`.
         """
@@ -107,17 +107,18 @@ class LatentSpace:
     def move(self, z: Tensor, vector: Tensor, amount: float) -> Tensor:
         """A latent (*shape) moved along a unit vector (*shape) by an amount in standard deviations of the prior.
 
-        A move is straight under both priors, so equal amounts change the latent equally. The cube of a uniform prior
-        has walls: a number that reaches one stays there, and `room` says how far a move still changes anything.
+        A move is straight under both priors, so equal amounts change the latent equally. Under a uniform prior each
+        component is clamped to [-1, 1], and `room` says how far a move still changes anything.
         """
         moved = z + amount * self.std * vector
         return moved.clamp(-1, 1) if self.prior == "uniform" else moved
 
     def room(self, z: Tensor, vector: Tensor) -> tuple[float, float]:
-        """How far z (*shape) can be moved along a unit vector until nothing changes any more.
+        """How far z (*shape) can be moved along a unit vector until every component it changes is clamped.
 
         Returns:
-            The largest amounts, in standard deviations, of a `move` back and of one ahead; infinite for a normal prior.
+            The largest useful amounts of `move`, backward and forward, both >= 0, in standard deviations of the prior;
+            infinite for a normal prior.
         """
         if self.prior == "normal":
             return math.inf, math.inf
@@ -128,12 +129,11 @@ class LatentSpace:
         return float(back), float(ahead)
 
     def interpolate(self, start: Tensor, end: Tensor, t: Tensor, path: Path | None = None) -> Tensor:
-        """Points on the way from start to end; both ends are exact.
+        """Interpolates from start to end; both ends are exact.
 
         An arc turns the direction at a constant rate (slerp: Shoemake, 1985; for latents White, 2016,
-        arXiv:1609.04468) while the norm goes linearly from one to the other, so the norm of two equally
-        long latents is kept. A line is the straight one, which for a normal prior runs through a middle
-        of improbably small norm.
+        arXiv:1609.04468) while the norm goes linearly from one to the other, so two latents of equal norm keep it
+        in between. A line is linear interpolation, whose middle has an improbably small norm under a normal prior.
 
         Args:
             start, end: (*shape) each.
@@ -151,8 +151,8 @@ class LatentSpace:
             length_a, length_b = start.norm(), end.norm()
             cosine = (start * end).sum() / (length_a * length_b).clamp_min(1e-12)
             angle = torch.arccos(cosine.clamp(-1, 1))
-            # Parallel latents have no arc between them, opposite ones have too many, zero has no direction:
-            # all go straight.
+            # Parallel latents have no arc between them, opposite ones infinitely many, and zero has no direction:
+            # these are interpolated linearly.
             if 1e-4 < angle < torch.pi - 1e-4 and length_a > 0 and length_b > 0:
                 unit_a, unit_b = start / length_a, end / length_b
                 turned = torch.sin((1 - t) * angle) * unit_a + torch.sin(t * angle) * unit_b

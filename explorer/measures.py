@@ -1,7 +1,7 @@
-"""What can be measured of a sound: the quantities that directions in latent space are named after.
+"""Measures of a sound: the quantities that directions in latent space are named after, and that a gallery compares.
 
-Which ones a sound has depends on what it is made of: notes are measured as notes; of everything else, its spectrogram
-is, the log-mel where there is one, so that no phase need be found first, and else that of its waveform.
+Which measures a sound has depends on its kind. Notes are measured as notes. Other sounds are measured by a spectrogram:
+the log-mel if there is one, which saves estimating the phase, else one computed from the waveform.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from explorer.sound.base import Note, Sound
 
 @dataclass(frozen=True)
 class Measure:
-    """What a slider says of a measure: its title, and the unit in which its values and their changes are given."""
+    """How the app names a measure: the title of its slider, and the unit of its values and changes."""
 
     title: str
     unit: str
@@ -38,30 +38,30 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
     }
 )
 
-ACTIVE_DB = 25.0  # a frame that is softer than the loudest by more is silence around the sound
-LOWEST_F0, HIGHEST_F0 = 60.0, 400.0  # Hz
+ACTIVE_DB = 25.0  # frames softer than the loudest by more count as silence
+LOWEST_F0, HIGHEST_F0 = 60.0, 400.0  # Hz, the pitches searched
 RESOLVED = 1200.0  # Hz: above, mel bands are too wide to tell a voice's harmonics apart
-PERIODIC = 0.3  # autocorrelation at the best lag from which on a frame counts as having a pitch
-PER_SEMITONE = 8  # lags tried
-FRAME_SECONDS = 0.064  # of the spectrogram of a bare waveform: long enough for the harmonics of a low voice
+PERIODIC = 0.3  # normalised autocorrelation above which a frame has a pitch
+PER_SEMITONE = 8  # lags tried per semitone
+FRAME_SECONDS = 0.064  # frame of a waveform's spectrogram: long enough to resolve the harmonics of a low voice
 MAJOR = (0, 2, 4, 5, 7, 9, 11)
 
 
 def measure(sound: Sound) -> dict[str, float]:
-    """The measures that this kind of sound has, by their names in `MEASURES`; NaN where one cannot be told.
+    """The measures of a sound, by their names in `MEASURES`; NaN where one is undefined.
 
     Of a spectrogram:
         duration: seconds from the first active frame to the last, both included.
-        loudness: mean power of the active frames in dB; differences mean something, its zero does not.
-        brightness: spectral centroid of the active frames in Hz, each with the weight of its magnitude.
+        loudness: mean power of the active frames in dB, relative to an arbitrary zero.
+        brightness: spectral centroid of the active frames in Hz, weighted by magnitude.
         pitch: median over frames of the fundamental, as a MIDI note number.
     Of notes:
-        density: notes per second, those of a chord each for itself.
+        density: notes per second; each note of a chord counts.
         register: mean MIDI note number.
-        velocity: mean, 1-127.
-        chords: percentage of notes that are struck together with the one before.
-        in-key: percentage of notes in the major scale, or its relative minor, that holds most of them.
-        length: median seconds that a key is held.
+        velocity: mean velocity, 1-127.
+        chords: percentage of notes with the same onset as the note before.
+        in-key: percentage of notes in the best-fitting major scale (or its relative minor).
+        length: median duration of a note in seconds.
     """
     if sound.notes is not None:
         return _of_notes(sound.notes)
@@ -100,7 +100,8 @@ def _of_waveform(waveform: np.ndarray, sample_rate: int) -> dict[str, float]:
 
 
 def _of_spectrogram(magnitude: np.ndarray, frequencies: np.ndarray, hop_seconds: float) -> dict[str, float]:
-    """
+    """The measures of a spectrogram.
+
     Args:
         magnitude: (bands, frames), linear, per Hz of a band's width.
         frequencies: (bands,) Hz, rising.
@@ -121,10 +122,10 @@ def _of_spectrogram(magnitude: np.ndarray, frequencies: np.ndarray, hop_seconds:
 
 
 def _pitch(magnitude: np.ndarray, frequencies: np.ndarray) -> float:
-    """The median fundamental of the periodic ones among some frames, as a MIDI note number; NaN if none is periodic.
+    """Median fundamental of the periodic frames, as a MIDI note number; NaN if no frame is periodic.
 
-    A frame's autocorrelation is the cosine transform of its power spectrum, which needs no phase, so this hears the
-    pitch of a mel spectrogram about as well as `librosa.yin` does that of the recording it was taken from.
+    A frame's autocorrelation is the cosine transform of its power spectrum, which needs no phase, so this finds the
+    pitch of a mel spectrogram about as well as `librosa.yin` finds that of the recording it was computed from.
     """
     semitones = np.arange(0, 12 * np.log2(HIGHEST_F0 / LOWEST_F0), 1 / PER_SEMITONE)
     candidates = LOWEST_F0 * 2 ** (semitones / 12)

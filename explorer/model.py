@@ -1,4 +1,4 @@
-"""A loaded checkpoint, and the whole way of a sound: from a recipe to what is seen, heard and saved."""
+"""`Model`: a loaded checkpoint, which turns a recipe into a place, a latent, an output and a sound."""
 
 import re
 from collections.abc import Mapping
@@ -16,22 +16,22 @@ from explorer.recipe import Place, Recipe, RecipeError
 from explorer.sound.base import Sound, chosen
 from explorer.sound.mel import fit
 
-RAW = re.compile("z(0|[1-9][0-9]{0,8})")  # the name of a raw dimension
+RAW = re.compile("z(0|[1-9][0-9]{0,8})")  # name of a raw latent dimension
 
 
 @dataclass(frozen=True)
 class Model:
-    """A checkpoint that is ready to play. Its methods are pure and may run in several threads at once.
+    """A loaded checkpoint. Its methods are pure and may run in several threads at once.
 
-        place = model.complete(recipe)   # what was left open is filled in, once
-        sound = model.sound(place)       # a place has nothing to complete or to check any more
+        place = model.complete(recipe)   # checked, and open fields filled in
+        sound = model.sound(place)
 
     Attributes:
-        card: what can be said of the checkpoint; its `sha256` covers all that is heard.
+        card: metadata of the checkpoint; its `sha256` covers everything that affects the sound.
         generator: in eval mode.
-        judge: who says which label a sound is heard as, if anybody does.
-        shipped: the directions in the checkpoint; where there are none, its principal directions are searched for.
-        search: of those.
+        judge: classifies sounds by label; None if there is none for these labels.
+        shipped: the directions stored in the checkpoint, possibly none.
+        search: finds principal directions if none are shipped.
     """
 
     card: Card
@@ -42,28 +42,28 @@ class Model:
 
     @property
     def directions(self) -> tuple[Direction, ...]:
-        """What the sliders follow, as far as it is known: none while directions are searched for, which this begins."""
+        """The directions of the sliders; () while a search, which this starts if needed, is running."""
         if self.shipped or not self.search.begin().done():
             return self.shipped
         return self.wait_for_directions()
 
     def wait_for_directions(self) -> tuple[Direction, ...]:
-        """What the sliders follow; a search may take a minute."""
+        """The directions of the sliders; if a search is needed, waits for it, which may take a minute."""
         return self.shipped or self.search.begin().result()
 
     @property
     def progress(self) -> float:
-        """How much of the search for directions is done: from 0 to 1, where there is nothing (more) to wait for."""
+        """Progress of the search for directions, 0 to 1; 1 if directions are shipped."""
         return 1.0 if self.shipped or self.search.begin().done() else min(self.search.share_done, 0.99)
 
     @cached_property
     def settings(self) -> Mapping[str, tuple[str, ...]]:
-        """The choices that generating and decoding leave open, each name with its options, the default first."""
+        """Settings of generating and decoding: each name with its options, the default first."""
         return {**self.generator.settings, **self.generator.representation.settings}
 
     def complete(self, recipe: Recipe) -> Place:
-        """The place of a recipe: what it left open (weights, label, path, settings) is filled in, and what has no
-        effect is taken out. An offset along a direction that is still searched for is waited for.
+        """Completes a recipe to its place: fills in open fields (weights, label, path, settings) and removes values
+        without effect. Waits for the search for directions if an offset needs one.
 
         Raises:
             CheckpointError: if the recipe was made with other weights.
@@ -80,7 +80,7 @@ class Model:
             raise RecipeError(f"{name!r} takes no label")
         try:
             if generator.condition is not None:
-                label = generator.condition.choices[0] if label is None else label
+                label = generator.condition.labels[0] if label is None else label
                 for known in (label, label_b):
                     if known is not None:
                         generator.condition.encode(known)
@@ -115,7 +115,7 @@ class Model:
         )
 
     def latent(self, place: Place) -> Tensor:
-        """(*latent.shape): the latent of a place."""
+        """The latent (*latent.shape) of a place."""
         space, recipe = self.generator.latent, place.recipe
         if recipe.mix:
             z = space.mix([space.from_seed(seed) for seed, _ in recipe.mix], [weight for _, weight in recipe.mix])
@@ -131,7 +131,7 @@ class Model:
 
     @torch.inference_mode()
     def output(self, place: Place) -> Tensor:
-        """(*representation.shape) in [-1, 1]: what the generator makes of a place, not yet decoded.
+        """The generator's output (*representation.shape) in [-1, 1] for a place, not yet decoded.
 
         Raises:
             CheckpointError: if it is not finite.
@@ -156,21 +156,21 @@ class Model:
         return representation.decode(self.output(place), own)
 
     def hear(self, sound: Sound) -> dict[str, float]:
-        """How surely the judge hears each label in a sound, as probabilities; {} where there is no judge."""
+        """Probability of each label for a sound, by the judge; {} if there is no judge."""
         if self.judge is None:
             return {}
         probabilities, _ = self.judge.hear(fit(sound.waveform, self.judge.mel.config.samples)[None])
         return dict(zip(self.judge.labels, probabilities[0].tolist(), strict=True))
 
     def room(self, place: Place, name: str) -> tuple[float, float]:
-        """How far the offset of this name can be moved back and ahead from a place, in standard deviations, until
-        nothing changes any more; infinite for a normal prior."""
+        """How far a place can be moved backward and forward along a direction or raw dimension until nothing changes
+        any more, both >= 0, in standard deviations of the prior; infinite for a normal prior."""
         space = self.generator.latent
         return space.room(self.latent(place), self.vector(name)) if space.prior == "uniform" else (torch.inf, torch.inf)
 
     def vector(self, name: str) -> Tensor:
-        """The unit vector (*latent.shape) of a raw dimension such as "z7", or of a direction, for which a search is
-        waited for. Raises RecipeError if there is none of this name."""
+        """The unit vector (*latent.shape) of a raw dimension such as "z7" or of a direction, after a search if needed.
+        Raises RecipeError if there is none of this name."""
         space = self.generator.latent
         if RAW.fullmatch(name) and int(name[1:]) < space.size:
             vector = torch.zeros(space.size)

@@ -1,8 +1,8 @@
 """The exact, shareable description of one sound.
 
-A `Recipe` says which weights, which place in their latent space, and how the output becomes sound; nothing else
-enters a sound. It travels as a link's query, as JSON, and inside every saved file. It may leave fields open, such as
-the label: `Model.complete` fills them in and makes a `Place` of it.
+A `Recipe` names the weights, a point in their latent space, the label and how the output is decoded; a sound depends on
+nothing else. It is written as the query of a link, as JSON, and inside every saved file. Fields may be left open, such
+as the label: `Model.complete` fills them in, and the result is a `Place`.
 """
 
 import json
@@ -14,10 +14,10 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from explorer.latent import MAX_SEED, Path
 
 VERSION = 1
-SEED = re.compile("[0-9]{1,10}")  # as a mix names it
-MAX_MIXED, MAX_WEIGHT = 8, 100.0  # seeds of a mix, and the share of each
-PAIRS = ("mix", "offsets", "settings")  # fields of pairs, which JSON writes as objects
-MAX_OFFSET = 100.0  # far beyond any place a generator was trained for, and small enough to keep sums finite
+SEED = re.compile("[0-9]{1,10}")  # a seed as a key of a mix
+MAX_MIXED, MAX_WEIGHT = 8, 100.0  # number of seeds in a mix, and size of a weight
+PAIRS = ("mix", "offsets", "settings")  # fields of pairs, written as JSON objects
+MAX_OFFSET = 100.0  # far beyond what a generator was trained on, and small enough to keep sums finite
 
 
 class RecipeError(ValueError):
@@ -27,7 +27,7 @@ class RecipeError(ValueError):
 def _number(name: str, value: Any, low: float, high: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise RecipeError(f"{name} must be a number, not {value!r}")
-    if not low <= value <= high:  # nor is NaN
+    if not low <= value <= high:  # true for NaN too
         raise RecipeError(f"{name} must be between {low:g} and {high:g}, not {value!s:.24}")
     return float(value)
 
@@ -38,7 +38,7 @@ def _seed(name: str, value: Any) -> None:
 
 
 def _mix(pairs: tuple[tuple[int, float], ...]) -> tuple[tuple[int, float], ...]:
-    """The pairs with each seed once, in order, and without the weights that do nothing."""
+    """The pairs sorted by seed, with the weights of equal seeds added and zero weights removed."""
     weights: dict[int, float] = {}
     for seed, weight in pairs:
         _seed("a mixed seed", seed)
@@ -55,25 +55,25 @@ def _mix(pairs: tuple[tuple[int, float], ...]) -> tuple[tuple[int, float], ...]:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One sound.
+    """The description of one sound.
 
-    The latent is the point `t` of the `path` from `seed` to `seed_b`, times `truncation`, moved by each offset along
-    the unit vector of its direction ("z7" is the raw dimension of that number, counted from 0). A `mix` takes the place
-    of the way from `seed` to `seed_b`.
+    The latent is the point `t` of the interpolation from `seed` to `seed_b`, times `truncation`, moved by each offset
+    along the unit vector of its direction ("z7" is a raw dimension, counted from 0). A `mix` replaces the
+    interpolation.
 
     Attributes:
         model: name of the checkpoint.
-        weights: SHA-256 of the checkpoint file, or its first digits; empty for whatever weights are there.
-        seed, seed_b: 0 ... 2**32 - 1. Without `seed_b`, `t` has no meaning and stays 0.
+        weights: SHA-256 of the checkpoint file, or its first digits; empty accepts any weights.
+        seed, seed_b: 0 ... 2**32 - 1. Without `seed_b`, `t` has no effect.
         t: in [0, 1].
-        path: "arc", "line", or None for the default of the model's prior.
-        mix: pairs (seed, weight), sorted by seed, which `LatentSpace.mix` makes one latent of: an average, a
-            difference, a place between four seeds. Where there is one, `seed`, `seed_b`, `t` and `path` mean nothing.
-        truncation: in [0, 2]. 1 leaves the prior as it is; below, nearer to the typical; above, further out.
+        path: of the interpolation: "arc", "line", or None for the default of the model's prior.
+        mix: pairs (seed, weight), sorted by seed, of which `LatentSpace.mix` makes one latent: an average, a
+            difference, a point between four seeds. If not empty, `seed`, `seed_b`, `t` and `path` have no effect.
+        truncation: in [0, 2], scales the latent: below 1 sounds become more typical, above 1 less.
         offsets: pairs (direction, amount), in standard deviations of the prior, sorted by name.
-        label: the condition, or None for the model's first choice.
-        label_b, blend: a second label and its share in [0, 1].
-        settings: pairs (name, option) for generating and decoding, such as ("inversion", "griffin-lim").
+        label: what the generator is conditioned on, or None for the model's first label.
+        label_b, blend: a second label and its weight in [0, 1].
+        settings: pairs (name, option) of generating and decoding, such as ("inversion", "griffin-lim").
     Raises:
         RecipeError: if a value is of the wrong kind or out of range, NaN included.
     """
@@ -106,7 +106,7 @@ class Recipe:
             object.__setattr__(self, name, _number(name, getattr(self, name), 0.0, high))
         object.__setattr__(self, "mix", _mix(self.mix))
         offsets = {str(name): _number(f"offset {name}", x, -MAX_OFFSET, MAX_OFFSET) for name, x in self.offsets}
-        # One sound, one recipe: sorted, and without the offsets that do nothing.
+        # Sorted and without zeros, so that recipes of the same sound are equal.
         object.__setattr__(self, "offsets", tuple(sorted((n, x) for n, x in offsets.items() if x != 0)))
         for name, option in self.settings:
             if not isinstance(option, str):
@@ -114,23 +114,23 @@ class Recipe:
         object.__setattr__(self, "settings", tuple(sorted(dict(self.settings).items())))
 
     def to_full_dict(self) -> dict[str, Any]:
-        """Plain values for JSON with every field present, so that a reader needs to know no default."""
+        """All fields as plain values for JSON, so that a reader need not know the defaults."""
         values = asdict(self)
         for name in PAIRS:
             values[name] = {str(key): value for key, value in values[name]}
         return {"version": VERSION, **values}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, without the ones that are at their default."""
+        """Plain values for JSON, without fields at their default."""
         default = Recipe(model="").to_full_dict()
         return {k: v for k, v in self.to_full_dict().items() if k in ("version", "model") or v != default[k]}
 
     @classmethod
     def from_dict(cls, data: Any) -> "Recipe":
-        """Undoes `to_dict` and `to_full_dict`.
+        """Parses what `to_dict` and `to_full_dict` write.
 
         Raises:
-            RecipeError: also for a field this version does not know, since leaving it out would be another sound.
+            RecipeError: also for an unknown field, since ignoring it would give another sound.
         """
         if not isinstance(data, dict) or not isinstance(data.get("model"), str):
             raise RecipeError("a recipe is an object with at least a 'model'")
@@ -150,10 +150,12 @@ class Recipe:
         return cls(**values)
 
     def to_json(self) -> str:
+        """`to_dict` as JSON text."""
         return json.dumps(self.to_dict(), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> "Recipe":
+        """Parses what `to_json` writes. Raises RecipeError as `from_dict`, and if the text is not JSON."""
         try:
             data = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -172,8 +174,8 @@ class Recipe:
 
     @classmethod
     def from_url(cls, text: str) -> "Recipe":
-        """Undoes `to_url`; takes a whole link or its query alone, and leaves out foreign parameters
-        (a page's theme, say).
+        """Parses what `to_url` writes: a whole link or its query alone; ignores unknown parameters, such as the page's
+        theme.
 
         Raises:
             RecipeError: if a value cannot be read, or no model is named.
@@ -202,11 +204,11 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Place:
-    """A recipe with nothing left open, in the one form that all recipes of its sound share.
+    """A completed recipe, the same for all recipes of one sound.
 
-    `Model.complete` makes places, and nothing else does: the full hash of the weights, the label, the path and every
-    setting are filled in, and what has no effect is taken out. So equal places are equal sounds, and a function that
-    takes a `Place` has nothing to complete or to check. To move on from a place, change its `recipe` and complete that.
+    Only `Model.complete` makes places: it checks the recipe, fills in the full hash of the weights, the label, the path
+    and every setting, and removes values without effect. So equal places are equal sounds, and a function that takes a
+    `Place` need not check it. To get another place, change the `recipe` and complete it.
     """
 
     recipe: Recipe

@@ -1,8 +1,8 @@
-"""What is in a folder of checkpoints.
+"""Finds the checkpoints, snapshots and parts in a folder.
 
-`NAME.safetensors` is a checkpoint, or a part such as a vocoder, or a judge. `snapshots/NAME` holds how NAME came to be:
+`NAME.safetensors` is a checkpoint, or a part such as a vocoder, or a judge. `snapshots/NAME` holds the history of NAME:
 `STEP.safetensors`, the weights at that step of its training, without directions and parts, and `metrics.jsonl`, the
-figures of the run. A snapshot is called NAME@STEP.
+metrics of the run. A snapshot is called NAME@STEP.
 """
 
 import hashlib
@@ -18,16 +18,16 @@ from explorer.checkpoint import Card, CheckpointError, config_from_dict
 from explorer.sound.base import Representation
 
 _PACKAGE = Path(__file__).resolve().parent
-_INSTALLED = _PACKAGE / "checkpoints"  # where a wheel puts them
+_INSTALLED = _PACKAGE / "checkpoints"  # where the wheel installs them
 DEFAULT_FOLDER = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "checkpoints"
 SNAPSHOTS, METRICS = "snapshots", "metrics.jsonl"
 STEP = re.compile("0|[1-9][0-9]{0,8}")  # in the name of a snapshot
-FOREIGN = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".h5", ".onnx")  # weights in formats that are not read
+FOREIGN = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".h5", ".onnx")  # other formats of weights, which are not read
 
 
-def find(folder: Path) -> dict[str, Path]:
-    """Every checkpoint of a generator in a folder, by name; a file that cannot be read counts as one, so that choosing
-    it says what is wrong."""
+def find_checkpoints(folder: Path) -> dict[str, Path]:
+    """The path of every checkpoint of a generator in a folder, by name. Unreadable files count too, so that opening
+    one shows what is wrong with it."""
     found = {}
     for path in _files(folder):
         try:
@@ -40,7 +40,7 @@ def find(folder: Path) -> dict[str, Path]:
 
 
 def nothing_found(folder: Path) -> str:
-    """Why there is nothing to play in a folder, in one sentence that does not name it."""
+    """A sentence on why a folder has no checkpoints, for visitors, without the folder's name."""
     foreign = sorted({path.suffix for path in folder.glob("*") if path.suffix in FOREIGN})
     if foreign:
         kinds = " and ".join(foreign)
@@ -52,7 +52,7 @@ def nothing_found(folder: Path) -> str:
 
 
 def locate(folder: Path, name: str) -> Path | None:
-    """Where the checkpoint NAME of a folder lies, or its snapshot NAME@STEP; None if it has none of this name."""
+    """The path of the checkpoint NAME or the snapshot NAME@STEP in a folder; None if there is no such file."""
     path = folder / f"{name}.safetensors"
     if path.parent == folder and isfile(path):  # a name from a link must not lead out of the folder
         return path
@@ -64,8 +64,8 @@ def locate(folder: Path, name: str) -> Path | None:
 
 
 def snapshots(folder: Path, name: str) -> list[int]:
-    """The steps of training at which the weights of a checkpoint were kept beside it, ascending; the last, which are
-    the checkpoint's own, are not among them."""
+    """The training steps of a checkpoint's snapshots, ascending; the final weights, the checkpoint itself, are not
+    among them."""
     if locate(folder, name) is None:
         return []
     return sorted(
@@ -74,7 +74,7 @@ def snapshots(folder: Path, name: str) -> list[int]:
 
 
 def read_card(path: Path) -> Card:
-    """What a checkpoint is, without building its weights. Raises CheckpointError as `checkpoint.load` does."""
+    """Reads the card of a checkpoint without loading its weights. Raises CheckpointError as `checkpoint.load`."""
     try:
         stat = path.stat()
     except (OSError, ValueError):
@@ -84,7 +84,7 @@ def read_card(path: Path) -> Card:
 
 @lru_cache(maxsize=256)
 def _read_card(path: Path, _mtime: int, _size: int) -> Card:
-    """Keyed by time and size too: a checkpoint that was replaced is read anew."""
+    """Time and size are part of the cache's key, so that a replaced checkpoint is read anew."""
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
@@ -96,8 +96,10 @@ def _read_card(path: Path, _mtime: int, _size: int) -> Card:
 
 
 def find_parts(folder: Path, representation: Representation) -> dict[str, Any]:
-    """The parts in a folder that fit a representation, such as a vocoder of its spectrograms, by name: of each the
-    first by the name of its file, which may be a checkpoint that carries it."""
+    """The parts in a folder that fit a representation, such as a vocoder for its spectrograms, by name.
+
+    A part may be a file of its own or inside a checkpoint; of several, the first by file name is taken.
+    """
     found: dict[str, Any] = {}
     for path in _files(folder):
         try:
@@ -108,7 +110,7 @@ def find_parts(folder: Path, representation: Representation) -> dict[str, Any]:
                     if representation.fits(name, config):
                         found[name] = checkpoint.load_part(path, name, kind)
         except (CheckpointError, ValueError, TypeError, RecursionError):
-            continue  # what is wrong with a file is said where it is played
+            continue  # opening the file says what is wrong with it
     return found
 
 

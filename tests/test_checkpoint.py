@@ -22,8 +22,8 @@ from explorer.checkpoint import CheckpointError, config_from_dict, load, load_ex
 from explorer.directions import Direction
 from explorer.generators.base import Condition
 from explorer.generators.spectogan import SpectoGAN, SpectoGANConfig
-from explorer.judge import Judge, judge_of, save_judge
-from explorer.shelf import find, read_card
+from explorer.judge import Judge, find_judge, save_judge
+from explorer.shelf import find_checkpoints, read_card
 from explorer.sound.mel import MelConfig, MelRepresentation
 from explorer.sound.vocoder import LearnedVocoder, VocoderConfig
 
@@ -103,7 +103,7 @@ def test_extra_tensors_are_kept_apart_from_the_generator(tmp_path: Path, toy: To
 def test_a_card_tells_what_the_generator_is(path: Path, toy: Toy) -> None:
     card = read_card(path)
     assert (card.name, card.family, card.provenance) == ("toy", "toy", {"steps": 3})
-    assert card.labels == (toy.condition.choices if toy.condition else None)
+    assert card.labels == (toy.condition.labels if toy.condition else None)
     assert card.latent_shape == toy.latent.shape
     assert (card.sample_rate, card.seconds) == (toy.representation.sample_rate, toy.representation.seconds)
     assert card.sha256 == sha256(path.read_bytes()).hexdigest()
@@ -119,12 +119,12 @@ def test_a_card_is_read_anew_when_its_file_is_replaced(path: Path, toy: Toy) -> 
 def test_find_names_the_generators_of_a_folder(path: Path) -> None:
     save_file({"x": torch.zeros(1)}, path.with_name("vocoder.safetensors"))  # somebody else's, of no family
     (path.parent / "notes.txt").write_text("no checkpoint")
-    assert find(path.parent) == {"toy": path}
+    assert find_checkpoints(path.parent) == {"toy": path}
 
 
 def test_find_lists_a_broken_file_so_that_choosing_it_says_what_is_wrong(path: Path) -> None:
     path.write_bytes(b"nonsense")
-    assert find(path.parent) == {"toy": path}
+    assert find_checkpoints(path.parent) == {"toy": path}
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_a_failed_save_leaves_the_old_file_whole(path: Path, toy: Toy, monkeypat
     with pytest.raises(OSError, match="No space left"):
         save(path, toy)
     assert path.read_bytes() == before
-    assert find(path.parent) == {"toy": path}
+    assert find_checkpoints(path.parent) == {"toy": path}
 
 
 def test_a_configuration_must_name_every_field_and_no_other() -> None:
@@ -343,4 +343,4 @@ def test_an_unreadable_neighbour_hides_neither_judges_nor_parts(tmp_path: Path, 
     judge = Judge(MelConfig(), ("low", "high"))
     save_judge(tmp_path / "f.safetensors", judge)
     assert set(shelf.find_parts(tmp_path, representation)) == {"vocoder"}
-    assert judge_of(tmp_path, ("low", "high"), 8000) is not None
+    assert find_judge(tmp_path, ("low", "high"), 8000) is not None

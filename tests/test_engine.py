@@ -16,7 +16,7 @@ from toy import Toy, make, write
 
 from explorer import checkpoint
 from explorer.checkpoint import CheckpointError
-from explorer.directions import SEARCHED, Direction, principal
+from explorer.directions import SEARCH_SAMPLES, Direction, principal
 from explorer.engine import CACHED_MODELS, CACHED_SOUNDS, Engine, cores
 from explorer.generators import FAMILIES
 from explorer.judge import Judge, save_judge
@@ -172,7 +172,7 @@ def test_directions_found_beside_rendering_are_those_found_alone(engine: Engine,
     gate.set()
     for seed in range(20):
         bits(engine, Recipe("toy", seed=seed))
-    alone = principal(make(), samples=SEARCHED)
+    alone = principal(make(), samples=SEARCH_SAMPLES)
     assert all(torch.equal(a.vector, b.vector) for a, b in zip(model.wait_for_directions(), alone, strict=True))
 
 

@@ -51,7 +51,7 @@ def render(generator: Generator, seeds: range) -> list[Sound]:
     condition = generator.condition
     weights = None
     if condition is not None:
-        labels = [condition.choices[seed % len(condition.choices)] for seed in seeds]
+        labels = [condition.labels[seed % len(condition.labels)] for seed in seeds]
         weights = torch.stack([condition.encode(label) for label in labels]).to(device)
     x = generator(z, weights).float().cpu()
     return [generator.representation.decode(item) for item in x]

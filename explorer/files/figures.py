@@ -1,7 +1,7 @@
-"""Pictures of sounds and of training, for the screen and for print: matplotlib figures to save as PNG, SVG or PDF.
+"""Figures of sounds and of training, for the screen and for print, by matplotlib.
 
-Nothing here touches pyplot, whose global state threads would share. Colours are told apart by colour-blind eyes and
-in grey: viridis and magma, and lines of Okabe and Ito's palette (2008).
+pyplot is not used, since threads would share its global state. Colours can be distinguished by colour-blind people and
+in greyscale: viridis and magma, and Okabe and Ito's palette (2008) for lines.
 """
 
 import math
@@ -20,18 +20,18 @@ from explorer.sound.base import LogMel, Note, Sound
 
 NAMES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
 BLACK_KEYS = (1, 3, 6, 8, 10)
-RANGE_DB = 60.0  # of a spectrogram's colours, below its loudest point
+RANGE_DB = 60.0  # range of a spectrogram's colours, below its loudest point
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 GRID = "#c8ccd4"
 
 
 def note_name(pitch: int) -> str:
-    """69 -> "A4"."""
+    """Name of a MIDI note number: 69 -> "A4"."""
     return f"{NAMES[pitch % 12]}{pitch // 12 - 1}"
 
 
 def figure(sound: Sound) -> Figure:
-    """The picture that says most of a sound: its notes, else its spectrogram, else its waveform."""
+    """The default figure of a sound: its notes, else its spectrogram, else its waveform."""
     fig = Figure(figsize=(8, 4), dpi=150, layout="constrained")
     axes = fig.add_subplot()
     colours = _draw(axes, sound, _highest([sound]), _octaves([sound]))
@@ -62,19 +62,19 @@ def spectrogram(sound: Sound) -> Figure:
 
 
 def morph(sounds: Sequence[Sound], ts: Sequence[float]) -> Figure:
-    """The way from one sound to another, in panels that share axes and colours.
+    """The sounds of a morph, in panels that share axes and colours.
 
     Args:
-        ts: where on the way each sound lies, in [0, 1].
+        ts: the t of each sound, in [0, 1].
     """
     return sheet(sounds, [f"t = {t:.2f}" for t in ts])
 
 
 def sheet(sounds: Sequence[Sound], titles: Sequence[str]) -> Figure:
-    """Several sounds of one kind side by side, in panels that share axes and colours.
+    """Several sounds of one kind, in panels that share axes and colours.
 
     Raises:
-        ValueError: if there are not as many titles as sounds.
+        ValueError: if the numbers of titles and sounds differ.
     """
     columns = math.ceil(math.sqrt(len(sounds)))
     rows = math.ceil(len(sounds) / columns)
@@ -95,7 +95,7 @@ def sheet(sounds: Sequence[Sound], titles: Sequence[str]) -> Figure:
 
 
 def frames(sounds: Sequence[Sound], titles: Sequence[str]) -> Iterator[Figure]:
-    """A picture of each sound, which share axes and colours: for an animation."""
+    """A figure of each sound, with the same axes and colours, for an animation."""
     top, octaves = _highest(sounds), _octaves(sounds)
     seconds = max(sound.seconds for sound in sounds)
     for sound, title in zip(sounds, titles, strict=True):
@@ -103,14 +103,14 @@ def frames(sounds: Sequence[Sound], titles: Sequence[str]) -> Iterator[Figure]:
         axes = fig.add_subplot()
         colours = _draw(axes, sound, top, octaves)
         axes.set_title(title)
-        if sound.notes is not None:  # spectrograms and waveforms of one generator are equally long
+        if sound.notes is not None:  # other sounds of one generator are equally long
             axes.set_xlim(0, seconds)
         _colour_bar(fig, [axes], colours)
         yield fig
 
 
 def training_curves(metrics: Sequence[Mapping[str, float]]) -> Figure:
-    """How a run went: the critic's loss and its estimate of the Wasserstein distance, and below, the penalty.
+    """Curves of a training run: the critic's loss, its estimate of the Wasserstein distance, and the gradient penalty.
 
     Args:
         metrics: lines of `metrics.jsonl`, each with `step` and some of `critic_loss`, `wasserstein`, `penalty`.
@@ -174,7 +174,7 @@ def _draw_notes(axes: Axes, notes: Sequence[Note], seconds: float, octaves: tupl
 
 
 def _velocity_colours() -> LinearSegmentedColormap:
-    """Viridis from loud and dark to soft and light, without the yellow that is lost on white."""
+    """Viridis reversed, from light for soft to dark for loud, without the yellow, which is invisible on white."""
     return LinearSegmentedColormap.from_list("velocity", colormaps["viridis"](np.linspace(0.88, 0, 256)))
 
 
@@ -200,12 +200,12 @@ def _draw_log_mel(axes: Axes, log_mel: LogMel, top: float) -> ScalarMappable:
 
 
 def _highest(sounds: Sequence[Sound]) -> float:
-    """The loudest point of all spectrograms, in dB."""
+    """Level of the loudest point of all spectrograms, in dB."""
     return 20 / math.log(10) * max((float(s.log_mel.values.max()) for s in sounds if s.log_mel is not None), default=0)
 
 
 def _octaves(sounds: Sequence[Sound]) -> tuple[int, int]:
-    """The Cs that enclose all notes, at least two octaves apart."""
+    """MIDI numbers of the nearest Cs below and above all notes, at least two octaves apart."""
     pitches = [note.pitch for sound in sounds for note in sound.notes or ()] or [60]
     low, high = min(pitches) // 12 * 12, -(-max(pitches) // 12) * 12
     return low, max(high, low + 24)
@@ -218,7 +218,7 @@ def _colour_bar(fig: Figure, panels: Sequence[Axes], colours: ScalarMappable | N
 
 
 def _smooth(values: np.ndarray, share: float = 0.02) -> np.ndarray:
-    """A centred moving average over a share of the curve to either side, of fewer points near its ends."""
+    """Centred moving average over `share` of the curve to either side, over fewer points near its ends."""
     reach = max(1, int(share * len(values)))
     index = np.arange(len(values))
     first, last = np.maximum(index - reach, 0), np.minimum(index + reach + 1, len(values))

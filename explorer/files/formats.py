@@ -1,14 +1,14 @@
-"""Files of a sound, each with the recipe inside, so that every one of them finds its sound again.
+"""Saves a sound in one of several file formats, each with the recipe inside, and reads the recipe back.
 
     wav   16-bit PCM; the recipe is the comment (RIFF INFO, ICMT)
     mid   the notes; the recipe is the first text event
     png   the picture of `figures.figure`; the recipe is a text chunk
     svg   the same for print; the recipe is its description (Dublin Core)
     pdf   likewise; the recipe is its subject (document information dictionary)
-    npz   the numbers: waveform, sample_rate, recipe, and notes or log_mel, frequencies and hop_length
+    npz   arrays: waveform, sample_rate, recipe, and notes or log_mel, frequencies and hop_length
     json  the recipe alone
 
-A file says nothing of when it was made: the same sound and recipe give the same bytes.
+Files hold no date: the same sound and recipe give the same bytes.
 """
 
 import io
@@ -31,10 +31,10 @@ from explorer.sound.base import Sound
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MAX_MESSAGE = 400  # characters of what is said of a recipe in a file
-ONE_AT_A_TIME = threading.Lock()  # figures that are printed: matplotlib's settings are the process's
+MAX_MESSAGE = 400  # characters of an error message about a recipe in a file
+_matplotlib_lock = threading.Lock()  # for saving figures, since matplotlib's rcParams are global
 
-Encoder = Callable[[Sound, str], bytes]  # from a sound and its recipe as JSON
+Encoder = Callable[[Sound, str], bytes]  # (sound, recipe as JSON) -> the bytes of a file
 
 
 def available(sound: Sound) -> tuple[str, ...]:
@@ -43,10 +43,10 @@ def available(sound: Sound) -> tuple[str, ...]:
 
 
 def encode(sound: Sound, recipe: Recipe, name: str) -> bytes:
-    """The bytes of a file in one of FORMATS.
+    """Encodes a sound as the bytes of a file in one of FORMATS.
 
     Raises:
-        ValueError: if there is no such format, or the sound has nothing to write in it.
+        ValueError: if there is no such format, or it is "mid" and the sound has no notes.
     """
     if name not in FORMATS:
         raise ValueError(f"no format {name!r}; there are {', '.join(FORMATS)}")
@@ -56,7 +56,7 @@ def encode(sound: Sound, recipe: Recipe, name: str) -> bytes:
 
 
 def save(sound: Sound, recipe: Recipe, path: Path) -> None:
-    """Writes a file in the format of its suffix, in one piece: what was there stays until the new one is complete.
+    """Writes a sound to a file, atomically, in the format of the file's suffix.
 
     Raises:
         ValueError: as `encode` does; then nothing is written.
@@ -66,18 +66,18 @@ def save(sound: Sound, recipe: Recipe, path: Path) -> None:
 
 
 def write_wav(path: Path, sound: Sound) -> None:
-    """Writes a sound that has no recipe, such as one of a training run."""
+    """Writes a WAV file without a recipe, e.g. of a training run."""
     atomic.write_bytes(path, _wav(sound))
 
 
 def read_recipe(path: Path) -> Recipe:
-    """The recipe inside a file that this app saved, a morph's included: there it is that of the start.
+    """The recipe inside a file that this app saved; of a morph, the recipe of its start.
 
     Raises:
-        RecipeError: naming the file without its folder, if it is missing, broken, of a kind that is not read, or
-            holds no recipe.
+        RecipeError: naming the file without its folder, if it is missing, broken, of another format, or holds no
+            recipe.
     """
-    text = readers.find(path)
+    text = readers.find_recipe(path)
     try:
         recipe = Recipe.from_json(text)
         recipe.to_json().encode("utf-8")
@@ -85,16 +85,17 @@ def read_recipe(path: Path) -> Recipe:
         message = str(error)
         short = message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}…"
         raise RecipeError(f"{path.name}: {short}") from None
-    except (ValueError, RecursionError):  # half a character; a value nested too deep to be told
+    except (ValueError, RecursionError):  # a lone surrogate; a value nested too deep for JSON
         raise RecipeError(f"{path.name}: its recipe holds a value that no recipe can have") from None
     return replace(recipe, t=0.0) if path.suffix.lower() == ".zip" else recipe
 
 
 def stem(recipe: Recipe, to: int | None = None) -> str:
-    """The name of a completed recipe's files, without the ending: one for each place that one command can ask for.
+    """The file name of a place, without suffix; it is different for each place that one command can render.
 
     Args:
-        to: the seed where a whole way ends that begins with this recipe.
+        recipe: completed.
+        to: the second seed, for files of a whole morph that starts at this recipe.
     """
     place = "-".join(["mix", *(str(seed) for seed, _ in recipe.mix)]) if recipe.mix else f"seed{recipe.seed:04d}"
     parts = [recipe.model, recipe.label, place]
@@ -123,17 +124,17 @@ def _mid(sound: Sound, recipe: str) -> bytes:
 
 
 def printed(figure: "Figure", name: str, recipe: str) -> bytes:
-    """A figure as png, svg or pdf, with a recipe (JSON) inside, from which `read_recipe` reads it."""
+    """Encodes a figure as png, svg or pdf, with a recipe (JSON) inside for `read_recipe`."""
     from matplotlib import rc_context
 
-    plain = json.dumps(json.loads(recipe))  # ASCII alone, so that neither XML nor PDF has to say how it is encoded
+    plain = json.dumps(json.loads(recipe))  # ASCII only, so that the text encoding of XML and PDF does not matter
     metadata = {
         "png": {readers.PNG_KEY: recipe, "Software": None},
         "svg": {"Description": plain, "Date": None, "Creator": None},
         "pdf": {"Subject": plain, "CreationDate": None, "Creator": None, "Producer": None},
     }[name]
     stream = io.BytesIO()
-    with ONE_AT_A_TIME, rc_context({"svg.hashsalt": "recipe"}):  # or an SVG names its parts differently each time
+    with _matplotlib_lock, rc_context({"svg.hashsalt": "recipe"}):  # otherwise the ids in an SVG are random
         figure.savefig(stream, format=name, metadata=metadata)
     return stream.getvalue()
 

@@ -1,7 +1,7 @@
-"""Files of recipes with names; and the gallery of those worth a visit that greets a newcomer to a checkpoint.
+"""Files of named recipes, and the gallery: the recipes that the app suggests for a checkpoint.
 
-Such a file is JSON, {"version": 1, "places": [{"name": …, "time": …, "recipe": {…}}, …]}. So are the favourites
-that the app exports, and so is `NAME.gallery.json` beside a checkpoint. The weights' hash is in every recipe.
+Such a file is JSON, {"version": 1, "places": [{"name": …, "time": …, "recipe": {…}}, …]}. The app exports its
+favourites in this format, and `NAME.gallery.json` beside a checkpoint has it too, its recipes with the weights' hash.
 """
 
 import json
@@ -18,15 +18,15 @@ from explorer.recipe import Recipe, RecipeError
 VERSION = 1
 MAX_PLACES = 10_000  # in one file
 MAX_NAME = 1000  # characters
-FIRST = 8  # consecutive seeds in a gallery
-SEEDS = 256  # among which it looks for extremes
+FIRST = 8  # seeds 0, 1, … at the start of a gallery
+SEEDS = 256  # seeds searched for extremes
 
-Progress = Callable[[int, int], None]  # told how many are done, and of how many
+Progress = Callable[[int, int], None]  # called with (done, total)
 
 
 @dataclass(frozen=True)
 class NamedRecipe:
-    """A recipe, what somebody calls it, and when it was kept (ISO 8601; empty if nobody kept it)."""
+    """A recipe with a name, and the time it was saved as a favourite (ISO 8601; empty if it was not)."""
 
     name: str
     recipe: Recipe
@@ -38,16 +38,16 @@ class NamedRecipe:
 
 
 def dumps(places: Sequence[NamedRecipe]) -> str:
-    """The text of a file of places, to be read by people too."""
+    """The text of a file of places: indented JSON."""
     data = {"version": VERSION, "places": [place.to_dict() for place in places]}
     return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
 
 
 def loads(text: str) -> tuple[NamedRecipe, ...]:
-    """Undoes `dumps`.
+    """Parses what `dumps` writes.
 
     Raises:
-        RecipeError: if this is no file of places, or one of another version, naming the first place that is none.
+        RecipeError: if this is not a file of places, or one of another version; names the first invalid place.
     """
     try:
         data = json.loads(text)
@@ -64,7 +64,7 @@ def loads(text: str) -> tuple[NamedRecipe, ...]:
 
 def _place(number: int, entry: Any) -> NamedRecipe:
     if not isinstance(entry, dict):
-        raise RecipeError(f"place {number} is no object with a 'recipe'")
+        raise RecipeError(f"place {number} is not an object with a 'recipe'")
     name, time = entry.get("name", ""), entry.get("time", "")
     if not isinstance(name, str) or not isinstance(time, str) or max(len(name), len(time)) > MAX_NAME:
         raise RecipeError(f"name and time of place {number} must be texts of at most {MAX_NAME} characters")
@@ -73,32 +73,37 @@ def _place(number: int, entry: Any) -> NamedRecipe:
         json.dumps(named.to_dict(), ensure_ascii=False).encode("utf-8")
     except RecipeError as error:
         raise RecipeError(f"place {number}: {error}") from None
-    except (ValueError, RecursionError):  # half a character; a value nested too deep to be told
-        raise RecipeError(f"place {number} holds a value that no place can have") from None
+    except (ValueError, RecursionError):  # a lone surrogate; a value nested too deep for JSON
+        raise RecipeError(f"place {number} holds an invalid value") from None
     return named
 
 
 def consecutive(engine: Engine, name: str, count: int = FIRST) -> tuple[NamedRecipe, ...]:
-    """The seeds 0, 1, … of a checkpoint, the labels given out in turn. Raises CheckpointError as `Engine.model`."""
+    """The seeds 0, 1, … of a checkpoint, with the labels in turn. Raises CheckpointError as `Engine.model`."""
     return tuple(NamedRecipe(f"Seed {seed}", _recipe(engine, name, seed)) for seed in range(count))
 
 
 def gallery(engine: Engine, name: str, seeds: int = SEEDS, progress: Progress | None = None) -> tuple[NamedRecipe, ...]:
-    """The first seeds of a checkpoint; then those among 0 … `seeds` - 1 that have the least and the most of whatever
-    can be measured of their sounds. Nothing is picked by ear. A seed that is extreme in several ways is one place.
+    """The gallery of a checkpoint: its first seeds, then those of 0 … `seeds` - 1 with the lowest and the highest value
+    of each measure. Nothing is picked by ear. A seed that is extreme in several measures appears once among these.
+
+    Args:
+        progress: called with (done, total) sounds.
 
     Raises:
         CheckpointError: as `Engine.model`.
     """
     recipes = [_recipe(engine, name, seed) for seed in range(seeds)]
-    found = []
+    rows = []
     for seed, sound in enumerate(engine.render_all(recipes)):
-        found.append(measure(sound))
+        rows.append(measure(sound))
         if progress is not None:
             progress(seed + 1, seeds)
     titles: dict[int, list[str]] = {}  # by seed
-    for key in found[0]:
-        values = {seed: row[key] for seed, row in enumerate(found) if row[key] == row[key]}  # NaN: cannot be told
+    for key in rows[0]:
+        values = {
+            seed: row[key] for seed, row in enumerate(rows) if row[key] == row[key]
+        }  # without NaN, an undefined measure
         if len(set(values.values())) > 1:
             for word, extreme in (("lowest", min), ("highest", max)):
                 seed = extreme(values, key=values.__getitem__)
@@ -109,15 +114,15 @@ def gallery(engine: Engine, name: str, seeds: int = SEEDS, progress: Progress | 
 
 
 def path_of(card: Card) -> Path:
-    """Where the gallery of a checkpoint is: beside it."""
+    """The path of a checkpoint's gallery, beside it."""
     return card.path.with_suffix(".gallery.json")
 
 
 def shown(engine: Engine, name: str) -> tuple[NamedRecipe, ...]:
-    """The gallery beside a checkpoint; its consecutive seeds if there is none that was made for these weights.
+    """The gallery stored beside a checkpoint; its first seeds if there is none for these weights.
 
     Raises:
-        CheckpointError: as `Engine.model`, or naming a gallery that cannot be read.
+        CheckpointError: as `Engine.model`; also if the gallery cannot be read, naming its file.
     """
     card = engine.model(name).card
     path = path_of(card)

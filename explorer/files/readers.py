@@ -1,9 +1,9 @@
-"""Looks for a recipe inside a file, whatever the file holds.
+"""Finds the recipe inside a file of any content.
 
 Each reader takes an open file and yields the texts in it that may be a recipe. Files come from strangers, so a reader
-looks only at the part in which our writers put the recipe, keeps to the limits below, and decodes neither sound nor
-picture: time and memory are bounded however large the file is or whatever it claims. What a reader raises for a damaged
-file is up to the library behind it; `find` makes one error of it.
+looks only at the part where `formats` and `morphs` put the recipe, keeps to the limits below, and decodes neither sound
+nor picture: time and memory are bounded, however large a file is or claims to be. Readers raise whatever their library
+raises for a damaged file; `find_recipe` turns that into a RecipeError.
 """
 
 import io
@@ -18,27 +18,27 @@ from xml.parsers import expat
 
 from explorer.recipe import RecipeError
 
-MAX_RECIPE = 1 << 20  # bytes of a recipe as JSON; one that moves 512 raw dimensions has 15,000
-MAX_READ = 4 << 20  # bytes of a file that are read at one time, and of most formats at all
-MAX_GIF = 1 << 18  # Pillow joins comments in quadratic time
+MAX_RECIPE = 1 << 20  # bytes of a recipe as JSON; one with offsets along 512 raw dimensions has 15,000
+MAX_READ = 4 << 20  # bytes read from a file in one call, and in most formats in all
+MAX_GIF = 1 << 18  # bytes; Pillow joins comments in quadratic time
 MAX_CHUNKS = 10_000  # of a WAV file
 PNG_KEY = "recipe"
-DESCRIPTION = "http://purl.org/dc/elements/1.1/ description"  # as expat names the element, after its namespace
+DESCRIPTION = "http://purl.org/dc/elements/1.1/ description"  # the element's name in expat: namespace, space, name
 
 Reader = Callable[[BinaryIO], Iterator[str]]
 
 
 class _SmallReads(io.BufferedReader):
-    """A file of which no more than MAX_READ is read at a time: zipfile asks for all of an archive's directory."""
+    """Refuses to read more than MAX_READ bytes in one call: zipfile reads an archive's whole directory in one."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > MAX_READ:
-            raise ValueError(f"more than {MAX_READ} bytes asked for")
+            raise ValueError(f"more than {MAX_READ} bytes requested")
         return super().read(MAX_READ if size is None or size < 0 else size)
 
 
-def find(path: Path) -> str:
-    """The recipe inside a file, as JSON that is an object with a model and not checked any further.
+def find_recipe(path: Path) -> str:
+    """The recipe inside a file, as JSON text of an object with a "model", not validated any further.
 
     Raises:
         RecipeError: naming the file, if it cannot be read, is not what its suffix says, or holds no recipe.
@@ -56,7 +56,7 @@ def find(path: Path) -> str:
     with file:
         try:
             text = next((text for text in READERS[kind](file) if _is_recipe(text)), None)
-        except Exception:  # five libraries, each with errors of its own for bytes that it does not expect
+        except Exception:  # five libraries, each with its own errors for damaged files
             raise RecipeError(f"{path.name}: damaged, or not in the {kind.upper()} format; {can_open}") from None
     if text is None:
         raise RecipeError(f"{path.name}: holds no recipe; {can_open}")
@@ -64,7 +64,7 @@ def find(path: Path) -> str:
 
 
 def _is_recipe(text: str) -> bool:
-    """Whether this is JSON of an object with a model, unlike the comment of another program."""
+    """Whether a text is a JSON object with a "model", unlike comments of other programs."""
     if len(text) > MAX_RECIPE or not text.lstrip().startswith("{"):
         return False
     try:
@@ -75,7 +75,7 @@ def _is_recipe(text: str) -> bool:
 
 
 def _wav(file: BinaryIO) -> Iterator[str]:
-    """Comments of RIFF INFO; libsndfile itself reads none longer than 2,040 bytes."""
+    """Comments of RIFF INFO; libsndfile reads only comments of up to 2,040 bytes."""
     header = file.read(12)
     if header[:4] != b"RIFF" or header[8:] != b"WAVE":
         raise ValueError("no RIFF WAVE header")
@@ -88,7 +88,7 @@ def _wav(file: BinaryIO) -> Iterator[str]:
 
 
 def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """Name and size of each RIFF chunk, with the file at its content, which is padded to an even length."""
+    """Name and size of each RIFF chunk, with the file positioned at its content; chunks are padded to even size."""
     for _ in range(MAX_CHUNKS):
         name, size = file.read(4), int.from_bytes(file.read(4), "little")
         if len(name) < 4:
@@ -107,7 +107,7 @@ def _mid(file: BinaryIO) -> Iterator[str]:
 def _png(file: BinaryIO) -> Iterator[str]:
     from PIL.PngImagePlugin import PngImageFile
 
-    # Not Image.open: it tries other formats too, and refuses or warns of large pictures, which is none of our business.
+    # Not Image.open: it also tries other formats, and refuses large pictures, which are not decoded here.
     with PngImageFile(io.BytesIO(file.read(MAX_READ))) as image:
         yield str(image.info.get(PNG_KEY, ""))
 
@@ -116,14 +116,14 @@ def _gif(file: BinaryIO) -> Iterator[str]:
     from PIL.GifImagePlugin import GifImageFile
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of large pictures
+        warnings.simplefilter("ignore")  # about large pictures
         image = GifImageFile(io.BytesIO(file.read(MAX_GIF)))
     with image:
         yield image.info.get("comment", b"").decode("utf-8", errors="replace")
 
 
 def _svg(file: BinaryIO) -> Iterator[str]:
-    """Dublin Core descriptions. A document type with declarations of its own, which may multiply, is refused."""
+    """Dublin Core descriptions. Refuses documents that declare entities, which may expand exponentially."""
     found: list[str] = []
     parts: list[str] = []
     parser = expat.ParserCreate(namespace_separator=" ")
@@ -145,7 +145,7 @@ def _svg(file: BinaryIO) -> Iterator[str]:
 
     parser.StartDoctypeDeclHandler = refuse_declarations
     parser.StartElementHandler, parser.EndElementHandler = start, end
-    for _ in range(4):  # in few pieces: expat before 2.6 begins a long token anew with each
+    for _ in range(4):  # few pieces: expat before 2.6 rescans a long token for each piece
         parser.Parse(file.read(MAX_READ // 4), False)
         yield from found
         found.clear()
@@ -154,9 +154,9 @@ def _svg(file: BinaryIO) -> Iterator[str]:
 def _pdf(file: BinaryIO) -> Iterator[str]:
     from pypdf import PdfReader
 
-    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # what it thinks of a file is not for the terminal
-    data = io.BytesIO(file.read(MAX_READ) + file.read(MAX_READ))  # a morph of 199 pianos has 4 MB
-    metadata = PdfReader(data, strict=True).metadata  # strict, or it searches all of a damaged file
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # its warnings about a file must not fill the terminal
+    data = io.BytesIO(file.read(MAX_READ) + file.read(MAX_READ))  # a morph of 199 piano sounds has 4 MB
+    metadata = PdfReader(data, strict=True).metadata  # strict: otherwise it searches the whole of a damaged file
     yield str(metadata.subject or "") if metadata else ""
 
 
@@ -175,7 +175,7 @@ def _npz(file: BinaryIO) -> Iterator[str]:
 
 
 def _zip(file: BinaryIO) -> Iterator[str]:
-    """Of the steps of a morph, in the file of the last one, which knows both seeds."""
+    """The recipe of a morph's last step, the one that always holds both seeds."""
     with zipfile.ZipFile(file) as archive:
         for last in archive.infolist()[-1:]:
             kind = Path(last.filename).suffix.removeprefix(".")
@@ -184,9 +184,9 @@ def _zip(file: BinaryIO) -> Iterator[str]:
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    """The beginning of a file in an archive. Only of deflate does zipfile expand no more than it is asked for."""
+    """The first MAX_READ bytes of a file in an archive. Only deflate is decompressed no further than requested."""
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError("compressed in a way that is not ours")
+        raise ValueError("an unknown kind of compression")
     with archive.open(info) as file:
         return file.read(MAX_READ)
 

@@ -1,4 +1,4 @@
-"""The families of generators. A new one is a file here and a line in `FAMILIES`."""
+"""The families of generators. A new family is a file here and a name in `FAMILIES`."""
 
 from explorer.generators.base import Condition, Generator
 from explorer.generators.pianogan import PianoGAN

@@ -1,4 +1,4 @@
-"""What every generator is."""
+"""The base class of all generators, and their conditions."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -16,49 +16,52 @@ from explorer.sound.base import Representation, Settings, chosen
 
 @dataclass(frozen=True)
 class Condition:
-    """What a conditional generator is told besides the latent, e.g. the digit to speak.
+    """The second input of a conditional generator, besides the latent: one of several labels, e.g. the digit to speak.
 
     Attributes:
-        name: what the choices are, in the singular: "digit".
-        choices: the labels, each once.
-        kind: "choice" for labels that stand side by side; "pitch" for an ordered scale, shown as keys.
+        name: what a label is, in the singular: "digit".
+        labels: the possible labels, each once.
+        kind: "choice" for labels without an order; "pitch" for an ordered scale, shown as keys.
     """
 
     name: str
-    choices: tuple[str, ...]
+    labels: tuple[str, ...]
     kind: Literal["choice", "pitch"] = "choice"
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise ValueError(f"a condition has a name, not {self.name!r}")
-        if not isinstance(self.choices, tuple) or not all(isinstance(label, str) and label for label in self.choices):
-            raise ValueError(f"labels are texts, not {self.choices!r}")
-        if not self.choices or len(set(self.choices)) < len(self.choices):
-            raise ValueError(f"a condition has at least one label, and each once, not {self.choices!r}")
+        if not isinstance(self.labels, tuple) or not all(isinstance(label, str) and label for label in self.labels):
+            raise ValueError(f"labels are texts, not {self.labels!r}")
+        if not self.labels or len(set(self.labels)) < len(self.labels):
+            raise ValueError(f"a condition has at least one label, and each once, not {self.labels!r}")
         if self.kind not in ("choice", "pitch"):
             raise ValueError(f"the kind of a condition is 'choice' or 'pitch', not {self.kind!r}")
 
     def encode(self, label: str) -> Tensor:
-        """One-hot weights (len(choices),) of a label. A mix of two such vectors blends two classes.
+        """One-hot weights (len(labels),) of a label. A weighted mean of two such vectors blends two labels.
 
         Raises:
-            ValueError: naming the choices, if the label is none of them.
+            ValueError: naming the labels, if this is none of them.
         """
-        if label not in self.choices:
-            raise ValueError(f"no {self.name} {label!r}; this model knows {', '.join(self.choices)}")
-        return F.one_hot(torch.tensor(self.choices.index(label)), len(self.choices)).float()
+        if label not in self.labels:
+            raise ValueError(f"no {self.name} {label!r}; this model knows {', '.join(self.labels)}")
+        return F.one_hot(torch.tensor(self.labels.index(label)), len(self.labels)).float()
 
 
 class Generator(nn.Module, ABC):
-    """A latent, and perhaps a condition, to an encoded sound.
+    """A network from a latent, and a condition in some families, to an encoded sound.
 
-    A family writes `generate` and sets the attributes below. In eval mode a generator is a pure function: the same
+    A family implements `generate` and sets the attributes below. In eval mode a generator is a pure function: the same
     latent gives the same bits whatever the batch around it, the output is finite and in [-1, 1], and no global random
-    state is read or written. `tests/contract` holds every family to this.
+    state is read or written. `tests/contract` checks this for every family.
 
     Attributes:
-        settings: choices that generating leaves open, each name with its options, the default first; no name may also
-            be one of the representation's.
+        latent: shape and prior of `z`.
+        representation: turns the output into a `Sound`.
+        condition: None for an unconditional generator.
+        settings: options of generating, by name, the default first; a name must not be one of the representation's
+            settings too.
     """
 
     family: ClassVar[str]
@@ -72,22 +75,22 @@ class Generator(nn.Module, ABC):
 
     @abstractmethod
     def generate(self, z: Tensor, condition: Tensor | None, settings: Settings) -> Tensor:
-        """What a family computes: the arguments of `forward`, checked, with an option for every setting.
+        """Computes the output; called by `forward` with checked arguments and an option for every setting.
 
         In eval mode the batch has one item, in training mode any number.
         """
 
     def forward(self, z: Tensor, condition: Tensor | None = None, settings: Settings | None = None) -> Tensor:
-        """Generates a batch; in eval mode one item after the other.
+        """Generates a batch; in eval mode item by item.
 
-        Libraries for matrix products and convolutions choose another order of summation for another batch size, so an
-        item's last bits would depend on its neighbours.
+        The order of summation in matrix products and convolutions depends on the batch size, so otherwise the last bits
+        of an item would depend on the other items.
 
         Args:
             z: (batch, *latent.shape)
-            condition: (batch, len(choices)), each row non-negative with sum 1; required if, and only if,
+            condition: (batch, len(labels)), each row non-negative with sum 1; required if, and only if,
                 the generator has a `condition`.
-            settings: options of some `settings`; the rest take their default.
+            settings: the chosen option for some of `self.settings`; the rest take their default.
         Returns:
             (batch, *representation.shape), in [-1, 1].
         Raises:
@@ -104,5 +107,5 @@ class Generator(nn.Module, ABC):
         return torch.cat([self.generate(item, c, options) for item, c in zip(z.split(1), conditions, strict=True)])
 
     def features(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        """(batch, n): what principal directions are taken of. By default the flattened output."""
+        """Features (batch, n) that principal directions are computed from; by default the flattened output."""
         return self(z, condition).flatten(1)

@@ -1,13 +1,13 @@
-"""PianoGAN: one latent vector -> 256 piano notes, all of them and all their attributes at once.
+"""PianoGAN: one latent vector -> 256 piano notes with all their attributes, in one pass.
 
-The shipped architecture, `flow`, writes 64 steps of code (four notes a step) and then the notes. The latent becomes a
-field of noise over the code's time axis; a 1-D convolutional network with attention moves it, in a few steps, to where
-codes of music lie; a second one reads the notes off the code. Training (`training/families/pianogan.py`) warm-starts
-the first as a rectified flow (Liu et al., 2022, arXiv:2209.03003) and the second as an autoencoder's decoder, then
-trains both against a critic.
+The shipped architecture, `flow`, generates a code of 64 steps (four notes each) and decodes it to notes. The latent
+becomes noise over the code's time axis; a 1-D convolutional network with attention moves it, in a few Euler steps, to a
+code of music; a second network decodes the code. Training (`training/families/pianogan.py`) warm-starts the first as a
+rectified flow (Liu et al., 2022, arXiv:2209.03003) and the second as an autoencoder's decoder, then trains both against
+a critic.
 
-`dcgan` is the original's shape: transposed convolutions of length 25 that upsample by 4 (as in WaveGAN, Donahue et
-al., 2018, arXiv:1802.04208), and `even_rhythm` its switch that lets only the pitches speak.
+`dcgan` is the architecture of the original PianoGAN: transposed convolutions of length 25 that upsample by 4 (as in
+WaveGAN, Donahue et al., 2018, arXiv:1802.04208); its option `even_rhythm` holds steps and durations constant.
 """
 
 import math
@@ -37,10 +37,10 @@ from explorer.sound.notes import (
     encode_notes,
 )
 
-FOLD = 4  # notes a code step
+FOLD = 4  # notes per code step
 CODE_STEPS = NOTES // FOLD
-GROUPS = 8  # of channels in each group norm
-SIZES = {  # of a configuration's numbers: the largest that are built
+GROUPS = 8  # groups of channels in each group norm
+SIZES = {  # upper limits of a configuration's numbers
     "latent_size": 65_536,
     "code_size": 1024,
     "width": 4096,
@@ -49,21 +49,22 @@ SIZES = {  # of a configuration's numbers: the largest that are built
     "flow_steps": 1000,
     "dcgan_width": 1024,
 }
-SECTIONS = 8  # of a piece, in `features`
-ON_HOST = {"cpu"}  # kinds of devices whose numbers can be read without waiting for what they are still doing
+SECTIONS = 8  # equal parts of a piece, in `features`
+ON_HOST = {"cpu"}  # device types whose memory can be read without a synchronisation
 
 
 @dataclass(frozen=True)
 class PianoGANConfig:
-    """
+    """Shape of the networks.
+
     Attributes:
         latent_size: for `flow` a multiple of `code_size`.
-        code_size: numbers a code step, for four notes.
-        width, blocks: of the network that moves the noise.
-        decoder_width: of the network that reads notes off codes.
-        flow_steps: how often the moving network is applied, each time with the same weights.
+        code_size: channels of the code; one code step describes four notes.
+        width, blocks: of `Mover`, the network that turns noise into codes.
+        decoder_width: of `Decoder`, the network that turns codes into notes.
+        flow_steps: Euler steps, each with the same weights.
         dcgan_width: channels of the last hidden layer of `dcgan`.
-        even_rhythm: steps and durations are constant.
+        even_rhythm: hold steps and durations constant.
     """
 
     architecture: Literal["flow", "dcgan"] = "flow"
@@ -90,7 +91,7 @@ class PianoGANConfig:
 
 
 class PianoGAN(Generator):
-    """See the module's docstring. Latents (latent_size,) normal; output (91, 256) with hard one-hot pitches."""
+    """The generator that the module describes: normal latents (latent_size,) -> (91, 256) with one-hot pitches."""
 
     family = "pianogan"
     Config = PianoGANConfig
@@ -112,7 +113,7 @@ class PianoGAN(Generator):
         return self.harden(logits if self.training else self.playable(logits))
 
     def codes(self, z: Tensor) -> Tensor:
-        """(batch, latent_size) -> (batch, code_size, 1, 64): Euler's method from the noise to the codes of music."""
+        """(batch, latent_size) -> codes (batch, code_size, 1, 64), by Euler's method from the noise."""
         x: Tensor = self.field(z)
         n = self.config.flow_steps
         for k in range(n):
@@ -120,8 +121,8 @@ class PianoGAN(Generator):
         return x
 
     def playable(self, logits: Tensor) -> Tensor:
-        """The logits (batch, 91, 256), but none of a key that an earlier note of the same chord has: no piano can
-        strike it twice at once."""
+        """Masks, in logits (batch, 91, 256), keys that an earlier note of the same chord has: a piano cannot strike a
+        key twice at once."""
         if self.config.even_rhythm:  # no chords
             return logits
         found = logits.detach().float()
@@ -146,7 +147,7 @@ class PianoGAN(Generator):
         return torch.cat([keys, times], dim=1)
 
     def features(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        """(batch, 32): register, step, duration and velocity of eight sections, in units of about their spread."""
+        """(batch, 32): mean register, step, duration and velocity of eight sections, scaled to similar spread."""
         x = self(z, condition)
         register = (x[:, :KEYS] + 1).mul(torch.linspace(-1, 1, KEYS).to(x)[:, None]).sum(1, keepdim=True) / 2
         sections = F.adaptive_avg_pool1d(torch.cat([register, x[:, KEYS:]], dim=1), SECTIONS)
@@ -154,21 +155,23 @@ class PianoGAN(Generator):
 
 
 def _taken(logits: np.ndarray) -> np.ndarray:
-    """(91, 256) -> (88, 256): whether an earlier note of its chord has the key, if each takes the best one left."""
+    """Logits (91, 256) -> mask (88, 256) of keys that earlier notes of the chord have; each takes its best free key."""
     chord = np.tanh(logits[STEP]) < CHORD_BELOW
     keys, taken = logits[:KEYS].argmax(0), np.zeros((KEYS, NOTES), dtype=bool)
     for i in range(1, NOTES):
         if chord[i]:
             taken[:, i] = taken[:, i - 1]
             taken[keys[i - 1], i] = True
-            taken[:, i] &= not taken[:, i].all()  # an untrained generator may want more keys than there are
+            taken[:, i] &= not taken[
+                :, i
+            ].all()  # in an untrained generator a chord may have more notes than there are keys
             if taken[keys[i], i]:
                 keys[i] = np.where(taken[:, i], -np.inf, logits[:KEYS, i]).argmax()
     return taken
 
 
 def _taken_on_device(logits: Tensor) -> Tensor:
-    """As `_taken`, of a batch, and without waiting for the device; a CPU would take ten times as long over it."""
+    """`_taken` for a batch, without synchronising with the device; on a CPU it is ten times slower than `_taken`."""
     keys, chord = logits[:, :KEYS], logits[:, STEP].tanh() < CHORD_BELOW
     taken, before = torch.zeros_like(keys, dtype=torch.bool), keys[:, :, 0].argmax(1)
     for i in range(1, NOTES):
@@ -179,12 +182,12 @@ def _taken_on_device(logits: Tensor) -> Tensor:
 
 
 class NoiseField(nn.Module):
-    """A latent vector as white noise over the code's time axis: (batch, latent) -> (batch, code, 1, 64).
+    """Turns a latent into white noise over the code's time axis: (batch, latent) -> (batch, code, 1, 64).
 
-    The slowest components of each code channel (in the cosine transform along time) are the latent's own numbers, so a
-    move in latent space bends the whole piece; the faster ones are random Fourier features of the latent (Rahimi &
-    Recht, 2007), which for independent latents are as good as independent, yet change smoothly with it. Nothing here
-    is learned, and all of it follows from a fixed seed.
+    The slowest components of each code channel (in the cosine transform along time) are the latent's own components, so
+    a move in latent space changes the whole piece; the faster ones are random Fourier features of the latent (Rahimi &
+    Recht, 2007), which are nearly independent for independent latents, yet change smoothly with the latent. Nothing
+    here is learned; the frequencies and phases are drawn from a fixed seed.
     """
 
     BANDWIDTH = 3.0  # norm of each feature's frequency: large enough that cosines over the prior average to 0
@@ -208,7 +211,9 @@ class NoiseField(nn.Module):
             self.register_buffer(name, torch.tensor(value, dtype=torch.float32), persistent=False)
 
     def forward(self, z: Tensor) -> Tensor:
-        with torch.autocast(z.device.type, enabled=False):  # a phase in 16 bit would be another noise
+        with torch.autocast(
+            z.device.type, enabled=False
+        ):  # in 16 bit the phases would be too coarse and give other noise
             slow = z.float().reshape(len(z), -1, self.slow)
             fast = math.sqrt(2) * torch.cos(F.linear(z.float(), self.frequency) + self.phase)
             spectrum = torch.cat([slow, fast.reshape(len(z), -1, CODE_STEPS - self.slow)], dim=-1)
@@ -216,7 +221,7 @@ class NoiseField(nn.Module):
 
 
 class Mover(nn.Module):
-    """The flow's velocity: noisy codes (batch, code, 1, 64) and times (batch,) in [0, 1] -> (batch, code, 1, 64)."""
+    """Velocity of the flow: noisy codes (batch, code, 1, 64) and times (batch,) in [0, 1] -> (batch, code, 1, 64)."""
 
     FREQUENCIES = 32
 
@@ -242,9 +247,9 @@ class Mover(nn.Module):
 
 
 class WideConv(nn.Conv2d):
-    """A convolution along time, (batch, channels, 1, 64) to the same; in eval mode as one matrix product.
+    """A convolution along time, (batch, channels, 1, 64) to the same shape; in eval mode as one matrix product.
 
-    For one item on a CPU torch's own way to dilate copies number by number, which takes longer than the product.
+    For one item on a CPU, torch's dilated convolution copies element by element, which takes longer than the product.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -259,7 +264,7 @@ class WideConv(nn.Conv2d):
 
 
 class MoverBlock(nn.Module):
-    """Residual: norm, scale and shift by the flow's time, dilated convolution of length 5; in some, then attention."""
+    """Residual block: norm, scale and shift by time, dilated convolution of length 5; in some blocks attention."""
 
     HEADS = 4
 
@@ -283,7 +288,7 @@ class MoverBlock(nn.Module):
             # (batch, 3 * width, 1, 64) -> three times (batch, heads, 64, width / heads)
             parts = self.attend(self.norm(x)).squeeze(2).unflatten(1, (3, self.HEADS, -1)).transpose(-1, -2)
             query, key, value = parts.unbind(1)
-            # Written out: on a CPU the fused kernel's backward pass takes ten times as long for so short a sequence.
+            # Not the fused kernel: on a CPU its backward pass takes ten times as long for so short a sequence.
             share = (query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])).softmax(-1)
             mixed = share.to(value.dtype) @ value
             x = x + self.merge(mixed.transpose(-1, -2).flatten(1, 2).unsqueeze(2))
@@ -291,6 +296,8 @@ class MoverBlock(nn.Module):
 
 
 class ResidualBlock(nn.Module):
+    """Residual block of the decoder: norm, convolution along time, pointwise convolution."""
+
     def __init__(self, width: int, length: int = 3) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(8, width)
@@ -303,7 +310,7 @@ class ResidualBlock(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Codes (batch, code, 1, 64) -> pitch logits and times before tanh (batch, 91, 256)."""
+    """Codes (batch, code, 1, 64) -> (batch, 91, 256): pitch logits, and times and velocities before tanh."""
 
     def __init__(self, code_size: int, width: int) -> None:
         super().__init__()
@@ -321,7 +328,7 @@ class Decoder(nn.Module):
 
 
 class DCGAN(nn.Module):
-    """(batch, latent) -> (batch, 91, 256) logits: 4 steps of a wide layer, upsampled three times by 4."""
+    """(batch, latent) -> logits (batch, 91, 256): a linear layer to 4 time steps, upsampled three times by 4."""
 
     LENGTH = 25
 
@@ -342,11 +349,11 @@ class DCGAN(nn.Module):
 
 
 def fold(x: Tensor) -> Tensor:
-    """(batch, channels, 256) -> (batch, 4 * channels, 1, 64): four notes a step."""
+    """(batch, channels, 256) -> (batch, 4 * channels, 1, 64): stacks the channels of four notes into one step."""
     batch, channels, _ = x.shape
     return x.reshape(batch, channels, CODE_STEPS, FOLD).permute(0, 3, 1, 2).reshape(batch, -1, 1, CODE_STEPS)
 
 
 def unfold(x: Tensor) -> Tensor:
-    """Undoes `fold`."""
+    """(batch, 4 * channels, 1, 64) -> (batch, channels, 256), the inverse of `fold`."""
     return x.reshape(len(x), FOLD, -1, CODE_STEPS).permute(0, 2, 3, 1).reshape(len(x), -1, NOTES)

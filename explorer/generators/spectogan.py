@@ -1,8 +1,8 @@
-"""SpectoGAN: one latent, and perhaps a digit, to a mel spectrogram.
+"""SpectoGAN: one latent, and optionally a label, -> a log-mel spectrogram.
 
-After SpecGAN (Donahue, McAuley and Puckette, 2019, "Adversarial Audio Synthesis", arXiv:1802.04208). Its shape, a
-DCGAN (Radford et al., 2016, arXiv:1511.06434) with 5x5 filters, upsampling by 2 and a uniform prior, is
-`SpectoGAN.Config(blocks="dcgan", channels=(512, 256, 128, 64), prior="uniform")`.
+After SpecGAN (Donahue, McAuley and Puckette, 2019, "Adversarial Audio Synthesis", arXiv:1802.04208). The architecture
+of the original, a DCGAN (Radford et al., 2016, arXiv:1511.06434) with 5x5 filters, upsampling by 2 and a uniform prior,
+is `SpectoGAN.Config(blocks="dcgan", channels=(512, 256, 128, 64), prior="uniform")`.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from explorer.latent import LatentSpace, Prior
 from explorer.sound.base import Settings
 from explorer.sound.mel import MelConfig, MelRepresentation
 
-WIDEST, DEEPEST = 4096, 12  # the largest networks that are built: numbers in a layer, and its feature maps' sizes
+WIDEST, DEEPEST = 4096, 12  # upper limits: size of a layer, and number of `channels`
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class SpectoGANConfig:
     """Shape of the network.
 
     Attributes:
-        mel: the spectrogram; its sides must be divisible by 2 to the number of upsamplings.
-        labels: what the condition chooses from; empty for an unconditional generator.
-        condition: what a label is, e.g. "digit"; the app says it beside the choices.
-        latent, prior: length of the latent vector, and how it is distributed.
-        blocks: "residual": two 3x3 convolutions a block, modulated by latent and condition;
-            "dcgan": one transposed 5x5 convolution a block, the original.
-        channels: feature maps at each size, coarsest first. "residual" upsamples between two of them, "dcgan" also
-            after the last.
+        mel: the spectrogram; n_mels and frames must be divisible by 2 to the power of the number of upsamplings.
+        labels: of the condition; empty for an unconditional generator.
+        condition: what a label is, e.g. "digit"; the app shows it beside the labels.
+        latent, prior: length and distribution of the latent vector.
+        blocks: "residual": two 3x3 convolutions per block, modulated by latent and condition;
+            "dcgan": one transposed 5x5 convolution per block, the original.
+        channels: number of feature maps at each resolution, coarsest first. "residual" upsamples between resolutions,
+            "dcgan" also after the last.
         style: length of the vector that modulates the residual blocks.
     """
 
@@ -49,7 +49,7 @@ class SpectoGANConfig:
 
     @staticmethod
     def upgrade(data: Mapping[str, Any]) -> dict[str, Any]:
-        """Names the condition for files from before the field: their labels were spoken digits or words."""
+        """Adds `condition` to configurations written before that field existed: their labels were digits or words."""
         labels = data.get("labels", ())
         return {"condition": "digit" if all(str(label).isdecimal() for label in labels) else "word", **data}
 
@@ -72,7 +72,7 @@ class SpectoGANConfig:
 
 
 class SpectoGAN(Generator):
-    """A convolutional network from a coarse picture of a few pixels, made from the latent, to the full one."""
+    """A linear layer from the latent to a coarse picture, and convolutional blocks that upsample it to a log-mel."""
 
     family = "spectogan"
     Config = SpectoGANConfig
@@ -103,7 +103,7 @@ class SpectoGAN(Generator):
             self.blocks = nn.ModuleList(UpBlock(a, b, config.style) for a, b in pairwise(channels))
             self.last = ConditionalNorm(channels[-1], config.style)
             self.to_mel = nn.Conv2d(channels[-1], 1, 3, padding=1)
-        # As the feature maps are, or each call would reorder the weights first.
+        # The layout of the feature maps; otherwise each call would reorder the weights.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def generate(self, z: Tensor, condition: Tensor | None, settings: Settings) -> Tensor:
@@ -121,9 +121,9 @@ class SpectoGAN(Generator):
 
 
 class ConditionalNorm(nn.Module):
-    """Feature vectors scaled to unit mean square, then by a gain and bias that the style chooses for each channel.
+    """Scales each pixel's feature vector to unit mean square, then applies a gain and bias computed from the style.
 
-    Unlike batch norm this treats items apart, in training as in use, so there is no statistic to average or to lag.
+    Unlike batch norm it treats the items of a batch independently and keeps no running statistics.
     """
 
     def __init__(self, channels: int, style: int) -> None:
@@ -139,7 +139,7 @@ class ConditionalNorm(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """Doubles both sides: a residual block with two modulated 3x3 convolutions (BigGAN, arXiv:1809.11096, fig. 15)."""
+    """Residual block that doubles both sides, with modulated 3x3 convolutions (BigGAN, arXiv:1809.11096, fig. 15)."""
 
     def __init__(self, before: int, after: int, style: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a generator's output becomes: a `Sound`, by way of a `Representation`.
+"""`Sound`, and `Representation`, which converts between sounds and a generator's output.
 
 Conventions of the whole package: waveforms are mono float32 in [-1, 1] with shape (samples,);
 times are in seconds, frequencies in Hz, pitches are MIDI note numbers (A4 = 69), velocities 1-127.
@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from torch import Tensor, nn
 
-Settings = Mapping[str, str]  # a chosen option for each setting, by its name
+Settings = Mapping[str, str]  # the chosen option by the name of its setting
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,15 @@ class LogMel:
 
 @dataclass(frozen=True)
 class Sound:
-    """Something to hear and to see. It has notes, or a log-mel, or neither; it always has a waveform.
+    """A sound: always a waveform, and notes or a log-mel where its kind has them.
 
-    The waveform is synthesised when it is first asked for: the live view of notes never needs it.
+    The waveform is synthesised on first access: the app's live view of notes never needs it.
 
     Attributes:
-        played_by: "piano" if playing the notes on the sampled piano of `explorer.sound.synth` gives the waveform, so
-            that a page may do that instead of fetching it. None: the waveform is what is heard, whatever notes say.
+        synthesize: computes the waveform.
+        seconds: duration.
+        played_by: "piano" if the waveform is the notes played on the sampled piano of `explorer.sound.synth`, so that
+            the app's page may play the notes itself; None if only the waveform is right.
     """
 
     synthesize: Callable[[], np.ndarray] = field(repr=False)
@@ -58,7 +60,7 @@ class Sound:
     notes: tuple[Note, ...] | None = None
     log_mel: LogMel | None = None
     played_by: Literal["piano"] | None = None
-    # Not a cached_property: before Python 3.12 that would synthesise one sound of the whole process at a time.
+    # Not a cached_property: before Python 3.12 its lock would let only one thread at a time synthesise a sound.
     _waveform: np.ndarray | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -71,13 +73,15 @@ class Sound:
 
 
 class Representation(ABC):
-    """How a family writes sound as a tensor in [-1, 1].
+    """An encoding of sounds as tensors in [-1, 1], and its decoding.
+
+    A representation may have parts, such as a vocoder: networks that decode, and that checkpoints store beside the
+    generator.
 
     Attributes:
-        sample_rate, seconds: of the sounds; where lengths differ, the usual one.
-        part_types: the classes of what this representation may carry beside the generator, by name. Each is an
-            `nn.Module` built from its `Config`, a dataclass of plain values, which it keeps as `config`. A checkpoint
-            stores and restores what is carried without knowing what it is.
+        sample_rate, seconds: of the sounds; where durations differ, the usual one.
+        part_types: the class of each possible part, by name: an `nn.Module` built from its `Config`, a dataclass of
+            plain values, which it keeps as `config`.
     """
 
     part_types: ClassVar[Mapping[str, type[Any]]] = MappingProxyType({})
@@ -88,39 +92,39 @@ class Representation(ABC):
     @property
     @abstractmethod
     def shape(self) -> tuple[int, ...]:
-        """Shape of one encoded sound, without the batch."""
+        """Shape of one encoded sound, without the batch axis."""
 
     @property
     def settings(self) -> Mapping[str, tuple[str, ...]]:
-        """The choices that decoding leaves open, each name with its options, the default first:
+        """Settings of decoding: each name with its options, the default first, e.g.
         `{"inversion": ("learned", "griffin-lim")}`."""
         return {}
 
     @abstractmethod
     def encode(self, sound: Sound) -> Tensor:
-        """-> (*shape), in [-1, 1]."""
+        """Encodes a sound as a tensor (*shape) in [-1, 1]."""
 
     @abstractmethod
     def decode(self, x: Tensor, settings: Settings | None = None) -> Sound:
-        """Undoes `encode`, up to the tolerance that the representation states.
+        """Decodes a tensor; inverts `encode` to within the tolerance stated by the class.
 
         Args:
             x: (*shape), in [-1, 1].
-            settings: a chosen option for some of `self.settings`; the rest take their default.
+            settings: the chosen option for some of `self.settings`; the rest take their default.
         Raises:
             ValueError: if there is no such setting or option.
         """
 
     def parts(self) -> Mapping[str, nn.Module]:
-        """What is carried now, by the names of `part_types`."""
+        """The parts it has now, by their names in `part_types`."""
         return {}
 
     def fits(self, name: str, config: Any) -> bool:
-        """Whether a part of this name and configuration belongs to such sounds."""
+        """Whether a part of this name and configuration can decode these sounds."""
         return False
 
     def carry(self, name: str, part: nn.Module) -> None:
-        """Takes a part along, in place of one of the same name.
+        """Adds a part, or replaces the one of this name.
 
         Raises:
             ValueError: if it does not fit.
@@ -129,7 +133,7 @@ class Representation(ABC):
 
 
 def chosen(settings: Mapping[str, tuple[str, ...]], given: Settings | None) -> dict[str, str]:
-    """An option for every setting: the given one, or its first.
+    """The option of every setting: the given one, else the default, which is the first.
 
     Raises:
         ValueError: if there is no such setting or option.

@@ -1,4 +1,4 @@
-"""From magnitudes to a waveform."""
+"""The fast Griffin-Lim algorithm: magnitudes of a short-time Fourier transform to a waveform."""
 
 import math
 
@@ -6,19 +6,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-ITERATIONS = 24  # beyond these the ear hears no change on speech, and each costs half a millisecond per second
+ITERATIONS = 24  # more make no audible difference on speech; each costs half a millisecond per second of sound
 
 
 def griffin_lim(
     magnitude: Tensor, n_fft: int, hop_length: int, iterations: int = ITERATIONS, momentum: float = 0.99
 ) -> Tensor:
-    """A waveform whose spectrogram comes close to a given one.
+    """Estimates a waveform with the given magnitudes.
 
-    The fast Griffin-Lim algorithm of Perraudin, Balazs and Søndergaard (2013), "A fast Griffin-Lim algorithm".
-    The phase starts from a fixed draw, so the same magnitudes give the same bits.
+    After Perraudin, Balazs and Søndergaard (2013), "A fast Griffin-Lim algorithm". The initial phase is drawn from a
+    fixed seed, so the same magnitudes give the same bits.
 
     Args:
-        magnitude: (batch, 1 + n_fft // 2, frames), of a centred transform with a periodic Hann window.
+        magnitude: (batch, 1 + n_fft // 2, frames), of a centred short-time Fourier transform with
+            a periodic Hann window.
         momentum: 0 is the original algorithm of Griffin and Lim (1984).
     Returns:
         (batch, (frames - 1) * hop_length)

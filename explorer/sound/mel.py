@@ -1,6 +1,6 @@
-"""Sound as a mel spectrogram: 64 x 64 numbers in [-1, 1] that a convolutional network can draw.
+"""`MelRepresentation`: sounds as normalised log-mel spectrograms in [-1, 1], by default 64 bands x 64 frames.
 
-Axes are (band, frame), low bands first; magnitudes are of a periodic Hann window, logarithms are natural.
+Axes are (band, frame), low bands first; the window is a periodic Hann window, logarithms are natural.
 """
 
 import math
@@ -19,20 +19,32 @@ from explorer.sound.griffin_lim import griffin_lim
 from explorer.sound.mel_scale import mel_filters, mel_frequencies
 from explorer.sound.vocoder import LearnedVocoder
 
-PEAK = 0.99
-INVERTED = ("sample_rate", "n_fft", "hop_length", "n_mels", "floor")  # what a vocoder and its spectrograms share
-SIZES = {"sample_rate": 384_000, "n_fft": 65_536, "hop_length": 65_536, "n_mels": 4096, "frames": 65_536}  # the largest
+PEAK = 0.99  # of a decoded sound that would be louder
+INVERTED = (
+    "sample_rate",
+    "n_fft",
+    "hop_length",
+    "n_mels",
+    "floor",
+)  # fields in which a vocoder and its spectrograms must agree
+SIZES = {
+    "sample_rate": 384_000,
+    "n_fft": 65_536,
+    "hop_length": 65_536,
+    "n_mels": 4096,
+    "frames": 65_536,
+}  # upper limits
 
 
 @dataclass(frozen=True)
 class MelConfig:
-    """How sound is written as a spectrogram.
+    """Parameters of the spectrogram.
 
     Attributes:
         sample_rate: Hz.
         n_fft, hop_length: samples.
-        floor: mel magnitude added before the logarithm: what is far below it counts as silence.
-        mean, scale: (n_mels,) each; band b of a log-mel is written as `(log_mel - mean[b]) / scale[b]`.
+        floor: mel magnitude added before the logarithm; what is far below it counts as silence.
+        mean, scale: (n_mels,) each; band b of a log-mel is normalised to `(log_mel - mean[b]) / scale[b]`.
     """
 
     sample_rate: int = 8000
@@ -66,18 +78,18 @@ class MelConfig:
 
     @property
     def samples(self) -> int:
-        """Length of one sound."""
+        """Length of a sound in samples."""
         return self.frames * self.hop_length
 
 
 class MelRepresentation(Representation):
     """Sounds of `config.samples` samples as log-mels of shape (1, n_mels, frames).
 
-    Encoding drops the phase and the fine structure above the bands' resolution. Decoding estimates both, so a sound
-    comes back alike to the ear, not in its samples; the log-mel of the decoded sound is that of the encoded one to
-    within about 0.05 of its range, on average, for speech.
+    Encoding drops the phase and detail finer than the bands. Decoding estimates both, so a decoded sound is similar to
+    the ear but differs in its samples; for speech, its log-mel differs from the encoded one by about 0.05 of the range
+    on average.
 
-    It may carry a "vocoder", which then is the default way back.
+    If it has a part "vocoder", decoding uses that by default, else Griffin-Lim.
     """
 
     part_types: ClassVar[Mapping[str, type[Any]]] = MappingProxyType({"vocoder": LearnedVocoder})
@@ -100,7 +112,7 @@ class MelRepresentation(Representation):
         return {} if self._vocoder is None else {"vocoder": self._vocoder}
 
     def fits(self, name: str, config: Any) -> bool:
-        """A vocoder fits whose spectrograms are these; their length and normalisation are free."""
+        """Whether a vocoder inverts spectrograms of these parameters; length and normalisation may differ."""
         same = all(getattr(config, field, None) == getattr(self.config, field) for field in INVERTED)
         return name in self.part_types and same
 
@@ -111,7 +123,7 @@ class MelRepresentation(Representation):
         self._vocoder = part
 
     def encode(self, sound: Sound) -> Tensor:
-        """Shorter sounds are centred in silence, longer ones lose both ends.
+        """Encodes a sound; shorter ones are padded with silence on both sides, longer ones lose both ends.
 
         Raises:
             ValueError: if the sound has another sample rate.
@@ -122,11 +134,11 @@ class MelRepresentation(Representation):
         return self.normalize(self.log_mel(torch.from_numpy(waveform)[None]))[0]
 
     def decode(self, x: Tensor, settings: Settings | None = None) -> Sound:
-        """A sound louder than full scale is turned down as a whole, to a peak of 0.99, rather than clipped."""
+        """Decodes a log-mel. A sound that would clip is scaled down to a peak of 0.99."""
         c = self.config
         log_mel = self.denormalize(x[None])[0]
-        way = chosen(self.settings, settings)["inversion"]
-        invert = self._vocoder if way == "learned" and self._vocoder is not None else self.invert
+        inversion = chosen(self.settings, settings)["inversion"]
+        invert = self._vocoder if inversion == "learned" and self._vocoder is not None else self.invert
 
         def synthesize() -> np.ndarray:
             waveform = invert(log_mel[None])[0].numpy()
@@ -139,11 +151,11 @@ class MelRepresentation(Representation):
         return Sound(synthesize, self.sample_rate, self.seconds, log_mel=picture)
 
     def log_mel(self, waveform: Tensor) -> Tensor:
-        """(batch, samples) -> (batch, n_mels, frames): the logarithm of mel magnitude plus floor."""
+        """Waveforms (batch, samples) -> log-mels (batch, n_mels, frames): log(mel magnitude + floor)."""
         c = self.config
         window = torch.hann_window(c.n_fft, device=waveform.device)
         spectrum = torch.stft(waveform, c.n_fft, c.hop_length, window=window, pad_mode="constant", return_complex=True)
-        magnitude = spectrum[..., : c.frames].abs()  # the last frame is centred on the end, half of it outside
+        magnitude = spectrum[..., : c.frames].abs()  # leaves out the last one, centred on the end of the sound
         return (self._filters(waveform.device) @ magnitude + c.floor).log()
 
     def invert(self, log_mel: Tensor) -> Tensor:
@@ -154,12 +166,12 @@ class MelRepresentation(Representation):
         return griffin_lim(torch.nn.functional.pad(magnitude, (0, 1)), c.n_fft, c.hop_length)
 
     def normalize(self, log_mel: Tensor) -> Tensor:
-        """(batch, n_mels, frames) -> (batch, 1, n_mels, frames) in [-1, 1]; what lies outside is clipped."""
+        """(batch, n_mels, frames) -> (batch, 1, n_mels, frames) in [-1, 1], clipped."""
         mean, scale = self._statistics(log_mel)
         return ((log_mel - mean) / scale).clamp(-1, 1)[:, None]
 
     def denormalize(self, x: Tensor) -> Tensor:
-        """Undoes `normalize`."""
+        """(batch, 1, n_mels, frames) -> (batch, n_mels, frames), the inverse of `normalize`."""
         mean, scale = self._statistics(x)
         return x[:, 0] * scale + mean
 
@@ -173,7 +185,7 @@ class MelRepresentation(Representation):
 
 
 def fit(waveform: np.ndarray, samples: int) -> np.ndarray:
-    """(n,) -> (samples,): centred in zeros, or the middle kept."""
+    """Pads a waveform (n,) with zeros on both sides, or crops both ends, to (samples,)."""
     missing = samples - len(waveform)
     if missing < 0:
         return waveform[-missing // 2 :][:samples]

@@ -1,4 +1,4 @@
-"""The mel scale: the corners of its triangular bands, and the bands as filters."""
+"""The mel scale: corner frequencies of its triangular bands, and the filter bank."""
 
 from functools import lru_cache
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def mel_frequencies(sample_rate: int, n_mels: int) -> np.ndarray:
-    """(n_mels + 2,) Hz: the corners of the triangles; band b rises from b, peaks at b + 1 and falls to b + 2.
+    """Corner frequencies (n_mels + 2,) in Hz: band b rises from corner b, peaks at b + 1 and falls to b + 2.
 
     Slaney's Auditory Toolbox (1998): linear below 1 kHz, logarithmic above.
     """
@@ -19,7 +19,7 @@ def mel_frequencies(sample_rate: int, n_mels: int) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def mel_filters(sample_rate: int, n_fft: int, n_mels: int) -> np.ndarray:
-    """(n_mels, 1 + n_fft // 2) float32 triangles of unit area; those of `librosa.filters.mel`."""
+    """Triangular filters (n_mels, 1 + n_fft // 2) of unit area in Hz, float32, as `librosa.filters.mel`."""
     corners = mel_frequencies(sample_rate, n_mels)[:, None]
     bins = np.linspace(0, sample_rate / 2, 1 + n_fft // 2)
     rising = (bins - corners[:-2]) / (corners[1:-1] - corners[:-2])

@@ -1,4 +1,4 @@
-"""Notes as a standard MIDI file, and back, by way of pretty_midi."""
+"""Writes and reads notes as standard MIDI files, with pretty_midi."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,19 +8,19 @@ import pretty_midi
 
 from explorer.sound.base import Note
 
-RESOLUTION = 1000  # ticks in a beat of half a second: times are kept to a quarter of a millisecond
+RESOLUTION = 1000  # ticks per beat of half a second: times are rounded to within a quarter of a millisecond
 TICK = 0.5 / RESOLUTION
-META, TEXT, SYSTEM = 0xFF, 0x01, 0xF0  # events of a track, and the text among those with a length
+META, TEXT, SYSTEM = 0xFF, 0x01, 0xF0  # status bytes: meta events, text among them, and system events
 
 
 def write_midi(notes: Sequence[Note], file: Path | BinaryIO, text: str | None = None) -> None:
     """Writes one piano track.
 
-    MIDI knows only keys that go down and up. A key that is struck again while it is held goes up first, and of
-    notes that strike one key at the same instant the longest is kept.
+    MIDI knows only key presses and releases. A key that is struck again while it is held is released first, and notes
+    of one key at the same onset become one, with the longest duration.
 
     Args:
-        text: travels with the notes as a text event at the start.
+        text: stored as a text event at the start.
     """
     last_of_key: dict[int, pretty_midi.Note] = {}
     played = []
@@ -40,13 +40,13 @@ def write_midi(notes: Sequence[Note], file: Path | BinaryIO, text: str | None = 
     midi = pretty_midi.PrettyMIDI(resolution=RESOLUTION, initial_tempo=120)
     midi.instruments.append(piano)
     if text is not None:
-        # pretty_midi writes Latin-1 where today's programs expect UTF-8: these characters become its bytes.
+        # pretty_midi writes Latin-1, other programs expect UTF-8: each UTF-8 byte is passed as a Latin-1 character.
         midi.text_events.append(pretty_midi.Text(text.encode("utf-8").decode("latin-1"), 0.0))
     midi.write(file if not isinstance(file, Path) else str(file))
 
 
 def read_midi(path: Path) -> tuple[Note, ...]:
-    """The notes of all tracks but drums, by onset, then pitch.
+    """The notes of all tracks but drums, sorted by onset, then pitch.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -56,7 +56,9 @@ def read_midi(path: Path) -> tuple[Note, ...]:
         midi = pretty_midi.PrettyMIDI(str(path))
     except FileNotFoundError:
         raise
-    except Exception as error:  # mido and pretty_midi have many, such as for a key of 18 flats or a tempo of 0
+    except (
+        Exception
+    ) as error:  # mido and pretty_midi raise many kinds, e.g. for a key signature of 18 flats or a tempo of 0
         reason = str(error) or type(error).__name__
         raise ValueError(f"{path}: not a MIDI file, or a damaged one ({reason})") from None
     notes = (
@@ -71,10 +73,10 @@ def read_midi(path: Path) -> tuple[Note, ...]:
 def texts(data: bytes) -> Iterator[str]:
     """The text events of a MIDI file, track by track, each up to its first damaged event.
 
-    mido and pretty_midi read a file as a whole or not at all, and take minutes where somebody sends a large one.
+    mido and pretty_midi fail on the whole file if any event is damaged, and take minutes for a large one.
 
     Raises:
-        ValueError: if this is no MIDI file.
+        ValueError: if this is not a MIDI file.
     """
     if data[:4] != b"MThd":
         raise ValueError("no MIDI header")
@@ -91,8 +93,8 @@ def _texts_of_track(track: bytes) -> Iterator[str]:
     at, status = 0, 0
     try:
         while at < len(track):
-            _, at = _variable_length(track, at)  # ticks since the event before
-            if track[at] >= 0x80:  # or the status of the event before holds
+            _, at = _variable_length(track, at)  # ticks since the previous event
+            if track[at] >= 0x80:  # otherwise the status of the previous event applies (running status)
                 status, at = track[at], at + 1
             if status == META:
                 kind, (size, at) = track[at], _variable_length(track, at + 1)
@@ -103,15 +105,15 @@ def _texts_of_track(track: bytes) -> Iterator[str]:
                 size, at = _variable_length(track, at)
                 at, status = at + size, 0
             elif status:
-                at += 1 if 0xC0 <= status < 0xE0 else 2  # a program or a pressure has one byte
+                at += 1 if 0xC0 <= status < 0xE0 else 2  # program changes and channel pressure have one data byte
             else:
                 return
-    except IndexError:  # the track ends inside of an event
+    except IndexError:  # the track ends inside an event
         return
 
 
 def _variable_length(data: bytes, at: int) -> tuple[int, int]:
-    """A number of up to four bytes of 7 bits each, and where it ends."""
+    """A variable-length number (up to four bytes of 7 bits each), and the position after it."""
     value = 0
     for end in range(at, at + 4):
         value = value << 7 | data[end] & 0x7F

@@ -1,10 +1,10 @@
-"""Piano notes as a tensor: 256 of them, in the order they are struck.
+"""`NotesRepresentation`: 256 piano notes, in order of onset, as a tensor (91, 256).
 
-A note is a column: 88 pitch channels that are 1 at its key and -1 elsewhere, then its step (the time since the note
-before), its duration and its velocity. Notes that are struck within `CHORD_SECONDS` of the first of them are a chord:
-they get one onset, lowest key first, so that a piece is written in one way only.
+A note is a column: 88 pitch channels that are 1 at its key and -1 elsewhere, then its step (time since the previous
+onset), duration and velocity. Notes within `CHORD_SECONDS` of the first of them are a chord: they get one onset and are
+sorted by pitch, so that a piece has exactly one encoding.
 
-Durations are the time a key is held. The sustain pedal is left out: it would let a note sound on, but not be held.
+A duration is the time a key is held. The sustain pedal is ignored: it prolongs the sound, not the time a key is held.
 """
 
 import math
@@ -19,24 +19,24 @@ from explorer.sound.base import Note, Representation, Settings, Sound, chosen
 
 NOTES = 256
 LOWEST, KEYS = 21, 88
-STEP, DURATION, VELOCITY = KEYS, KEYS + 1, KEYS + 2  # channels behind the pitches
+STEP, DURATION, VELOCITY = KEYS, KEYS + 1, KEYS + 2  # channels after the pitches
 CHANNELS = KEYS + 3
 
-CHORD_SECONDS = 0.03  # in MAESTRO the gaps within chords and those between notes part here
-RESTRIKE_SECONDS = 0.04  # wider than a chord, so that both strokes are told apart when they are read again
+CHORD_SECONDS = 0.03  # separates, in MAESTRO, gaps within chords from gaps between notes
+RESTRIKE_SECONDS = 0.04  # longer than CHORD_SECONDS, so that both strokes stay separate notes when encoded again
 STEP_SECONDS = (CHORD_SECONDS, 4.0)
 DURATION_SECONDS = (0.02, 8.0)
-# Steps of chord notes are -1 and all others at least -0.5: the gap between lets a network say clearly which it means.
+# Steps within a chord are -1, all others at least -0.5: the gap keeps the two apart in a network's output.
 SHORTEST_STEP, CHORD_BELOW = -0.5, -0.75
 
 EVEN_STEP, EVEN_DURATION = 0.2, 0.25
 SAMPLE_RATE = 44100
-TAIL_SECONDS = 0.5  # for the last note to die away
+TAIL_SECONDS = 0.5  # for the last note to decay
 
 
 @dataclass(frozen=True)
 class NoteTable:
-    """Notes as columns, each (n,): MIDI pitch, seconds since the note before, seconds held, velocity 1-127."""
+    """Notes as columns, each (n,): MIDI pitch, seconds since the previous onset, seconds held, velocity 1-127."""
 
     pitch: np.ndarray
     step: np.ndarray
@@ -45,10 +45,10 @@ class NoteTable:
 
 
 def canonical(pitch: np.ndarray, onset: np.ndarray, duration: np.ndarray, velocity: np.ndarray) -> NoteTable:
-    """Sorts notes into the one order: by onset, chords gathered to one onset and sorted by pitch.
+    """Brings notes into their canonical order: by onset, with one onset per chord, then by pitch.
 
-    Keys a piano has not are left out, a note struck twice in one chord counts once, and a key that is struck again
-    while it is held is released first. The first step is 0.
+    Pitches outside of the piano's 88 keys are dropped, a key struck twice in a chord becomes one note (the longest),
+    and a key that is struck again while it is held is released first. The first step is 0.
 
     Args:
         pitch, onset, duration, velocity: (n,) each, in any order; seconds.
@@ -73,7 +73,7 @@ def canonical(pitch: np.ndarray, onset: np.ndarray, duration: np.ndarray, veloci
 
 
 def _chord_starts(onset: np.ndarray) -> np.ndarray:
-    """(n,) sorted onsets -> for each the onset of its chord's first note."""
+    """Sorted onsets (n,) -> (n,): the onset of the first note of each note's chord."""
     starts, start = [], -math.inf
     for time in onset.tolist():
         if time - start > CHORD_SECONDS:
@@ -83,7 +83,7 @@ def _chord_starts(onset: np.ndarray) -> np.ndarray:
 
 
 def encode_notes(pitch: Tensor, step: Tensor, duration: Tensor, velocity: Tensor) -> Tensor:
-    """Columns of notes (..., n) each -> (..., 91, n) in [-1, 1]. Times beyond the scales' ends are clipped."""
+    """Columns of notes (..., n) each -> (..., 91, n) in [-1, 1]. Times outside of their ranges are clipped."""
     keys = torch.nn.functional.one_hot(pitch.long() - LOWEST, KEYS).to(step.dtype).mul(2).sub(1).movedim(-1, -2)
     low, high = STEP_SECONDS
     scaled = (step.clamp(low, high) / low).log() / math.log(high / low)
@@ -97,7 +97,7 @@ def encode_notes(pitch: Tensor, step: Tensor, duration: Tensor, velocity: Tensor
 def decode_notes(x: Tensor) -> Tensor:
     """(..., 91, n) in [-1, 1] -> (..., n, 4): MIDI pitch, step and duration in seconds, velocity 1-127, as float64.
 
-    The key is the strongest pitch channel. A step below `CHORD_BELOW` is exactly 0, and so is the first.
+    The key is the largest pitch channel. Steps below `CHORD_BELOW`, and the first one, become exactly 0.
     """
     pitch = x[..., :KEYS, :].argmax(-2).double() + LOWEST
     times = x[..., KEYS:, :].double().clamp(-1, 1)
@@ -114,13 +114,13 @@ def decode_notes(x: Tensor) -> Tensor:
 class NotesRepresentation(Representation):
     """256 notes as a tensor (91, 256).
 
-    `decode(encode(sound))` keeps every pitch and velocity; onsets up to 1e-4 s per second where steps are between
-    30 ms and 4 s and chords are struck at once (else notes within 30 ms move to their chord's start); durations
-    between 20 ms and 8 s likewise, unless the same key is struck again before.
+    `decode(encode(sound))` keeps every pitch and velocity. Onsets are accurate to 1e-4 s per second if steps are
+    between 30 ms and 4 s and the notes of a chord start together (otherwise they move to the start of the chord).
+    Durations between 20 ms and 8 s are as accurate, unless the key is struck again earlier.
     """
 
     sample_rate = SAMPLE_RATE
-    seconds = 25.0  # what 256 notes of MAESTRO take on average; a piece takes as long as its steps say
+    seconds = 25.0  # average of 256 notes in MAESTRO; a piece lasts as long as its steps add up to
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -128,11 +128,11 @@ class NotesRepresentation(Representation):
 
     @property
     def settings(self) -> Mapping[str, tuple[str, ...]]:
-        """`rhythm`: as played, or even: step and duration held constant, so that only the pitches speak."""
+        """`rhythm`: "played", or "even" for constant steps and durations, so that only pitches and velocities vary."""
         return {"rhythm": ("played", "even")}
 
     def encode(self, sound: Sound) -> Tensor:
-        """-> (91, 256), of the first 256 notes.
+        """Encodes the first 256 notes as (91, 256).
 
         Raises:
             ValueError: if the sound has fewer notes.
@@ -153,7 +153,7 @@ class NotesRepresentation(Representation):
         seconds = max(n.onset + n.duration for n in notes) + TAIL_SECONDS
 
         def synthesize() -> np.ndarray:
-            from explorer.sound import synth  # reads its samples with libraries that training does without
+            from explorer.sound import synth  # needs libraries that training does not
 
             return synth.synthesize(notes, seconds, SAMPLE_RATE)
 
@@ -161,17 +161,17 @@ class NotesRepresentation(Representation):
 
 
 def playable(columns: Sequence[Sequence[float]]) -> tuple[Note, ...]:
-    """Rows of pitch, step, duration and velocity -> as many notes, in order, that one can strike on 88 keys.
+    """Rows of pitch, step, duration and velocity -> as many notes, by onset, that can be played on a piano.
 
-    A key that a chord names twice is struck again `RESTRIKE_SECONDS` later, and a key that is struck while it is held
-    is released first: otherwise neither a piano nor a MIDI file could tell the two notes apart.
+    A key that occurs twice in a chord is struck again `RESTRIKE_SECONDS` later, and a key that is struck while it is
+    held is released first: neither a piano nor a MIDI file can hold one key twice.
     """
     notes: list[Note] = []
     onset, start, chord, last = 0.0, -math.inf, set[int](), dict[int, int]()
     for pitch, step, duration, velocity in columns:
         key = int(pitch)
         onset += step
-        if onset - start > CHORD_SECONDS:  # as `canonical` parts chords
+        if onset - start > CHORD_SECONDS:  # a new chord, as in `canonical`
             start, chord = onset, set()
         elif key in chord:
             onset = start = start + RESTRIKE_SECONDS

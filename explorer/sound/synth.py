@@ -2,11 +2,11 @@
 
 The samples are the Salamander Grand Piano V3 of Alexander Holm (CC BY 3.0): every third semitone, three velocity
 layers, mono OGG Vorbis at 44.1 kHz in `samples/`, with `samples/manifest.json` beside them. `samples/make.py` made
-both. Files and constants (`manifest()`) are also what a browser needs to play the same notes with Web Audio; a note
-is, here and there alike,
+both. With these files and the constants of `manifest()` the app's page plays the same notes by Web Audio. Both compute
+a note as follows; the right column names the Web Audio node or call:
 
     layer   the first one with velocity <= layer.max_velocity
-    sample  of that layer, the one nearest in pitch
+    sample  the one of that layer that is nearest in pitch
     rate    2 ** ((pitch - sample.pitch + sample.cents / 100) / 12)                 playbackRate
     level   gain * sample.gain * (velocity / 127) ** velocity_exponent
     shape   level until onset + duration, then level * exp(-t / release)            setTargetAtTime, release in s
@@ -14,9 +14,9 @@ is, here and there alike,
     sum     of all notes, then the limiter f(x) = x where |x| <= knee, and beyond   WaveShaperNode
             sign(x) * (knee + (1 - knee) * tanh((|x| - knee) / (1 - knee)))
 
-The gain is fixed and nothing is ever normalised: a soft note stays soft. `sample.gain` brings each recording to one
-smooth balance from bass to treble, the same for its three layers, so that level follows velocity without a jump;
-`sample.cents` brings it onto the piano's own stretched tuning, in which A4 is 440 Hz, A1 10 cents flat and A6 15
+The gain is fixed and sounds are never normalised: a soft note stays soft. `sample.gain` corrects each recording to a
+smooth balance from bass to treble, the same for the three layers of a pitch, so that level follows velocity without a
+jump; `sample.cents` corrects it to the piano's own stretched tuning, in which A4 is 440 Hz, A1 10 cents flat and A6 15
 cents sharp of equal temperament.
 """
 
@@ -37,18 +37,18 @@ from explorer.sound.base import Note
 SAMPLES = Path(__file__).resolve().parent / "samples"
 SAMPLE_RATE = 44100
 
-GAIN = 1.0  # a MAESTRO performance then peaks near -7 dBFS, and only its climaxes reach the limiter
+GAIN = 1.0  # MAESTRO performances then peak near -7 dBFS, and only their loudest moments reach the limiter
 KNEE = 0.7  # below it the limiter is the identity
-VELOCITY_EXPONENT = 1.2  # as the recorded layers' own level rises with the velocity they were played at
-RELEASE = 0.05  # seconds in which a damped string falls to 1/e: -60 dB in 0.35 s
-RELEASE_LENGTH = 7  # such times until it counts as silent
-CUT = 0.01  # seconds over which a sound is faded that is cut before its last note has died away
-CACHED_TONES = 192  # of (pitch, layer), about 0.7 MB each
+VELOCITY_EXPONENT = 1.2  # matches how the level of the recorded layers rises with velocity
+RELEASE = 0.05  # seconds in which a released note decays to 1/e: -60 dB in 0.35 s
+RELEASE_LENGTH = 7  # multiples of RELEASE after which it is silent
+CUT = 0.01  # seconds of fade-out if a sound ends before its last note has decayed
+CACHED_TONES = 192  # pairs of pitch and layer, about 0.7 MB each
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Recordings of one touch, played for velocities up to `max_velocity` and above the layer before."""
+    """A velocity layer: the recordings for velocities up to `max_velocity`, above that of the previous layer."""
 
     name: str
     max_velocity: int
@@ -56,14 +56,14 @@ class Layer:
 
 @dataclass(frozen=True)
 class Sample:
-    """One recorded note: what it is, and what brings it to the common tuning and level.
+    """One recorded note, with its corrections of tuning and level.
 
     Attributes:
-        pitch: MIDI note number it was played at.
+        pitch: MIDI note number.
         layer: index of its layer.
-        seconds: its length, a fade to silence included.
-        cents: to add to its pitch.
-        gain: to multiply it with.
+        seconds: length, including the fade-out.
+        cents: correction added to its pitch.
+        gain: correction factor of its amplitude.
     """
 
     file: str
@@ -76,29 +76,29 @@ class Sample:
 
 @dataclass(frozen=True)
 class Piano:
-    """What `samples/manifest.json` says."""
+    """The contents of `samples/manifest.json`."""
 
     layers: tuple[Layer, ...]
     samples: tuple[Sample, ...]
 
     def layer(self, velocity: int) -> int:
-        """Index of the layer that a velocity plays."""
+        """Index of the layer for a velocity."""
         return next((i for i, layer in enumerate(self.layers) if velocity <= layer.max_velocity), len(self.layers) - 1)
 
     def nearest(self, pitch: int, layer: int) -> Sample:
-        """The sample of a layer that has to be shifted least."""
+        """The sample of a layer that is nearest in pitch."""
         return min((s for s in self.samples if s.layer == layer), key=lambda s: abs(s.pitch - pitch))
 
 
 @lru_cache(maxsize=1)
 def piano() -> Piano:
-    """The samples there are; no sound is read yet."""
+    """The layers and samples of the manifest; reads no audio."""
     data = json.loads((SAMPLES / "manifest.json").read_text(encoding="utf-8"))
     return Piano(tuple(Layer(**x) for x in data["layers"]), tuple(Sample(**x) for x in data["samples"]))
 
 
 def manifest() -> dict[str, Any]:
-    """All that a browser needs besides the files, as plain values: see the head of this module."""
+    """What a browser needs besides the audio files, as plain values; see the module's docstring."""
     return {
         "sample_rate": SAMPLE_RATE,
         "gain": GAIN,
@@ -116,7 +116,7 @@ def velocity_gain(velocity: float) -> float:
 
 
 def limit(waveform: np.ndarray) -> np.ndarray:
-    """A soft limiter without memory: the identity up to KNEE, smoothly bent into [-1, 1] beyond."""
+    """A memoryless soft limiter: the identity up to KNEE, a scaled tanh up to 1 beyond."""
     excess = np.abs(waveform) - np.float32(KNEE)
     over = excess > 0
     if not over.any():
@@ -128,10 +128,10 @@ def limit(waveform: np.ndarray) -> np.ndarray:
 
 
 def synthesize(notes: Sequence[Note], seconds: float | None = None, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
-    """Plays notes on the piano. The same notes, in whatever order, give the same bits.
+    """Plays notes on the sampled piano. The same notes give the same bits in any order.
 
     Args:
-        seconds: length of the result; until the last note has died away if None.
+        seconds: length of the result; if None, until the last note has decayed.
     Returns:
         (round(seconds * sample_rate),) float32 in [-1, 1], never normalised.
     Raises:
@@ -140,8 +140,8 @@ def synthesize(notes: Sequence[Note], seconds: float | None = None, sample_rate:
     for note in notes:
         if not (note.onset >= 0 and note.duration >= 0 and 1 <= note.velocity <= 127):
             raise ValueError(f"cannot play {note}")
-    fall = np.exp(-np.arange(round(RELEASE_LENGTH * RELEASE * sample_rate)) / (RELEASE * sample_rate))
-    fall = ((fall - fall[-1]) / (1 - fall[-1])).astype(np.float32)  # ends at 0 exactly: no click
+    release = np.exp(-np.arange(round(RELEASE_LENGTH * RELEASE * sample_rate)) / (RELEASE * sample_rate))
+    release = ((release - release[-1]) / (1 - release[-1])).astype(np.float32)  # ends at 0 exactly: no click
     end = max((n.onset + n.duration for n in notes), default=0.0) + RELEASE_LENGTH * RELEASE
     size = round((end if seconds is None else seconds) * sample_rate)
     mix = np.zeros(size, np.float32)
@@ -152,9 +152,9 @@ def synthesize(notes: Sequence[Note], seconds: float | None = None, sample_rate:
         level = np.float32(velocity_gain(note.velocity))
         space = mix[start : start + min(held, len(tone))]
         space += level * tone[: len(space)]
-        tail = tone[held : held + len(fall)]
+        tail = tone[held : held + len(release)]
         space = mix[start + held : start + held + len(tail)]
-        space += level * fall[: len(space)] * tail[: len(space)]
+        space += level * release[: len(space)] * tail[: len(space)]
     if seconds is not None and seconds < end:
         fade = min(size, round(CUT * sample_rate))
         mix[size - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
@@ -162,9 +162,9 @@ def synthesize(notes: Sequence[Note], seconds: float | None = None, sample_rate:
 
 
 def _fast_sizes(least: int, ratio: float) -> tuple[int, int]:
-    """Two lengths with small prime factors, the first at least `least`, whose ratio is wrong by under 0.3 cents.
+    """Two FFT lengths with small prime factors, the first at least `least`; their ratio is within 0.3 cents of `ratio`.
 
-    A transform of any other length takes five times as long.
+    An FFT of another length takes about five times as long.
     """
     sizes = _smooth(least, math.ceil(1.1 * least))
     resized = _smooth(math.floor(sizes[0] / ratio / 1.01), math.ceil(sizes[-1] / ratio * 1.01))
@@ -185,14 +185,14 @@ def _smooth(low: int, high: int) -> np.ndarray:
 
 @lru_cache(maxsize=CACHED_TONES)
 def _tone(pitch: int, layer: int, sample_rate: int) -> np.ndarray:
-    """(samples,) float32, read-only: one undamped note at velocity 127, with all its gains.
+    """One undamped note at velocity 127, gains included: (samples,) float32, read-only.
 
-    Shifted by resampling in the frequency domain, which keeps all that is below the Nyquist frequency as it is.
+    The pitch is shifted by resampling in the frequency domain, which leaves everything below Nyquist unchanged.
     """
     sample = piano().nearest(pitch, layer)
     recorded, rate = sf.read(SAMPLES / sample.file, dtype="float32")
     ratio = 2 ** ((pitch - sample.pitch + sample.cents / 100) / 12) * rate / sample_rate
-    # A transform takes a sound for periodic: silence behind it keeps its end from its beginning.
+    # An FFT treats a sound as periodic: zeros at the end keep it from leaking into the beginning.
     size, resized = _fast_sizes(len(recorded) + 1024, ratio)
     spectrum = fft.rfft(recorded, size)
     bins = min(len(spectrum), resized // 2 + 1)

@@ -1,10 +1,10 @@
-"""From a log-mel spectrogram to a waveform in one pass of a small network.
+"""A learned vocoder: a small network from a log-mel spectrogram to a waveform in one pass.
 
-After Vocos (Siuzdak, 2023, arXiv:2306.00814): ConvNeXt blocks at the frame rate draw the magnitude and phase of a
-short-time Fourier transform, whose inverse is the waveform. Three things differ. The magnitude is drawn relative to
-that of the nearest bands. The network is told a phase for every band: a network that treats all frames alike can
-answer a steady tone only with what repeats every hop, which would tune every voice to multiples of the frame rate.
-And a few rounds of projection, after Griffin and Lim (1984), bring what was drawn closer to the log-mel asked for.
+After Vocos (Siuzdak, 2023, arXiv:2306.00814): ConvNeXt blocks at the frame rate predict the magnitude and phase of a
+short-time Fourier transform, whose inverse is the waveform. Three things differ. The magnitude is predicted relative to
+that of the nearest bands. The network gets a phase for every band as input: without it, a network that treats all
+frames alike answers a steady tone with a frame that repeats every hop, so all pitches would become multiples of the
+frame rate. And a few rounds of projection, after Griffin and Lim (1984), bring the result closer to the given log-mel.
 """
 
 import math
@@ -17,20 +17,20 @@ from torch import Tensor, nn
 
 from explorer.sound.mel_scale import mel_filters, mel_frequencies
 
-LOUDEST = 7.0  # logarithm of the largest magnitude drawn; that of a full-scale sine is 5.5 at n_fft 1024
-QUIET = 1e-4  # mel magnitude added on both sides of a ratio, so that silence asks for no gain
-MOMENTUM = 0.99
+LOUDEST = 7.0  # upper limit of predicted log-magnitudes; a full-scale sine has 5.5 at n_fft 1024
+QUIET = 1e-4  # mel magnitude added to both sides of a ratio, so that silence is not amplified
+MOMENTUM = 0.99  # of fast Griffin-Lim
 
 
 @dataclass(frozen=True)
 class VocoderConfig:
-    """The spectrogram that is inverted, as in `explorer.sound.mel.MelConfig`, and the size of the network.
+    """Parameters of the inverted spectrogram, as in `explorer.sound.mel.MelConfig`, and size of the network.
 
     Attributes:
         channels, blocks: width and number of the residual blocks.
         expansion: hidden channels of a block, as a multiple of `channels`.
-        kernel: frames that a block's depthwise convolution spans.
-        rounds: of projection, at about a millisecond for a second of sound each.
+        kernel: length of a block's depthwise convolution, in frames.
+        rounds: of projection; each takes about a millisecond per second of sound.
     """
 
     sample_rate: int = 8000
@@ -59,9 +59,9 @@ class ChannelNorm(nn.Module):
 
 
 class Block(nn.Module):
-    """ConvNeXt (Liu et al., 2022, arXiv:2201.03545) along time: a depthwise convolution, then two pointwise ones.
+    """A ConvNeXt block (Liu et al., 2022, arXiv:2201.03545) along time: a depthwise and two pointwise convolutions.
 
-    Two-dimensional convolutions of height 1, because torch has fast bfloat16 ones for those alone on a CPU.
+    The convolutions are two-dimensional of height 1, since on a CPU torch has fast bfloat16 kernels only for those.
     """
 
     def __init__(self, channels: int, expansion: int, kernel: int, scale: float) -> None:
@@ -78,7 +78,7 @@ class Block(nn.Module):
 
 
 class LearnedVocoder(nn.Module):
-    """Inverts log-mels. The same log-mel gives the same bits, whatever its batch, on as many threads."""
+    """Inverts log-mels. The same log-mel gives the same bits in any batch, on an equal number of threads."""
 
     Config = VocoderConfig
 
@@ -106,29 +106,29 @@ class LearnedVocoder(nn.Module):
         self.register_buffer("window", torch.hann_window(c.n_fft), persistent=False)
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        """(batch, n_mels, frames) -> (batch, frames * hop_length), not yet held to [-1, 1]."""
-        # One at a time: the libraries beneath round differently when an item comes in another batch.
+        """Log-mels (batch, n_mels, frames) -> waveforms (batch, frames * hop_length), not limited to [-1, 1]."""
+        # One at a time: the rounding of matrix products and convolutions depends on the batch size.
         rows = [self.settle(self.draw(row), row, self.config.rounds) for row in log_mel.split(1)]
         return torch.cat(rows)
 
     def draw(self, log_mel: Tensor) -> Tensor:
-        """What the network makes of a log-mel; shapes as `forward`."""
+        """The network's waveforms, before the rounds of projection; shapes as `forward`."""
         c = self.config
         angle = phase_clock(log_mel, c)
         told = torch.cat([(log_mel + 3) / 3, angle.cos(), angle.sin()], dim=1)[:, :, None]  # a row of height 1
         x = self.first_norm(self.enter(told.contiguous(memory_format=torch.channels_last)))
         drawn = self.head(self.last_norm(self.blocks(x)))[:, :, 0].float()
         gain, turns = drawn.chunk(2, dim=1)
-        # Filters of unit area in Hz add up to one over the distance of two bins.
+        # Filters of unit area in Hz have weights that add up to 1 / (distance of two bins in Hz).
         near = self.nearest @ log_mel + math.log(c.sample_rate / c.n_fft)
         magnitude = (near + gain).clamp(max=LOUDEST).exp()
         return self._waveform(torch.polar(magnitude, 2 * math.pi * turns))
 
     def settle(self, waveform: Tensor, log_mel: Tensor, rounds: int) -> Tensor:
-        """Brings the log-mel of a waveform closer to a given one.
+        """Brings the log-mels of waveforms closer to given ones, by rounds of projection.
 
-        A round of the fast Griffin-Lim algorithm (Perraudin, Balazs and Søndergaard, 2013) that, where the original
-        puts the wanted magnitudes in, scales those of the waveform band by band: what lies between the bands is kept.
+        A round is one of the fast Griffin-Lim algorithm (Perraudin, Balazs and Søndergaard, 2013), except that it does
+        not replace magnitudes by the wanted ones but scales them band by band, which keeps the detail within a band.
 
         Args:
             waveform: (batch, frames * hop_length)
@@ -158,11 +158,11 @@ class LearnedVocoder(nn.Module):
 
 @torch.no_grad()
 def phase_clock(log_mel: Tensor, config: VocoderConfig) -> Tensor:
-    """A phase for every band and frame that advances as fast as the partial heard in that band.
+    """A phase for every band and frame that advances at the frequency of the strongest partial near that band.
 
     Single-pass spectrogram inversion (Beauregard, Harish and Wyse, 2015) at the resolution of the bands: a peak's
-    frequency is the centroid of its band and the two beside it, which for a steady tone below 1 kHz is right to about
-    1 Hz; the bands around a peak share its phase, and a peak that moves to another band takes it along.
+    frequency is the centroid of its band and the two adjacent ones, accurate to about 1 Hz for a steady tone below
+    1 kHz; the bands around a peak share its phase, and a peak that moves to another band keeps its phase.
 
     Args:
         log_mel: (batch, n_mels, frames)
@@ -175,7 +175,7 @@ def phase_clock(log_mel: Tensor, config: VocoderConfig) -> Tensor:
     below, above = padded[:, :-2], padded[:, 2:]
     low, centre, high = corners[:-2, None], corners[1:-1, None], corners[2:, None]
     frequency = (low * below + centre * level + high * above) / (below + level + above)
-    # The louder neighbour of each band, if there is one; doubled three times, the peak up to eight bands away.
+    # The louder neighbour of each band, if there is one; three doublings lead to a peak up to eight bands away.
     band = torch.arange(config.n_mels, device=log_mel.device)[:, None].expand_as(level)
     peak = band + (above > torch.maximum(level, below)).long() - (below > torch.maximum(level, above)).long()
     for _ in range(3):

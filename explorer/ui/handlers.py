@@ -16,7 +16,7 @@ import numpy as np
 
 from explorer import shelf
 from explorer.checkpoint import CheckpointError
-from explorer.directions import HELD, Direction, details
+from explorer.directions import ONLY, Direction, details
 from explorer.engine import Engine
 from explorer.files import formats
 from explorer.latent import MAX_SEED
@@ -161,8 +161,8 @@ def move(engine: Engine, recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
 def followed(directions: Sequence[Direction], held: bool) -> list[Direction]:
     """What the sliders follow: each direction, or, where `held`, its variant that holds the others, if there is one."""
     known = {d.name: d for d in directions}
-    plain = [d for d in directions if not d.name.endswith(HELD)][:SLIDERS]
-    return [known.get(d.name + HELD, d) if held else d for d in plain]
+    plain = [d for d in directions if not d.name.endswith(ONLY)][:SLIDERS]
+    return [known.get(d.name + ONLY, d) if held else d for d in plain]
 
 
 def dials(view: View, first: Any = 0, hold: Any = False) -> dict[str, str]:
@@ -179,7 +179,7 @@ def dials(view: View, first: Any = 0, hold: Any = False) -> dict[str, str]:
 def variants(directions: Sequence[Direction]) -> dict[str, str]:
     """For the name of each direction that has a variant which holds the others, the name of that."""
     names = {d.name for d in directions}
-    return {name: name + HELD for name in names if name + HELD in names}
+    return {name: name + ONLY for name in names if name + ONLY in names}
 
 
 def holding(directions: Sequence[Direction], recipe: Recipe, hold: Any) -> bool:
@@ -240,7 +240,7 @@ def look(engine: Engine, view: View, first: Any = 0, hold: Any = False) -> Look:
     condition = model.generator.condition
     chosen, settings = dict(recipe.settings), open_settings(model)
     name = condition.name if condition else ""
-    labels = list(condition.choices) if condition else []
+    labels = list(condition.labels) if condition else []
     controls: Look = {
         # A snapshot of training is offered only where one is.
         "model": {"choices": sorted({*engine.names(), recipe.model}), "value": recipe.model},

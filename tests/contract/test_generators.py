@@ -23,7 +23,7 @@ from explorer.generators.base import Generator
 from explorer.generators.pianogan import PianoGANConfig
 from explorer.generators.spectogan import SpectoGANConfig
 from explorer.recipe import Recipe
-from explorer.shelf import DEFAULT_FOLDER, find, read_card
+from explorer.shelf import DEFAULT_FOLDER, find_checkpoints, read_card
 
 # Every way of building a family, as small as it goes.
 SMALL: dict[str, tuple[str, Any]] = {
@@ -46,7 +46,7 @@ SMALL: dict[str, tuple[str, Any]] = {
         SpectoGANConfig(latent=16, channels=(16, 8, 8, 8), blocks="dcgan", prior="uniform"),
     ),
 }
-SHIPPED = find(DEFAULT_FOLDER)
+SHIPPED = find_checkpoints(DEFAULT_FOLDER)
 ROWS = 5
 
 
@@ -64,8 +64,8 @@ class Subject:
         """(n, classes): the classes in turn, the last row a blend."""
         if self.generator.condition is None:
             return None
-        choices = self.generator.condition.choices
-        rows = torch.stack([self.generator.condition.encode(choices[i % len(choices)]) for i in range(n)])
+        labels = self.generator.condition.labels
+        rows = torch.stack([self.generator.condition.encode(labels[i % len(labels)]) for i in range(n)])
         rows[-1] = rows.mean(0)
         return rows
 
@@ -188,7 +188,7 @@ def test_loading_is_strict(subject: Subject, tmp_path: Path) -> None:
 def test_the_card_says_what_the_generator_is(subject: Subject) -> None:
     card, generator = read_card(subject.path), subject.generator
     assert card.family == generator.family
-    assert card.labels == (generator.condition.choices if generator.condition else None)
+    assert card.labels == (generator.condition.labels if generator.condition else None)
     assert card.latent_shape == generator.latent.shape
     assert (card.sample_rate, card.seconds) == (generator.representation.sample_rate, generator.representation.seconds)
 

@@ -72,7 +72,7 @@ def test_places_come_back_from_their_file() -> None:
         ("[", "not a file of places"),
         ([], "an object with a list of 'places'"),
         ({"places": []}, "have version None"),
-        ({"version": 1, "places": [3]}, "place 1 is no object"),
+        ({"version": 1, "places": [3]}, "place 1 is not an object"),
         (
             {"version": 1, "places": [{"recipe": {"model": "toy"}}, {"recipe": {"model": "toy", "t": 2}}]},
             "place 2: t must",
@@ -113,9 +113,9 @@ def test_a_broken_gallery_is_named(tmp_path: Path, engine: Engine) -> None:
         gallery.shown(engine, "toy")
 
 
-@pytest.mark.parametrize("name", sorted(shelf.find(shelf.DEFAULT_FOLDER)))
+@pytest.mark.parametrize("name", sorted(shelf.find_checkpoints(shelf.DEFAULT_FOLDER)))
 def test_a_shipped_gallery_fits_the_shipped_weights(name: str) -> None:
     """After another checkpoint or other directions: python -m explorer gallery NAME"""
-    card = shelf.read_card(shelf.find(shelf.DEFAULT_FOLDER)[name])
+    card = shelf.read_card(shelf.find_checkpoints(shelf.DEFAULT_FOLDER)[name])
     places = gallery.loads(gallery.path_of(card).read_text(encoding="utf-8"))
     assert {p.recipe.weights for p in places} == {card.sha256}

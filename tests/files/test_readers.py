@@ -253,7 +253,7 @@ def test_hostile_files_cost_seconds_of_cpu_and_little_memory(tmp_path: Path) -> 
         "import sys; from pathlib import Path; from explorer.files import readers; "
         "from explorer.recipe import RecipeError\n"
         "for path in sorted(Path(sys.argv[1]).iterdir()):\n"
-        "    try: readers.find(path)\n"
+        "    try: readers.find_recipe(path)\n"
         "    except RecipeError: print(path.name)\n"
     )
 

@@ -125,7 +125,7 @@ def test_a_vocoder_is_found_by_the_spectrograms_it_inverts(tmp_path: Path, small
     save_part(tmp_path / "v.safetensors", "vocoder", small, {})
     assert found_vocoder(tmp_path, MelConfig(frames=100)) is not None
     assert found_vocoder(tmp_path, MelConfig(sample_rate=16000, n_fft=1024, hop_length=256)) is None
-    assert shelf.find(tmp_path) == {}
+    assert shelf.find_checkpoints(tmp_path) == {}
 
 
 def test_a_checkpoint_is_heard_through_the_vocoder_it_carries(tmp_path: Path, small: LearnedVocoder) -> None:
@@ -162,7 +162,7 @@ def test_a_family_without_spectrograms_takes_no_vocoder(tmp_path: Path, small: L
     with pytest.raises(ValueError, match="carries no vocoder"):
         make().representation.carry("vocoder", small)
     into(tmp_path / "c.safetensors", make(), small)
-    with pytest.raises(CheckpointError, match="a vocoder, of which family 'toy' makes no use"):
+    with pytest.raises(CheckpointError, match="holds a vocoder, which family 'toy' does not use"):
         checkpoint.load(tmp_path / "c.safetensors")
 
 

@@ -81,11 +81,11 @@ def inversion_tables(
         DataError: if the folder cannot be used.
     """
     vocoder = checkpoint.load_part(path, "vocoder", LearnedVocoder)
-    generator = checkpoint.load(path)[0] if path in shelf.find(path.parent).values() else None
+    generator = checkpoint.load(path)[0] if path in shelf.find_checkpoints(path.parent).values() else None
     mel = representation(vocoder.config)
     options = {"sample_rate": str(mel.sample_rate)}
     if generator is not None and generator.condition is not None:
-        options["labels"] = ",".join(generator.condition.choices)
+        options["labels"] = ",".join(generator.condition.labels)
     data = load_waveforms(folder, cache, options)
     listener = find_judge(data, cache, judge)
     rows = np.linspace(0, len(data.valid) - 1, min(clips, len(data.valid))).astype(int)

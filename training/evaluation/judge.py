@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.checkpoint import CheckpointError
-from explorer.judge import Judge, load_judge, save_judge, see
+from explorer.judge import Judge, judge_input, load_judge, save_judge
 from explorer.sound.mel import MelConfig
 from training.data.audio import FRAMES, HOP_SECONDS, Waveforms, measure
 from training.families.spectogan import augment
@@ -71,7 +71,7 @@ def train_judge(clips: Waveforms, epochs: int = EPOCHS) -> Judge:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         judge = Judge(mel, labels)
-        x = torch.cat([see(judge.mel, part.float()) for part in clips.train.split(256)])
+        x = torch.cat([judge_input(judge.mel, part.float()) for part in clips.train.split(256)])
         objective = JudgeObjective(judge, len(x), epochs)
         train_in_memory(objective, {"x": x, "label": clips.train_labels}, "training the judge")
     return judge.eval().requires_grad_(False)

@@ -30,8 +30,8 @@ def draw(generator: Generator, seeds: range) -> tuple[Tensor, Tensor | None, np.
     z = torch.stack([generator.latent.from_seed(seed) for seed in seeds])
     if generator.condition is None:
         return z, None, np.zeros(len(seeds), dtype=int)
-    labels = np.arange(len(seeds)) % len(generator.condition.choices)
-    return z, torch.eye(len(generator.condition.choices))[labels], labels
+    labels = np.arange(len(seeds)) % len(generator.condition.labels)
+    return z, torch.eye(len(generator.condition.labels))[labels], labels
 
 
 @torch.inference_mode()

@@ -95,7 +95,7 @@ def speech_tables(
     """
     representation, condition = generator.representation, generator.condition
     options = {"sample_rate": str(representation.sample_rate)}
-    clips = load_waveforms(folder, cache, options | ({"labels": ",".join(condition.choices)} if condition else {}))
+    clips = load_waveforms(folder, cache, options | ({"labels": ",".join(condition.labels)} if condition else {}))
     if not clips.meta["labels"] or not len(clips.valid):
         raise DataError(f"{folder}: labels and recordings for validation are needed to measure speech")
     judge = find_judge(clips, cache, judge_file)

@@ -207,4 +207,4 @@ class Encoder(nn.Module):
 
 
 def _classes(generator: Generator) -> int:
-    return len(generator.condition.choices) if generator.condition else 0
+    return len(generator.condition.labels) if generator.condition else 0

@@ -1,4 +1,4 @@
-"""Makes the piano samples of this folder from the Salamander Grand Piano, once and by hand.
+"""Makes the piano samples of this folder from the Salamander Grand Piano; run once, by hand.
 
     for layer in 4 10 14; do
         npm pack @audio-samples/piano-velocity$layer && tar xzf audio-samples-piano-velocity$layer-*.tgz
@@ -6,10 +6,9 @@
     done
     python explorer/sound/samples/make.py salamander
 
-writes `*.ogg` and `manifest.json`, whose meaning `explorer/sound/synth.py` describes. Of each stereo recording it
-keeps the louder channel (the two are often in opposite phase, so that their sum is hollow), cut to the attack and
-to where the note has sunk into the noise of the room. Level and tuning are not changed but measured: what is to be
-corrected stands in the manifest.
+This writes `*.ogg` and `manifest.json`, which `explorer/sound/synth.py` describes. Of each stereo recording it keeps
+the louder channel (the two are often in opposite phase, so that their sum sounds hollow), from the attack to where the
+note is lost in the room's noise. Level and tuning are not changed but measured; corrections are in the manifest.
 """
 
 import argparse
@@ -21,8 +20,8 @@ import numpy as np
 import soundfile as sf
 from scipy.signal import resample_poly
 
-# Recorded layers of the sixteen, with the velocity up to which each is played: midway between the ones they were
-# recorded at, which are about 40, 76 and 108.
+# Three of the sixteen recorded layers: name, number, and the highest velocity each is used for, midway between the
+# velocities they were recorded at, about 40, 76 and 108.
 LAYERS = (("soft", 4, 58), ("medium", 10, 92), ("hard", 14, 127))
 SAMPLE_RATE = 44100
 LEAD = 0.003  # seconds kept before the attack
@@ -32,13 +31,13 @@ BODY = 0.4  # seconds after the attack over which level is measured
 
 
 def read(path: Path) -> np.ndarray:
-    """(samples, 2) at SAMPLE_RATE."""
+    """A stereo recording (samples, 2), resampled to SAMPLE_RATE."""
     wave, rate = sf.read(path)
     return resample_poly(wave, SAMPLE_RATE, rate, axis=0)
 
 
 def cut(wave: np.ndarray, pitch: int) -> np.ndarray:
-    """From just before the attack of a (samples,) recording to its end in the noise, faded in and out."""
+    """Trims a recording (samples,) from just before its attack to where it falls into the noise, with fades."""
     attack = int(np.argmax(np.abs(wave) > 0.02 * np.abs(wave).max()))
     wave = wave[max(0, attack - int(LEAD * SAMPLE_RATE)) :]
     hop = SAMPLE_RATE // 10
@@ -55,10 +54,10 @@ def cut(wave: np.ndarray, pitch: int) -> np.ndarray:
 
 
 def deviation(wave: np.ndarray, pitch: int) -> float:
-    """How far a note is above equal temperament, in cents.
+    """Deviation of a note from equal temperament in cents, positive if sharp.
 
-    Taken of the first partial, or, in the bass, where the ear follows the ones above it, of the first four, each
-    weighted with its magnitude.
+    Measured on the first partial, or, in the bass, where the ear follows higher ones, on the first four, weighted by
+    magnitude.
     """
     body = wave[int(0.03 * SAMPLE_RATE) : int(1.5 * SAMPLE_RATE)]
     size = 2**20
@@ -102,8 +101,8 @@ def main() -> None:
                 {"file": file, "pitch": pitch, "layer": layer, "seconds": len(wave) / SAMPLE_RATE, "level": power}
             )
 
-    # This piano's own stretched tuning and its balance from bass to treble, as smooth curves: what a single
-    # recording strays from them is chance, and is corrected.
+    # Smooth curves of this piano's own stretched tuning and of its balance from bass to treble: the deviation of a
+    # single recording from them is accidental, and is corrected.
     pitches = np.array(sorted(found))
     x = (pitches - 69) / 39
     powers = np.stack([x, x**2, x**3], 1)  # without a constant: A4 is 440 Hz
