@@ -1,4 +1,4 @@
-"""What every test shares."""
+"""The hypothesis profile and the toy families, for all tests."""
 
 from collections.abc import Iterator
 
@@ -10,14 +10,14 @@ from toy_poor import PoorToy
 from explorer.generators import FAMILIES
 from explorer.generators.base import Generator
 
-# Derandomized: a commit passes or fails, it does not flicker. No deadline: the machine may be busy.
+# Derandomized, so that a commit always passes or always fails. No deadline, since the machine may be busy.
 settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("repeatable")
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _toy_families() -> Iterator[None]:
-    """The toys are families like any other, in the tests alone."""
+    """Registers the toy families, for the tests only."""
     toys: tuple[type[Generator], ...] = (Toy, PoorToy)
     FAMILIES.update({toy.family: toy for toy in toys})
     yield

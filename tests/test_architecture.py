@@ -1,4 +1,4 @@
-"""The arrows between the rooms of the house, read from the source, and what must never be committed."""
+"""Which package imports which, read from the source, and what must never be committed."""
 
 import ast
 import json
@@ -13,8 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# Each room, and what it may import of this repository. The longest name that fits a module is its room.
-ARROWS: dict[str, set[str]] = {
+# What each package or module may import of this repository. The longest name that contains a module applies to it.
+MAY_IMPORT: dict[str, set[str]] = {
     "explorer.atomic": set(),
     "explorer.latent": set(),
     "explorer.recipe": {"explorer.latent"},
@@ -61,8 +61,8 @@ ARROWS: dict[str, set[str]] = {
         "explorer.recipe",
         "explorer.sound",
     },
-    # Floors of the trainers, from the ground up: numbers and processes, objectives, runs and the loop, what is trained,
-    # data, families, evaluation, commands.
+    # Layers of the trainers, from the lowest: options and processes, objectives, runs and the loop, tasks, data,
+    # families, evaluation, commands.
     "training": set(),
     "training.options": set(),
     "training.parallel": set(),
@@ -164,10 +164,11 @@ ARROWS: dict[str, set[str]] = {
     "training.__main__": {"explorer.shelf", "explorer.checkpoint", "training"},
     "app": {"explorer"},
 }
-MAY_OPEN_THE_UI = {"app", "explorer.__main__"}
+MAY_IMPORT_THE_UI = {"app", "explorer.__main__"}
 
 
 def modules() -> dict[str, Path]:
+    """Path of every module of the repository, by its dotted name."""
     paths = [*ROOT.glob("explorer/**/*.py"), *ROOT.glob("training/**/*.py"), *ROOT.glob("*.py")]
     return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
 
@@ -188,23 +189,23 @@ def imports(path: Path) -> Iterator[str]:
                 yield whole if whole in MODULES else node.module
 
 
-def within(module: str, room: str) -> bool:
-    return module == room or module.startswith(room + ".")
+def is_inside(module: str, package: str) -> bool:
+    return module == package or module.startswith(package + ".")
 
 
-def room_of(module: str) -> str:
-    return max((room for room in ARROWS if within(module, room)), key=len)
+def package_of(module: str) -> str:
+    return max((package for package in MAY_IMPORT if is_inside(module, package)), key=len)
 
 
 def allowed(module: str, target: str) -> bool:
-    room = room_of(module)
-    if within(target, "explorer.ui") and room != "explorer.ui" and module not in MAY_OPEN_THE_UI:
+    package = package_of(module)
+    if is_inside(target, "explorer.ui") and package != "explorer.ui" and module not in MAY_IMPORT_THE_UI:
         return False
-    return any(within(target, known) for known in ARROWS[room])
+    return any(is_inside(target, known) for known in MAY_IMPORT[package])
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
-def test_imports_follow_the_arrows(module: str) -> None:
+def test_a_module_imports_only_what_its_package_may_import(module: str) -> None:
     ours = [name for name in imports(MODULES[module]) if name.split(".")[0] in ("explorer", "training", "app", "tests")]
     assert [name for name in ours if not allowed(module, name)] == []
 
@@ -212,7 +213,7 @@ def test_imports_follow_the_arrows(module: str) -> None:
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_only_the_ui_imports_gradio(module: str) -> None:
     names = {name.split(".")[0] for name in imports(MODULES[module])}
-    assert "gradio" not in names or room_of(module) == "explorer.ui"
+    assert "gradio" not in names or package_of(module) == "explorer.ui"
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
@@ -228,28 +229,28 @@ def test_no_file_of_the_app_names_a_family(family: str) -> None:
 
 
 @pytest.mark.parametrize("module", ["commands", "export", "loop", "objective", "runs", "snapshot", "task", "wgan_gp"])
-def test_what_the_trainers_share_names_no_family(module: str) -> None:
+def test_shared_modules_of_the_trainers_name_no_family(module: str) -> None:
     text = (ROOT / "training" / f"{module}.py").read_text(encoding="utf-8").lower()
     assert [family for family in ("pianogan", "spectogan") if family in text] == []
 
 
 @pytest.mark.parametrize(
-    ("rooms", "file"),
+    ("packages", "file"),
     [(("explorer", "app"), "requirements.txt"), (("explorer", "app", "training"), "requirements-dev.txt")],
 )
-def test_what_is_imported_is_required(rooms: tuple[str, ...], file: str) -> None:
-    homes = packages_distributions()
+def test_imported_libraries_are_in_the_requirements(packages: tuple[str, ...], file: str) -> None:
+    distributions = packages_distributions()
     used = (
         {
             name.split(".")[0]
             for module, path in MODULES.items()
-            if module.split(".")[0] in rooms
+            if module.split(".")[0] in packages
             for name in imports(path)
         }
         - {"explorer", "training", "app"}
         - sys.stdlib_module_names
     )
-    wanted = {plain(homes.get(name, [name])[0]) for name in used}
+    wanted = {normalized(distributions.get(name, [name])[0]) for name in used}
     # matplotlib and gradio bring pillow, gradio starlette; pesq needs a C compiler, so it is used only where it is.
     assert wanted - required(ROOT / file) - {"pillow", "starlette", "pesq"} == set()
 
@@ -260,11 +261,11 @@ def required(file: Path) -> set[str]:
         if line.startswith("-r "):
             names |= required(file.parent / line[3:])
         elif match := re.match(r"[\w.-]+", line):
-            names.add(plain(match.group()))
+            names.add(normalized(match.group()))
     return names
 
 
-def plain(name: str) -> str:
+def normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -276,7 +277,7 @@ def test_rendering_loads_neither_gradio_nor_the_trainers() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_training_from_a_prepared_cache_needs_no_library_for_sound() -> None:
+def test_training_from_a_prepared_cache_needs_no_audio_library() -> None:
     # A bare GPU machine has torch, numpy, safetensors, tqdm and tensorboard.
     program = (
         "import sys, training.commands, training.families, training.snapshot, training.export; print(sorted("
@@ -297,7 +298,7 @@ def tracked_texts() -> list[Path]:
     return [path for path in paths if path.suffix in endings and path.is_file()]
 
 
-def test_nothing_committed_names_a_path_of_a_machine() -> None:
+def test_no_committed_text_holds_a_path_of_a_developers_machine() -> None:
     machine = re.compile(r"(?<![\w.])/(?:work|root|home|Users|mnt|opt/[a-z]+)/[\w.]|[A-Z]:\\\\Users", re.ASCII)
     found = [
         f"{path.relative_to(ROOT)}: {match.group()}"
@@ -307,7 +308,7 @@ def test_nothing_committed_names_a_path_of_a_machine() -> None:
     assert found == []
 
 
-def test_no_file_is_too_large_to_clone_lightly() -> None:
+def test_no_committed_file_exceeds_20_megabytes() -> None:
     names = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=300
     ).stdout
@@ -321,7 +322,7 @@ def test_notebooks_are_committed_without_outputs() -> None:
         assert [cell["id"] for cell in cells if cell.get("outputs") or cell.get("execution_count")] == [], path
 
 
-def test_the_page_on_the_architecture_names_every_room() -> None:
+def test_architecture_md_names_every_package() -> None:
     page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    rooms = {".".join(room.split(".")[:2]) for room in ARROWS} - {"app", "explorer", "explorer.__main__"}
-    assert [room for room in sorted(rooms) if f"`{room}`" not in page] == []
+    packages = {".".join(package.split(".")[:2]) for package in MAY_IMPORT} - {"app", "explorer", "explorer.__main__"}
+    assert [package for package in sorted(packages) if f"`{package}`" not in page] == []

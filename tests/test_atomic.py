@@ -1,4 +1,4 @@
-"""A file is complete or not there at all, whoever else writes it."""
+"""Atomic writes: a file is complete or not there at all, also with several writers."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from explorer import atomic
 ROOT = Path(__file__).parent.parent
 
 
-def test_an_error_leaves_the_file_before_and_nothing_else(tmp_path: Path) -> None:
+def test_an_error_leaves_the_old_file_and_no_partial_one(tmp_path: Path) -> None:
     atomic.write_text(tmp_path / "a.txt", "before")
     with pytest.raises(UnicodeEncodeError), atomic.replacing(tmp_path / "a.txt") as partial:
         partial.write_text("half \ud800", encoding="utf-8")
@@ -29,7 +29,7 @@ def test_two_writers_of_one_name_do_not_share_a_partial_file(tmp_path: Path) -> 
     assert (tmp_path / "a.txt").read_text() == "first"  # the one that ended last, as a whole
 
 
-def test_many_threads_leave_one_whole_file(tmp_path: Path) -> None:
+def test_many_threads_leave_one_complete_file(tmp_path: Path) -> None:
     texts = [str(i) * 10_000 for i in range(8)]
     threads = [threading.Thread(target=atomic.write_text, args=(tmp_path / "a.txt", text)) for text in texts]
     for thread in threads:
@@ -39,12 +39,12 @@ def test_many_threads_leave_one_whole_file(tmp_path: Path) -> None:
     assert (tmp_path / "a.txt").read_text() in texts
 
 
-def test_tensors_come_back(tmp_path: Path) -> None:
+def test_tensors_are_read_back_as_written(tmp_path: Path) -> None:
     atomic.write_tensors(tmp_path / "a.safetensors", {"x": torch.arange(3.0)}, {"key": "value"})
     assert torch.equal(load_file(tmp_path / "a.safetensors")["x"], torch.arange(3.0))
 
 
-def test_a_disk_with_no_room_for_tensors_is_an_os_error(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_os_error_for_tensors_too(tmp_path: Path) -> None:
     program = (
         "import resource, signal, sys, torch; from pathlib import Path; from explorer import atomic\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"

@@ -1,4 +1,4 @@
-"""The file format: exact, strict, written in one piece; every damage is named."""
+"""The checkpoint format: exact round trips, strict loading, atomic writes, and errors that name the damage."""
 
 import json
 from collections.abc import Callable
@@ -78,13 +78,13 @@ def test_saving_what_was_loaded_gives_the_same_file(path: Path, tmp_path: Path) 
     assert read_card(tmp_path / "again.safetensors").parameters == read_card(path).parameters
 
 
-def test_a_loaded_generator_is_ready_to_play(path: Path) -> None:
+def test_a_loaded_generator_is_in_eval_mode_without_gradients(path: Path) -> None:
     loaded, _ = load(path)
     assert not loaded.training
     assert not any(p.requires_grad for p in loaded.parameters())
 
 
-def test_directions_travel_with_the_weights_in_full_precision(tmp_path: Path, toy: Toy) -> None:
+def test_directions_are_stored_in_full_precision(tmp_path: Path, toy: Toy) -> None:
     vector = torch.randn(toy.latent.shape, generator=torch.Generator().manual_seed(1))
     wanted = Direction("pc1", vector, "brighter", measures={"explained": 0.5})
     save(tmp_path / "d.safetensors", toy, directions=(wanted,), dtype=torch.float16)
@@ -93,14 +93,14 @@ def test_directions_travel_with_the_weights_in_full_precision(tmp_path: Path, to
     assert torch.equal(found.vector, vector)
 
 
-def test_extra_tensors_are_kept_apart_from_the_generator(tmp_path: Path, toy: Toy) -> None:
+def test_extra_tensors_are_stored_apart_from_the_generator(tmp_path: Path, toy: Toy) -> None:
     save(tmp_path / "e.safetensors", toy, extra={"encoder.weight": torch.arange(3.0)})
     assert load_extra(tmp_path / "e.safetensors", "encoder")["weight"].tolist() == [0, 1, 2]
     assert load_extra(tmp_path / "e.safetensors", "vocoder") == {}
     load(tmp_path / "e.safetensors")
 
 
-def test_a_card_tells_what_the_generator_is(path: Path, toy: Toy) -> None:
+def test_a_card_describes_its_generator(path: Path, toy: Toy) -> None:
     card = read_card(path)
     assert (card.name, card.family, card.provenance) == ("toy", "toy", {"steps": 3})
     assert card.labels == (toy.condition.labels if toy.condition else None)
@@ -117,7 +117,7 @@ def test_a_card_is_read_anew_when_its_file_is_replaced(path: Path, toy: Toy) -> 
 
 
 def test_find_names_the_generators_of_a_folder(path: Path) -> None:
-    save_file({"x": torch.zeros(1)}, path.with_name("vocoder.safetensors"))  # somebody else's, of no family
+    save_file({"x": torch.zeros(1)}, path.with_name("vocoder.safetensors"))  # another program's file, without a family
     (path.parent / "notes.txt").write_text("no checkpoint")
     assert find_checkpoints(path.parent) == {"toy": path}
 
@@ -127,34 +127,34 @@ def test_find_lists_a_broken_file_so_that_choosing_it_says_what_is_wrong(path: P
     assert find_checkpoints(path.parent) == {"toy": path}
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_an_error_names_a_missing_file(tmp_path: Path) -> None:
     for read in (load, read_card):
         with pytest.raises(CheckpointError, match=r"none\.safetensors: no such checkpoint"):
             read(tmp_path / "none.safetensors")
 
 
 @pytest.mark.parametrize("kept", [0, 4, 100, -1], ids=["empty", "half a length", "half a header", "one byte short"])
-def test_a_file_cut_short_is_named(path: Path, kept: int) -> None:
+def test_an_error_names_a_truncated_file(path: Path, kept: int) -> None:
     path.write_bytes(path.read_bytes()[:kept])
     for read in (load, read_card):
         with pytest.raises(CheckpointError, match=r"toy\.safetensors: .*cut short"):
             read(path)
 
 
-def test_a_missing_tensor_is_named(path: Path, toy: Toy) -> None:
+def test_an_error_names_a_missing_tensor(path: Path, toy: Toy) -> None:
     name = first_weight(toy)
     change(path, lambda tensors, _: tensors.pop(name))
     with pytest.raises(CheckpointError, match=name.removeprefix("generator.")):
         load(path)
 
 
-def test_a_superfluous_tensor_is_named(path: Path) -> None:
+def test_an_error_names_a_superfluous_tensor(path: Path) -> None:
     change(path, lambda tensors, _: tensors.update({"generator.extra": torch.zeros(1)}))
     with pytest.raises(CheckpointError, match="extra"):
         load(path)
 
 
-def test_a_misshapen_tensor_is_named(path: Path, toy: Toy) -> None:
+def test_an_error_names_a_tensor_of_the_wrong_shape(path: Path, toy: Toy) -> None:
     name = first_weight(toy)
     change(path, lambda tensors, _: tensors.update({name: torch.zeros(1, 1, 1, 1, 1)}))
     with pytest.raises(CheckpointError, match=name.removeprefix("generator.")):
@@ -173,7 +173,7 @@ def test_a_misshapen_tensor_is_named(path: Path, toy: Toy) -> None:
         ("provenance", "{", "the provenance in the metadata is not JSON"),
     ],
 )
-def test_metadata_that_does_not_fit_is_named(path: Path, field: str, value: str, message: str) -> None:
+def test_an_error_names_invalid_metadata(path: Path, field: str, value: str, message: str) -> None:
     change(path, lambda _, metadata: metadata.update({field: value}))
     with pytest.raises(CheckpointError, match=message):
         read_card(path)
@@ -207,7 +207,7 @@ def test_a_direction_of_another_shape_than_the_latent_is_an_error(path: Path, to
         load(path)
 
 
-def test_a_failed_save_leaves_the_old_file_whole(path: Path, toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_save_leaves_the_old_file_unchanged(path: Path, toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     before = path.read_bytes()
 
     def full(tensors: object, file: Path, metadata: object) -> None:
@@ -249,7 +249,7 @@ def test_a_git_lfs_pointer_is_named_with_what_to_do(path: Path) -> None:
             read(path)
 
 
-def test_messages_do_not_tell_the_folder(path: Path) -> None:
+def test_messages_do_not_reveal_the_folder(path: Path) -> None:
     path.write_bytes(b"nonsense")
     for broken in (path, path.with_name("none.safetensors")):
         with pytest.raises(CheckpointError) as error:
@@ -258,7 +258,7 @@ def test_messages_do_not_tell_the_folder(path: Path) -> None:
 
 
 @given(st.binary(max_size=200), st.booleans())
-def test_any_bytes_are_a_checkpoint_or_refused_in_a_sentence(data: bytes, with_length: bool) -> None:
+def test_any_bytes_are_refused_with_a_message_that_names_the_file(data: bytes, with_length: bool) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "x.safetensors"
         path.write_bytes(len(data).to_bytes(8, "little") + data if with_length else data)
@@ -275,7 +275,7 @@ JSON = st.recursive(
 
 
 @given(st.sampled_from(["config", "provenance", "directions", "family", "format", "vocoder"]), JSON, st.booleans())
-def test_any_json_in_the_metadata_is_used_or_refused_in_a_sentence(field: str, value: object, inside: bool) -> None:
+def test_any_json_in_the_metadata_is_read_or_raises_a_checkpoint_error(field: str, value: object, inside: bool) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "x.safetensors"
         save(path, make())
@@ -288,7 +288,7 @@ def test_any_json_in_the_metadata_is_used_or_refused_in_a_sentence(field: str, v
 
 
 @pytest.mark.parametrize("field", ["config", "provenance", "directions"])
-def test_metadata_nested_too_deep_to_read_are_an_error(path: Path, field: str) -> None:
+def test_metadata_nested_too_deep_is_a_checkpoint_error(path: Path, field: str) -> None:
     change(path, lambda _, metadata: metadata.update({field: "[" * 100_000}))
     with pytest.raises(CheckpointError):
         (read_card if field == "provenance" else load)(path)
@@ -301,7 +301,7 @@ def test_a_network_too_large_for_its_weights_costs_no_memory(path: Path, toy: To
         load(path)
 
 
-def test_a_file_from_before_a_condition_had_a_name_is_read_as_before(tmp_path: Path) -> None:
+def test_a_file_without_a_condition_name_gets_digit_or_word(tmp_path: Path) -> None:
     for labels, name in ((("0", "1"), "digit"), (("yes", "no"), "word")):
         config = SpectoGANConfig(latent=16, channels=(8, 8, 8, 8, 8), style=8, labels=labels)
         save(tmp_path / "old.safetensors", SpectoGAN(config))
@@ -317,22 +317,22 @@ def test_a_condition_is_named_by_the_configuration(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("labels", [(), ("a", "a"), ("",), "ab", (1, 2), None])
-def test_labels_that_are_no_list_of_different_texts_are_refused(labels: object) -> None:
+def test_labels_must_be_a_tuple_of_distinct_texts(labels: object) -> None:
     with pytest.raises(ValueError, match="label"):
         Condition("word", labels)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("names", [("weights.pt",), ("a.ckpt", "b.pth")])
-def test_a_folder_of_other_formats_says_which_one_is_read(tmp_path: Path, names: tuple[str, ...]) -> None:
+def test_a_folder_of_other_formats_is_told_which_format_is_read(tmp_path: Path, names: tuple[str, ...]) -> None:
     for name in names:
         (tmp_path / name).touch()
-    said = shelf.nothing_found(tmp_path)
-    assert all(Path(name).suffix in said for name in names)
-    assert ".safetensors" in said
-    assert str(tmp_path) not in said
+    message = shelf.nothing_found(tmp_path)
+    assert all(Path(name).suffix in message for name in names)
+    assert ".safetensors" in message
+    assert str(tmp_path) not in message
 
 
-def test_an_unreadable_neighbour_hides_neither_judges_nor_parts(tmp_path: Path, toy: Toy) -> None:
+def test_unreadable_files_do_not_hide_judges_or_parts_beside_them(tmp_path: Path, toy: Toy) -> None:
     (tmp_path / "a.safetensors").write_bytes(b"cut short")
     (tmp_path / "b.safetensors").mkdir()
     save_file({"x": torch.zeros(1)}, tmp_path / "c.safetensors", {"format": "word-judge/1", "mel": "3", "labels": "3"})

@@ -1,4 +1,4 @@
-"""Principal directions, on linear generators whose singular vectors are known; measured ones, on an instrument whose
+"""Principal directions of linear generators with known singular vectors, and measured directions of a generator whose
 measures are known functions of the latent."""
 
 from collections.abc import Mapping
@@ -26,7 +26,9 @@ def orthogonal(rows: int, columns: int, seed: int) -> Tensor:
     return torch.linalg.qr(torch.from_numpy(np.random.RandomState(seed).standard_normal((rows, columns))))[0].float()
 
 
-class Anything:
+class AnyVector:
+    """A representation of vectors, which cannot be decoded."""
+
     sample_rate, seconds = 100, 0.01
 
     def __init__(self, size: int) -> None:
@@ -40,13 +42,13 @@ class Anything:
 
 
 class Linear(Generator):
-    """z -> U diag(STRETCH) V^T z, plus a large offset for each class."""
+    """z -> U diag(STRETCH) V^T z, plus a large offset for each label."""
 
     family, Config = "linear", dict
 
     def __init__(self, outputs: int, classes: int = 0, shape: tuple[int, ...] = (10,)) -> None:
         super().__init__()
-        self.latent, self.representation = LatentSpace(shape), Anything(outputs)
+        self.latent, self.representation = LatentSpace(shape), AnyVector(outputs)
         self.condition = Condition("class", tuple(map(str, range(classes)))) if classes else None
         self.right = orthogonal(self.latent.size, len(STRETCH), seed=1)
         self.matrix = orthogonal(outputs, len(STRETCH), seed=2) * STRETCH @ self.right.T
@@ -57,34 +59,34 @@ class Linear(Generator):
         return x if condition is None else x + condition @ self.offsets
 
 
-def likeness(generator: Linear, **options: Any) -> Tensor:
-    """|cosine| between each found direction and the singular vector it should be."""
+def cosines(generator: Linear, **options: Any) -> Tensor:
+    """|cosine| between each principal direction and its singular vector."""
     vectors = torch.stack([d.vector.flatten() for d in principal(generator, **options)])
     return (vectors * generator.right.T[: len(vectors)]).sum(1).abs()
 
 
 @pytest.mark.parametrize("outputs", [20, 3000], ids=["fewer outputs than samples", "more outputs than samples"])
 def test_the_directions_of_a_linear_generator_are_its_singular_vectors(outputs: int) -> None:
-    assert float(likeness(Linear(outputs), count=4).min()) > 0.99
+    assert float(cosines(Linear(outputs), count=4).min()) > 0.99
 
 
-def test_the_offset_of_a_class_is_no_direction() -> None:
-    assert float(likeness(Linear(20, classes=5), count=4).min()) > 0.99
+def test_differences_between_labels_are_not_a_direction() -> None:
+    assert float(cosines(Linear(20, classes=5), count=4).min()) > 0.99
 
 
 def test_a_latent_with_several_axes_has_directions_of_its_shape() -> None:
     generator = Linear(20, shape=(2, 5))
     assert {tuple(d.vector.shape) for d in principal(generator)} == {(2, 5)}
-    assert float(likeness(generator, count=4).min()) > 0.99
+    assert float(cosines(generator, count=4).min()) > 0.99
 
 
-def test_what_a_direction_explains_is_its_share_of_the_variance() -> None:
+def test_explained_is_the_share_of_the_variance_along_a_direction() -> None:
     expected = (STRETCH.square() / STRETCH.square().sum()).tolist()
     found = [d.measures["explained"] for d in principal(Linear(20), count=4)]
     assert found == pytest.approx(expected, abs=0.05)
 
 
-def test_a_linear_generator_is_predicted_entirely() -> None:
+def test_r2_is_one_for_a_linear_generator() -> None:
     assert [d.measures["r2"] for d in principal(Linear(20), count=4)] == pytest.approx([1.0] * 4, abs=1e-3)
 
 
@@ -108,8 +110,8 @@ def test_directions_are_the_same_each_time_and_leave_the_global_random_state_alo
 
 class Instrument(Generator):
     """A generator of eight notes of one pitch. Over latents of the prior, pitch and velocity (not rounded) have
-    standard deviations 4 and 6 along two unit vectors with cosine 0.6 between them; half the variance of the length is
-    beyond any line, and all of that of the notes per second is.
+    standard deviations 4 and 6 along two unit vectors with cosine 0.6 between them. Half the variance of the length,
+    and all of that of the notes per second, is not linear in the latent.
     """
 
     family, Config = "instrument", dict
@@ -130,7 +132,7 @@ class Instrument(Generator):
         return x if condition is None else x + 50 * condition.argmax(1, keepdim=True)
 
 
-class Notes(Anything):
+class Notes(AnyVector):
     def __init__(self) -> None:
         super().__init__(4)
 
@@ -141,7 +143,7 @@ class Notes(Anything):
 
 
 @lru_cache
-def found(classes: int = 0) -> dict[str, Direction]:
+def measured_by_name(classes: int = 0) -> dict[str, Direction]:
     return {d.name: d for d in measured(Instrument(classes), samples=2048)}
 
 
@@ -151,73 +153,73 @@ def cosine(direction: Direction, vector: Tensor) -> float:
 
 @pytest.mark.parametrize("classes", [0, 3])
 def test_a_measure_that_is_linear_in_the_latent_is_found(classes: int) -> None:
-    assert cosine(found(classes)["velocity"], Instrument.velocity) == pytest.approx(1, abs=1e-5)
-    assert cosine(found(classes)["register"], Instrument.pitch) == pytest.approx(1, abs=1e-5)
+    assert cosine(measured_by_name(classes)["velocity"], Instrument.velocity) == pytest.approx(1, abs=1e-5)
+    assert cosine(measured_by_name(classes)["register"], Instrument.pitch) == pytest.approx(1, abs=1e-5)
 
 
-def test_one_step_changes_the_measure_by_what_it_says() -> None:
-    assert found()["velocity"].measures["per_step"] == pytest.approx(6, rel=1e-3)
-    assert found()["register"].measures["per_step"] == pytest.approx(4, rel=1e-3)
+def test_per_step_is_the_change_of_the_measure_by_one_step() -> None:
+    assert measured_by_name()["velocity"].measures["per_step"] == pytest.approx(6, rel=1e-3)
+    assert measured_by_name()["register"].measures["per_step"] == pytest.approx(4, rel=1e-3)
 
 
-class InstrumentInACube(Instrument):
+class UniformInstrument(Instrument):
     latent = LatentSpace((2, 5), "uniform")
 
 
-def test_one_step_of_a_uniform_prior_is_its_standard_deviation_too() -> None:
-    steps = {d.name: d.measures["per_step"] for d in measured(InstrumentInACube(), samples=2048) if d.unit}
+def test_a_step_under_a_uniform_prior_is_one_standard_deviation_too() -> None:
+    steps = {d.name: d.measures["per_step"] for d in measured(UniformInstrument(), samples=2048) if d.unit}
     assert (steps["velocity"], steps["register"]) == pytest.approx((6 / 3**0.5, 4 / 3**0.5), rel=1e-3)
 
 
-def test_a_linear_measure_holds_entirely_and_one_that_is_half_noise_by_half() -> None:
-    assert found()["velocity"].measures["r2"] == pytest.approx(1, abs=1e-4)
-    assert found()["length"].measures["r2"] == pytest.approx(0.5, abs=0.08)
+def test_r2_is_one_for_a_linear_measure_and_a_half_where_half_the_variance_is_noise() -> None:
+    assert measured_by_name()["velocity"].measures["r2"] == pytest.approx(1, abs=1e-4)
+    assert measured_by_name()["length"].measures["r2"] == pytest.approx(0.5, abs=0.08)
 
 
-def test_the_best_comes_first_then_the_principal_ones_then_those_that_hold_the_others() -> None:
-    names = list(found())
+def test_measured_directions_come_first_by_r2_then_principal_ones_then_only_variants() -> None:
+    names = list(measured_by_name())
     assert set(names[:2]) == {"velocity", "register"}
     assert names[2:4] == ["length", "pc1"]
     assert names[-3:] == [f"{name}-only" for name in names[:3]]
 
 
-def test_noise_and_constants_are_not_shipped() -> None:
-    assert not {"density", "chords", "in-key"} & set(found())
+def test_measures_that_are_noise_or_constant_have_no_direction() -> None:
+    assert not {"density", "chords", "in-key"} & set(measured_by_name())
 
 
-def test_a_leak_is_what_one_step_moves_of_another_measure_in_its_standard_deviations() -> None:
-    assert found()["velocity"].measures["leak.register"] == pytest.approx(0.6, abs=0.03)
-    assert found()["velocity"].measures["leak.length"] == pytest.approx(0, abs=0.05)
+def test_a_leak_is_the_change_of_another_measure_per_step_in_its_standard_deviations() -> None:
+    assert measured_by_name()["velocity"].measures["leak.register"] == pytest.approx(0.6, abs=0.03)
+    assert measured_by_name()["velocity"].measures["leak.length"] == pytest.approx(0, abs=0.05)
 
 
-def test_a_direction_that_holds_the_others_moves_none_of_them() -> None:
-    only = found()["velocity-only"]
+def test_an_only_variant_changes_no_other_measure() -> None:
+    only = measured_by_name()["velocity-only"]
     assert cosine(only, Instrument.pitch) == pytest.approx(0, abs=1e-3)
     assert only.measures["leak.register"] == 0
 
 
-def test_a_direction_that_holds_the_others_says_what_is_left_of_its_effect() -> None:
-    """Of a unit vector with cosine 0.6 to another, 0.8 is left beside it."""
-    only = found()["velocity-only"]
+def test_an_only_variant_states_its_own_smaller_effect() -> None:
+    """A unit vector with cosine 0.6 to another has a component of norm 0.8 orthogonal to it."""
+    only = measured_by_name()["velocity-only"]
     assert only.measures["per_step"] == pytest.approx(0.8 * 6, rel=0.01)
     assert only.measures["r2"] == pytest.approx(0.64, abs=0.05)
 
 
-def test_principal_directions_say_what_they_move() -> None:
-    """The first is that of the velocity, whose variance is the largest."""
-    assert found()["pc1"].leaks["velocity"] == pytest.approx(1, abs=0.1)
+def test_principal_directions_list_the_measures_they_change() -> None:
+    """The first one is along the velocity, whose variance is the largest."""
+    assert measured_by_name()["pc1"].leaks["velocity"] == pytest.approx(1, abs=0.1)
 
 
 def test_measured_directions_are_the_same_each_time() -> None:
     again = measured(Instrument(), samples=2048)
-    assert all(torch.equal(d.vector, found()[d.name].vector) for d in again)
+    assert all(torch.equal(d.vector, measured_by_name()[d.name].vector) for d in again)
 
 
-def test_measuring_tells_how_far_it_is() -> None:
-    told: list[tuple[int, int]] = []
-    measured(Instrument(), samples=100, progress=lambda done, total: told.append((done, total)))
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
-    assert told[0][0] < told[-1][0] == told[-1][1]
+def test_measuring_reports_its_progress() -> None:
+    reports: list[tuple[int, int]] = []
+    measured(Instrument(), samples=100, progress=lambda done, total: reports.append((done, total)))
+    assert [done for done, _ in reports] == sorted(done for done, _ in reports)
+    assert reports[0][0] < reports[-1][0] == reports[-1][1]
 
 
 def test_a_direction_is_described_in_one_line() -> None:
@@ -226,17 +228,17 @@ def test_a_direction_is_described_in_one_line() -> None:
     assert describe(direction) == "Notes per second, +2.1 notes/s per step, R² 0.84, also Note length −0.4 sd"
 
 
-def test_only_the_strongest_leaks_are_said_where_there_is_little_room() -> None:
+def test_details_can_be_limited_to_the_strongest_leaks() -> None:
     measures = {"leak.length": -0.4, "leak.register": 0.2, "leak.chords": 0.7}
     assert details(Direction("x", torch.zeros(1), measures=measures), 2) == "also Chords +0.7 sd, Note length −0.4 sd"
 
 
 @pytest.mark.parametrize(("per_step", "text"), [(123.4, "+120 Hz"), (0.0312, "+0.031 Hz"), (1.0, "+1 Hz")])
-def test_two_figures_of_a_step_are_said_without_an_exponent(per_step: float, text: str) -> None:
+def test_per_step_is_shown_with_two_significant_figures_and_no_exponent(per_step: float, text: str) -> None:
     assert describe(Direction("x", torch.zeros(1), "X", "Hz", {"per_step": per_step})) == f"X, {text} per step"
 
 
-def test_directions_put_into_a_checkpoint_come_back_and_leave_the_weights_alone(tmp_path: Path) -> None:
+def test_directions_saved_to_a_checkpoint_are_read_back_and_its_weights_unchanged(tmp_path: Path) -> None:
     path = toy.write(tmp_path)
     before, _ = checkpoint.load(path)
     directions = measured(before, samples=256)
@@ -247,7 +249,7 @@ def test_directions_put_into_a_checkpoint_come_back_and_leave_the_weights_alone(
     assert all(torch.equal(v, after.state_dict()[k]) for k, v in before.state_dict().items())
 
 
-def test_the_command_puts_named_directions_into_the_checkpoint(
+def test_the_command_stores_measured_directions_in_the_checkpoint(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = toy.write(tmp_path)
@@ -260,7 +262,9 @@ def test_the_command_puts_named_directions_into_the_checkpoint(
 
 
 @pytest.mark.parametrize("argv", [["nobody"], ["toy", "--samples", "3"]], ids=["unknown checkpoint", "too few samples"])
-def test_the_command_complains_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
+def test_the_command_reports_an_error_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str]
+) -> None:
     toy.write(tmp_path)
     try:
         code: object = main(["directions", *argv, "--checkpoints", str(tmp_path)])

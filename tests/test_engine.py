@@ -1,4 +1,4 @@
-"""The engine: the same recipe is the same sound, whatever else happens; and a clear word where there is none."""
+"""The engine: a recipe gives the same sound in all circumstances, and errors are clear."""
 
 import random
 import threading
@@ -26,7 +26,7 @@ from explorer.sound.base import Settings
 from explorer.sound.mel import MelConfig
 from explorer.ui import handlers
 
-PLACES = [
+RECIPES = [
     Recipe("toy", seed=7),
     Recipe("toy", seed=7, label="high"),
     Recipe("toy", seed=7, seed_b=8, t=0.25),
@@ -52,20 +52,20 @@ def bits(engine: Engine, at: Recipe | Place) -> bytes:
     return engine.render(at).waveform.tobytes()
 
 
-@pytest.mark.parametrize("recipe", PLACES, ids=range(len(PLACES)))
+@pytest.mark.parametrize("recipe", RECIPES, ids=range(len(RECIPES)))
 def test_a_recipe_gives_the_same_bits_whatever_was_rendered_before(folder: Path, recipe: Recipe) -> None:
     busy = Engine(folder)
-    for other in reversed(PLACES):
+    for other in reversed(RECIPES):
         busy.render(other)
     assert bits(busy, recipe) == bits(Engine(folder), recipe)
 
 
-def test_other_places_are_other_sounds(engine: Engine) -> None:
-    assert len({bits(engine, recipe) for recipe in PLACES}) == len(PLACES)
+def test_different_recipes_give_different_sounds(engine: Engine) -> None:
+    assert len({bits(engine, recipe) for recipe in RECIPES}) == len(RECIPES)
 
 
-def test_many_threads_get_what_one_gets(folder: Path) -> None:
-    recipes = [replace(recipe, seed=seed) for recipe in PLACES for seed in range(6)] * 3
+def test_many_threads_get_the_same_bits_as_one(folder: Path) -> None:
+    recipes = [replace(recipe, seed=seed) for recipe in RECIPES for seed in range(6)] * 3
     random.Random(0).shuffle(recipes)
     one, shared = Engine(folder), Engine(folder)
     with ThreadPoolExecutor(8) as pool:
@@ -73,13 +73,13 @@ def test_many_threads_get_what_one_gets(folder: Path) -> None:
     assert together == [bits(one, recipe) for recipe in recipes]
 
 
-def test_render_all_gives_what_render_gives(folder: Path) -> None:
-    batch = [sound.waveform.tobytes() for sound in Engine(folder).render_all(PLACES)]
-    assert batch == [bits(Engine(folder), recipe) for recipe in PLACES]
+def test_render_all_gives_the_bits_of_render(folder: Path) -> None:
+    batch = [sound.waveform.tobytes() for sound in Engine(folder).render_all(RECIPES)]
+    assert batch == [bits(Engine(folder), recipe) for recipe in RECIPES]
 
 
 def test_a_completed_recipe_is_the_same_sound_and_is_complete(engine: Engine) -> None:
-    for recipe in PLACES:
+    for recipe in RECIPES:
         place = engine.complete(recipe)
         assert bits(engine, place) == bits(engine, recipe)
         assert engine.complete(place.recipe) == place
@@ -88,25 +88,29 @@ def test_a_completed_recipe_is_the_same_sound_and_is_complete(engine: Engine) ->
 def test_rendering_leaves_random_states_and_threads_as_they_were(engine: Engine) -> None:
     before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()
     threads = torch.get_num_threads()
-    engine.render(PLACES[0])
+    engine.render(RECIPES[0])
     assert torch.equal(before, torch.get_rng_state())
     assert (np.random.get_state()[1] == numpy_before).all()
     assert torch.get_num_threads() == threads
 
 
-def test_both_ends_of_a_path_are_the_two_seeds(engine: Engine) -> None:
-    way = Recipe("toy", seed=7, seed_b=8)
-    assert bits(engine, replace(way, t=0.0)) == bits(engine, Recipe("toy", seed=7))
-    assert bits(engine, replace(way, t=1.0)) == bits(engine, Recipe("toy", seed=8))
+def test_both_ends_of_an_interpolation_are_the_two_seeds(engine: Engine) -> None:
+    between = Recipe("toy", seed=7, seed_b=8)
+    assert bits(engine, replace(between, t=0.0)) == bits(engine, Recipe("toy", seed=7))
+    assert bits(engine, replace(between, t=1.0)) == bits(engine, Recipe("toy", seed=8))
 
 
-def test_a_path_goes_by_the_priors_own_way_unless_told_otherwise(engine: Engine) -> None:
-    way = Recipe("toy", seed=7, seed_b=8, t=0.5)
-    assert engine.complete(way).recipe.path == "arc"
-    assert bits(engine, way) == bits(engine, replace(way, path="arc")) != bits(engine, replace(way, path="line"))
+def test_the_default_path_is_that_of_the_prior(engine: Engine) -> None:
+    between = Recipe("toy", seed=7, seed_b=8, t=0.5)
+    assert engine.complete(between).recipe.path == "arc"
+    assert (
+        bits(engine, between)
+        == bits(engine, replace(between, path="arc"))
+        != bits(engine, replace(between, path="line"))
+    )
 
 
-def test_an_offset_is_added_in_units_of_the_prior(engine: Engine) -> None:
+def test_an_offset_is_in_standard_deviations_of_the_prior(engine: Engine) -> None:
     plain, moved = engine.latent(Recipe("toy", seed=7)), engine.latent(Recipe("toy", seed=7, offsets=(("z3", 2.0),)))
     torch.testing.assert_close(moved - plain, 2 * torch.eye(6)[3])
 
@@ -123,7 +127,7 @@ def test_offsets_never_leave_the_cube_of_a_uniform_prior(tmp_path: Path) -> None
     assert z[:2].tolist() == [1.0, -1.0]
 
 
-def test_the_directions_shipped_with_a_checkpoint_are_the_ones_followed(tmp_path: Path) -> None:
+def test_offsets_use_the_directions_shipped_with_a_checkpoint(tmp_path: Path) -> None:
     up = Direction("register", torch.eye(6)[2], "Register")
     checkpoint.save(tmp_path / "toy.safetensors", make(), directions=(up,))
     engine = Engine(tmp_path)
@@ -134,19 +138,19 @@ def test_the_directions_shipped_with_a_checkpoint_are_the_ones_followed(tmp_path
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """The search for directions does not end before this is set."""
+    """The search for directions does not end before this event is set."""
     gate = threading.Event()
 
-    def patient(*args: Any, **options: Any) -> tuple[Direction, ...]:
+    def principal_after_gate(*args: Any, **options: Any) -> tuple[Direction, ...]:
         assert gate.wait(300)
         return principal(*args, **options)
 
-    monkeypatch.setattr("explorer.directions.principal", patient)
+    monkeypatch.setattr("explorer.directions.principal", principal_after_gate)
     yield gate
     gate.set()
 
 
-def test_a_model_is_played_while_its_directions_are_sought(engine: Engine, gate: threading.Event) -> None:
+def test_a_model_renders_while_its_directions_are_searched_for(engine: Engine, gate: threading.Event) -> None:
     model = engine.model("toy")
     assert model.directions == ()
     assert model.progress < 1
@@ -166,7 +170,7 @@ def test_a_recipe_along_a_direction_waits_until_it_is_found(engine: Engine, gate
         assert np.isfinite(sound.result(300).waveform).all()
 
 
-def test_directions_found_beside_rendering_are_those_found_alone(engine: Engine, gate: threading.Event) -> None:
+def test_a_search_during_rendering_finds_the_same_directions(engine: Engine, gate: threading.Event) -> None:
     model = engine.model("toy")
     assert model.directions == ()
     gate.set()
@@ -176,23 +180,23 @@ def test_directions_found_beside_rendering_are_those_found_alone(engine: Engine,
     assert all(torch.equal(a.vector, b.vector) for a, b in zip(model.wait_for_directions(), alone, strict=True))
 
 
-def test_a_judge_of_the_same_words_at_the_same_rate_is_asked(folder: Path) -> None:
-    save_judge(folder / "other.safetensors", prejudiced("yes", "no"))
+def test_a_judge_with_the_same_labels_and_sample_rate_is_used(folder: Path) -> None:
+    save_judge(folder / "other.safetensors", constant_judge("yes", "no"))
     assert Engine(folder).hear(Recipe("toy")) == {}
-    save_judge(folder / "judge.safetensors", prejudiced("low", "high"))
+    save_judge(folder / "judge.safetensors", constant_judge("low", "high"))
     assert Engine(folder).hear(Recipe("toy")) == pytest.approx({"low": 0.25, "high": 0.75})
 
 
-def prejudiced(*labels: str) -> Judge:
-    """A judge that hears the second word with probability 3/4, whatever is played to it."""
+def constant_judge(*labels: str) -> Judge:
+    """A judge that gives the second label probability 3/4 for every sound."""
     judge = Judge(MelConfig(), labels).eval().requires_grad_(False)
     judge.decide.weight.zero_()
     judge.decide.bias.copy_(torch.tensor([1.0, 3.0]).log())
     return judge
 
 
-def test_a_broken_judge_is_no_reason_not_to_play(folder: Path) -> None:
-    save_judge(folder / "judge.safetensors", prejudiced("low", "high"))
+def test_a_broken_judge_does_not_keep_a_model_from_playing(folder: Path) -> None:
+    save_judge(folder / "judge.safetensors", constant_judge("low", "high"))
     whole = (folder / "judge.safetensors").read_bytes()
     (folder / "judge.safetensors").write_bytes(whole[:-4])
     assert Engine(folder).hear(Recipe("toy")) == {}
@@ -223,7 +227,7 @@ def test_a_checkpoint_that_is_replaced_is_loaded_anew(folder: Path, engine: Engi
 
 
 @pytest.mark.parametrize("name", ["tey", "", "../toy", "/etc/passwd", "toy\0", "a" * 5000])
-def test_a_name_that_is_no_checkpoint_here_is_refused_and_the_choices_are_named(engine: Engine, name: str) -> None:
+def test_an_unknown_checkpoint_is_refused_with_the_known_names(engine: Engine, name: str) -> None:
     with pytest.raises(CheckpointError, match="there are: toy"):
         engine.render(Recipe(name))
 
@@ -242,7 +246,9 @@ def test_a_name_that_is_no_checkpoint_here_is_refused_and_the_choices_are_named(
         (Recipe("toy", settings=(("reverb", "hall"),)), "no setting reverb"),
     ],
 )
-def test_what_a_model_has_not_is_refused_and_the_choices_are_named(engine: Engine, wrong: Recipe, message: str) -> None:
+def test_unknown_labels_directions_and_settings_are_refused_with_the_known_ones(
+    engine: Engine, wrong: Recipe, message: str
+) -> None:
     with pytest.raises(RecipeError, match=message):
         engine.render(wrong)
 
@@ -253,7 +259,7 @@ def test_a_model_without_labels_takes_none(tmp_path: Path) -> None:
         Engine(tmp_path).render(Recipe("toy", label="low"))
 
 
-def test_memory_stays_bounded_however_many_sounds_and_models_are_asked_for(tmp_path: Path) -> None:
+def test_caches_stay_bounded_however_many_sounds_and_models_are_used(tmp_path: Path) -> None:
     engine = Engine(tmp_path)
     for k in range(CACHED_MODELS + 2):
         write(tmp_path, f"toy{k}", seed=k)
@@ -286,7 +292,7 @@ def test_a_place_of_weights_that_were_replaced_is_refused(folder: Path, engine: 
 
 @pytest.fixture
 def busy(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """All threads of an engine's pool compute until this is set."""
+    """Keeps all threads of an engine's pool busy until this event is set."""
     engine.model("toy")
     release, started = threading.Event(), threading.Barrier(cores() + 1, timeout=60)
 
@@ -302,7 +308,7 @@ def busy(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.
 
 
 @pytest.mark.usefixtures("busy")
-def test_looking_up_waits_for_nobodys_sound(folder: Path, engine: Engine) -> None:
+def test_look_ups_do_not_wait_for_sounds(folder: Path, engine: Engine) -> None:
     write(folder, "other")
     view = handlers.settle(engine, Recipe("other", seed=7))
     assert engine.names() == ["other", "toy"]
@@ -312,13 +318,13 @@ def test_looking_up_waits_for_nobodys_sound(folder: Path, engine: Engine) -> Non
 
 
 def test_as_many_sounds_are_computed_at_once_as_there_are_cores(engine: Engine) -> None:
-    together = threading.Barrier(cores())  # broken, were they computed one after another
+    together = threading.Barrier(cores())  # breaks if they are computed one after another
     with ThreadPoolExecutor(cores()) as visitors:
         work = [visitors.submit(engine._work, lambda: together.wait(timeout=60)) for _ in range(cores())]
         assert sorted(done.result() for done in work) == list(range(cores()))
 
 
-def test_the_threads_of_the_program_around_stay_as_they_were(folder: Path) -> None:
+def test_the_thread_count_of_torch_outside_of_the_engine_stays_the_same(folder: Path) -> None:
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
@@ -344,7 +350,9 @@ class Octaves(Toy):
         return -x if settings["octave"] == "upside down" else x
 
 
-def test_settings_of_generating_stand_beside_those_of_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_has_the_settings_of_generating_and_of_decoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(FAMILIES, "octaves", Octaves)
     checkpoint.save(tmp_path / "o.safetensors", Octaves(Octaves.Config()))
     engine = Engine(tmp_path)
@@ -354,9 +362,9 @@ def test_settings_of_generating_stand_beside_those_of_decoding(tmp_path: Path, m
     assert torch.equal(engine.output(place), -engine.output(Recipe("o")))
 
 
-def test_an_output_that_is_not_finite_is_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_an_output_that_is_not_finite_is_a_checkpoint_error(tmp_path: Path) -> None:
     toy = make(labels=())
-    toy.layer.weight.fill_(3e38)  # finite, but no sum of them is
+    toy.layer.weight.fill_(3e38)  # finite, but their sums are not
     checkpoint.save(tmp_path / "toy.safetensors", toy)
     with pytest.raises(CheckpointError, match="'toy' makes numbers that are not finite"):
         list(Engine(tmp_path).render_all(Recipe("toy", seed=seed) for seed in range(50)))

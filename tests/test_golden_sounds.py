@@ -1,4 +1,4 @@
-"""A recipe finds its sound again in later years: today's sounds beside those that were kept when they were new."""
+"""A recipe gives the same sound in later years: today's sounds of the shipped checkpoints against stored ones."""
 
 import json
 from typing import Any
@@ -11,10 +11,10 @@ from explorer.engine import Engine
 from explorer.recipe import Recipe
 from explorer.shelf import DEFAULT_FOLDER
 
-KEPT = np.load(make_sounds.FILE)
-RECIPES: list[dict[str, Any]] = json.loads(str(KEPT["recipes"]))
-# Seconds and velocities of notes, or natural logarithms of mel magnitude. Between kinds of CPU they differ by 1e-5, and
-# by the 0.004 of a 16-bit float; 0.02 of a logarithm is 0.2 dB.
+STORED = np.load(make_sounds.FILE)
+RECIPES: list[dict[str, Any]] = json.loads(str(STORED["recipes"]))
+# In seconds and velocities of notes, or natural logarithms of mel magnitude. Kinds of CPU differ by 1e-5, and rounding
+# to 16 bit by 0.004; 0.02 in the logarithm is 0.2 dB.
 TOLERANCE = 0.02
 
 
@@ -27,7 +27,7 @@ def engine() -> Engine:
 def test_a_shipped_checkpoint_sounds_as_it_did(engine: Engine, number: int) -> None:
     recipe = Recipe.from_dict(RECIPES[number])
     np.testing.assert_allclose(
-        make_sounds.picture(engine, recipe), KEPT[str(number)].astype(np.float32), rtol=0, atol=TOLERANCE
+        make_sounds.reference(engine, recipe), STORED[str(number)].astype(np.float32), rtol=0, atol=TOLERANCE
     )
 
 

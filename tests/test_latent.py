@@ -1,4 +1,4 @@
-"""The latent space: what a seed stands for, and the two ways between two latents."""
+"""The latent space: latents from seeds, interpolation, remoteness and moves."""
 
 import math
 from typing import Literal
@@ -19,11 +19,11 @@ PathName = Literal["arc", "line"]
 
 
 @given(SEEDS, SEEDS, PATHS)
-def test_both_ends_of_a_path_are_exact(a: int, b: int, path: PathName) -> None:
+def test_both_ends_of_an_interpolation_are_exact(a: int, b: int, path: PathName) -> None:
     start, end = SPACE.from_seed(a), SPACE.from_seed(b)
-    way = SPACE.interpolate(start, end, torch.tensor([0.0, 0.5, 1.0]), path)
-    assert torch.equal(way[0], start)
-    assert torch.equal(way[2], end)
+    points = SPACE.interpolate(start, end, torch.tensor([0.0, 0.5, 1.0]), path)
+    assert torch.equal(points[0], start)
+    assert torch.equal(points[2], end)
 
 
 @given(SEEDS, SEEDS, st.floats(0, 1))
@@ -51,41 +51,41 @@ def test_an_arc_turns_at_a_constant_rate(angle: float, t: float) -> None:
 
 
 @given(SEEDS, SEEDS, st.floats(0, 1), PATHS)
-def test_the_way_back_runs_through_the_same_places(a: int, b: int, t: float, path: PathName) -> None:
+def test_interpolating_backwards_passes_the_same_points(a: int, b: int, t: float, path: PathName) -> None:
     start, end = SPACE.from_seed(a), SPACE.from_seed(b)
     there = SPACE.interpolate(start, end, torch.tensor([t]), path)
     back = SPACE.interpolate(end, start, torch.tensor([1 - t]), path)
     torch.testing.assert_close(there, back, rtol=0, atol=1e-4)
 
 
-def test_a_line_is_half_way_at_the_mean() -> None:
+def test_the_middle_of_a_line_is_the_mean() -> None:
     start, end = SPACE.from_seed(1), SPACE.from_seed(2)
     middle = SPACE.interpolate(start, end, torch.tensor([0.5]), "line")[0]
     torch.testing.assert_close(middle, (start + end) / 2)
 
 
 @pytest.mark.parametrize("factor", [-1.0, 1.0, 2.0, 0.0], ids=["opposite", "same", "parallel", "zero"])
-def test_latents_without_one_arc_between_them_go_straight(factor: float) -> None:
+def test_parallel_opposite_and_zero_latents_are_interpolated_linearly(factor: float) -> None:
     start = SPACE.from_seed(3)
     t = torch.linspace(0, 1, 5)
-    way = SPACE.interpolate(start, factor * start, t, "arc")
-    torch.testing.assert_close(way, (1 - t + factor * t)[:, None] * start)
+    points = SPACE.interpolate(start, factor * start, t, "arc")
+    torch.testing.assert_close(points, (1 - t + factor * t)[:, None] * start)
 
 
-def test_a_path_from_zero_is_finite() -> None:
-    way = SPACE.interpolate(torch.zeros(128), torch.zeros(128), torch.linspace(0, 1, 5), "arc")
-    assert bool((way == 0).all())
+def test_an_arc_from_zero_to_zero_is_zero() -> None:
+    points = SPACE.interpolate(torch.zeros(128), torch.zeros(128), torch.linspace(0, 1, 5), "arc")
+    assert bool((points == 0).all())
 
 
-def test_a_normal_prior_goes_by_arc_and_a_uniform_one_straight() -> None:
+def test_the_default_path_is_an_arc_for_a_normal_and_a_line_for_a_uniform_prior() -> None:
     assert LatentSpace((4,), "normal").default_path == "arc"
     assert LatentSpace((4,), "uniform").default_path == "line"
 
 
-def test_a_straight_path_never_leaves_the_cube_of_a_uniform_prior() -> None:
+def test_a_line_never_leaves_the_cube_of_a_uniform_prior() -> None:
     space = LatentSpace((100,), "uniform")
-    way = space.interpolate(space.from_seed(1), space.from_seed(2), torch.linspace(0, 1, 101))
-    assert float(way.abs().max()) <= 1
+    points = space.interpolate(space.from_seed(1), space.from_seed(2), torch.linspace(0, 1, 101))
+    assert float(points.abs().max()) <= 1
 
 
 def test_an_unknown_path_is_refused() -> None:
@@ -93,7 +93,7 @@ def test_an_unknown_path_is_refused() -> None:
         SPACE.interpolate(torch.zeros(128), torch.ones(128), torch.tensor([0.5]), "bow")  # type: ignore[arg-type]
 
 
-def test_a_seed_stands_for_the_stream_that_numpy_froze() -> None:
+def test_a_seed_gives_the_random_stream_that_numpy_has_frozen() -> None:
     # The first numbers of RandomState(0).standard_normal(), as printed in NumPy's documentation for years.
     assert LatentSpace((3,)).from_seed(0).tolist() == pytest.approx([1.76405235, 0.40015721, 0.97873798], rel=1e-6)
 
@@ -114,12 +114,12 @@ def test_samples_follow_the_prior() -> None:
 
 
 @pytest.mark.parametrize("seed", [-1, MAX_SEED + 1, 1.0, True, "1", None])
-def test_what_is_no_seed_is_refused(seed: object) -> None:
+def test_invalid_seeds_are_refused(seed: object) -> None:
     with pytest.raises(ValueError, match="whole number from 0 to 4294967295"):
         SPACE.from_seed(seed)  # type: ignore[arg-type]
 
 
-def test_the_global_random_state_has_no_part_in_a_latent() -> None:
+def test_a_latent_neither_reads_nor_changes_the_global_random_state() -> None:
     np.random.seed(1)
     before = np.random.get_state()[1].copy()
     first = SPACE.from_seed(9)
@@ -136,7 +136,7 @@ def test_remoteness_of_a_normal_latent_is_the_quantile_of_its_norm(norm: float) 
     assert SPACE.remoteness(z * norm / z.norm()) == pytest.approx(stats.chi(128).cdf(norm), abs=1e-5)
 
 
-def test_remoteness_of_a_uniform_latent_is_the_share_of_the_prior_within() -> None:
+def test_remoteness_of_a_uniform_latent_is_the_share_of_the_prior_with_a_smaller_norm() -> None:
     space = LatentSpace((4, 10), "uniform")
     z = space.sample(20_000, np.random.RandomState(0))
     ranks = z.flatten(1).norm(dim=1).argsort().argsort() / len(z)
@@ -144,7 +144,7 @@ def test_remoteness_of_a_uniform_latent_is_the_share_of_the_prior_within() -> No
         assert space.remoteness(row) == pytest.approx(share, abs=0.03)
 
 
-def test_nothing_of_a_uniform_prior_is_beyond_its_cube() -> None:
+def test_remoteness_is_one_outside_of_the_cube_of_a_uniform_prior() -> None:
     assert LatentSpace((3,), "uniform").remoteness(torch.tensor([0.0, 1.01, 0.0])) == 1
 
 
@@ -173,17 +173,17 @@ def test_a_move_never_leaves_the_cube_of_a_uniform_prior(seed: int, k: int, amou
 
 
 @given(SEEDS, st.integers(0, 9))
-def test_all_the_room_of_a_raw_dimension_changes_it_equally_and_beyond_nothing_does(seed: int, k: int) -> None:
+def test_moves_within_room_change_a_raw_dimension_linearly_and_beyond_it_not_at_all(seed: int, k: int) -> None:
     space, vector = LatentSpace((10,), "uniform"), torch.eye(10)[k]
     z = space.from_seed(seed)
     back, ahead = space.room(z, vector)
     amounts = torch.linspace(-back, ahead, 9).tolist()
-    places = torch.stack([space.move(z, vector, amount)[k] for amount in amounts])
-    torch.testing.assert_close(places, torch.linspace(-1, 1, 9), atol=1e-5, rtol=0)
+    values = torch.stack([space.move(z, vector, amount)[k] for amount in amounts])
+    torch.testing.assert_close(values, torch.linspace(-1, 1, 9), atol=1e-5, rtol=0)
     assert torch.equal(space.move(z, vector, ahead + 1), space.move(z, vector, ahead + 2))
 
 
-def test_room_ends_where_the_last_number_of_a_vector_meets_its_wall() -> None:
+def test_room_ends_where_the_last_component_is_clamped() -> None:
     space, z = LatentSpace((2,), "uniform"), torch.tensor([0.5, 0.0])
     back, ahead = space.room(z, torch.tensor([0.8, -0.6]))
     assert (back * space.std, ahead * space.std) == pytest.approx((1.5 / 0.8, 1 / 0.6))

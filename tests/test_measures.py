@@ -1,4 +1,4 @@
-"""What is measured of a sound, against sounds whose measures are known by construction."""
+"""Measures of sounds for which they are known by construction."""
 
 import math
 from collections.abc import Callable
@@ -18,8 +18,8 @@ def sound(waveform: np.ndarray) -> Sound:
     return Sound(lambda: waveform, SAMPLE_RATE, len(waveform) / SAMPLE_RATE)
 
 
-def seen(waveform: np.ndarray) -> Sound:
-    """The same as a generator makes it: with a log-mel, and without its phase."""
+def as_log_mel(waveform: np.ndarray) -> Sound:
+    """The sound as a mel generator would make it: with a log-mel, and an estimated phase."""
     representation = MelRepresentation(MelConfig(mean=(-3.0,) * 64, scale=(12.0,) * 64, floor=1e-5))
     return representation.decode(representation.encode(sound(waveform)))
 
@@ -44,23 +44,23 @@ def piece(pitches: tuple[int, ...], onsets: list[float], duration: float = 0.5, 
     return Sound(lambda: np.zeros(1, dtype="f4"), SAMPLE_RATE, 1.0, notes=notes)
 
 
-@pytest.mark.parametrize("hear", [sound, seen])
-def test_a_sine_has_its_brightness_at_its_frequency(hear: Callable[[np.ndarray], Sound]) -> None:
-    assert measure(hear(sine(220)))["brightness"] == pytest.approx(220, abs=10)
+@pytest.mark.parametrize("make", [sound, as_log_mel])
+def test_a_sine_has_its_brightness_at_its_frequency(make: Callable[[np.ndarray], Sound]) -> None:
+    assert measure(make(sine(220)))["brightness"] == pytest.approx(220, abs=10)
 
 
-@pytest.mark.parametrize("hear", [sound, seen])
+@pytest.mark.parametrize("make", [sound, as_log_mel])
 @pytest.mark.parametrize("frequency", [110.0, 220.0, 350.0])
-def test_a_sine_has_the_pitch_of_its_frequency(hear: Callable[[np.ndarray], Sound], frequency: float) -> None:
-    assert measure(hear(sine(frequency)))["pitch"] == pytest.approx(midi(frequency), abs=0.5)
+def test_a_sine_has_the_pitch_of_its_frequency(make: Callable[[np.ndarray], Sound], frequency: float) -> None:
+    assert measure(make(sine(frequency)))["pitch"] == pytest.approx(midi(frequency), abs=0.5)
 
 
-@pytest.mark.parametrize("hear", [sound, seen])
+@pytest.mark.parametrize("make", [sound, as_log_mel])
 @pytest.mark.parametrize("frequency", [90.0, 140.0, 250.0])
 def test_a_voice_has_the_pitch_of_its_fundamental_and_not_of_its_strongest_harmonic(
-    hear: Callable[[np.ndarray], Sound], frequency: float
+    make: Callable[[np.ndarray], Sound], frequency: float
 ) -> None:
-    assert measure(hear(voice(frequency)))["pitch"] == pytest.approx(midi(frequency), abs=0.5)
+    assert measure(make(voice(frequency)))["pitch"] == pytest.approx(midi(frequency), abs=0.5)
 
 
 def test_silence_has_no_pitch_no_brightness_and_no_loudness() -> None:
@@ -69,9 +69,9 @@ def test_silence_has_no_pitch_no_brightness_and_no_loudness() -> None:
     assert found["duration"] == 0
 
 
-@pytest.mark.parametrize("hear", [sound, seen])
-def test_twice_the_amplitude_is_6_dB_louder(hear: Callable[[np.ndarray], Sound]) -> None:
-    loud, soft = measure(hear(sine(220, amplitude=0.5))), measure(hear(sine(220, amplitude=0.25)))
+@pytest.mark.parametrize("make", [sound, as_log_mel])
+def test_twice_the_amplitude_is_6_dB_louder(make: Callable[[np.ndarray], Sound]) -> None:
+    loud, soft = measure(make(sine(220, amplitude=0.5))), measure(make(sine(220, amplitude=0.25)))
     assert loud["loudness"] - soft["loudness"] == pytest.approx(20 * math.log10(2), abs=0.02)
 
 
@@ -82,9 +82,9 @@ def test_silence_around_a_sound_makes_it_neither_longer_nor_softer() -> None:
     assert padded["loudness"] == pytest.approx(alone["loudness"], abs=0.5)
 
 
-@pytest.mark.parametrize("hear", [sound, seen])
-def test_duration_is_that_of_the_active_part(hear: Callable[[np.ndarray], Sound]) -> None:
-    assert measure(hear(np.pad(sine(300, seconds=0.5), 1500)))["duration"] == pytest.approx(0.5, abs=0.08)
+@pytest.mark.parametrize("make", [sound, as_log_mel])
+def test_duration_is_that_of_the_active_part(make: Callable[[np.ndarray], Sound]) -> None:
+    assert measure(make(np.pad(sine(300, seconds=0.5), 1500)))["duration"] == pytest.approx(0.5, abs=0.08)
 
 
 def test_the_brightness_of_white_noise_is_half_of_its_band() -> None:
@@ -93,14 +93,14 @@ def test_the_brightness_of_white_noise_is_half_of_its_band() -> None:
 
 
 @pytest.mark.parametrize("amplitude", [0.5, 0.005])
-def test_what_was_added_before_the_logarithm_is_not_taken_for_sound(amplitude: float) -> None:
+def test_the_floor_of_a_log_mel_does_not_count_as_sound(amplitude: float) -> None:
     representation = MelRepresentation(MelConfig())
     short = sound(np.pad(sine(300, 0.5, amplitude), 1500))
     found = measure(representation.decode(representation.encode(short)))
     assert found["duration"] == pytest.approx(0.5, abs=0.08)
 
 
-def test_a_log_mel_is_preferred_to_the_waveform_that_would_first_have_to_be_found() -> None:
+def test_a_log_mel_is_measured_without_synthesising_the_waveform() -> None:
     def fail() -> np.ndarray:
         raise AssertionError("the waveform was asked for")
 
@@ -114,12 +114,12 @@ def test_a_major_scale_is_in_key_whatever_its_tonic(tonic: int) -> None:
     assert measure(piece(scale, [0.25 * i for i in range(8)]))["in-key"] == 100
 
 
-def test_of_the_chromatic_scale_seven_notes_in_twelve_are_in_key() -> None:
+def test_seven_of_twelve_notes_of_the_chromatic_scale_are_in_key() -> None:
     found = measure(piece(tuple(range(60, 72)), [0.1 * i for i in range(12)]))["in-key"]
     assert found == pytest.approx(100 * 7 / 12)
 
 
-def test_in_chords_of_two_notes_every_second_note_is_struck_with_the_one_before() -> None:
+def test_half_of_the_notes_count_as_chords_in_chords_of_two() -> None:
     assert measure(piece((60, 64, 62, 65), [0, 0, 1, 1]))["chords"] == 50
 
 
@@ -127,7 +127,7 @@ def test_single_notes_are_no_chords() -> None:
     assert measure(piece((60, 64, 62), [0, 1, 2]))["chords"] == 0
 
 
-def test_a_note_each_quarter_of_a_second_makes_four_a_second() -> None:
+def test_a_note_every_quarter_of_a_second_is_a_density_of_four() -> None:
     assert measure(piece(C_MAJOR, [0.25 * i for i in range(8)]))["density"] == pytest.approx(4)
 
 
@@ -136,10 +136,10 @@ def test_register_velocity_and_length_are_those_of_the_notes() -> None:
     assert (found["register"], found["velocity"], found["length"]) == (66, 80, 0.75)
 
 
-def test_no_notes_have_no_measures_to_tell() -> None:
+def test_all_measures_of_no_notes_are_nan() -> None:
     assert all(math.isnan(x) for x in measure(piece((), [])).values())
 
 
-@pytest.mark.parametrize("heard", [sound(sine(220)), piece((60,), [0])], ids=["waveform", "notes"])
-def test_every_measure_has_a_title_and_a_unit(heard: Sound) -> None:
-    assert set(measure(heard)) <= set(MEASURES)
+@pytest.mark.parametrize("example", [sound(sine(220)), piece((60,), [0])], ids=["waveform", "notes"])
+def test_every_measure_has_a_title_and_a_unit(example: Sound) -> None:
+    assert set(measure(example)) <= set(MEASURES)

@@ -1,4 +1,4 @@
-"""Mixes of several seeds: what they are by the mathematics of the prior, and one sound through every door."""
+"""Mixes of several seeds: their latents under each prior, and their recipes as links and JSON."""
 
 import math
 from pathlib import Path
@@ -28,7 +28,7 @@ def test_a_mix_has_the_distribution_of_a_normal_prior(weights: tuple[float, ...]
     assert stats.kstest(z.numpy(), "norm").pvalue > 0.01
 
 
-def test_a_mix_of_a_uniform_prior_is_the_mean_held_inside_the_cube() -> None:
+def test_a_mix_under_a_uniform_prior_is_the_mean_clamped_to_the_cube() -> None:
     space, a, b = LatentSpace((3,), "uniform"), torch.tensor([0.5, 0.9, -1.0]), torch.tensor([-0.5, 0.1, 1.0])
     torch.testing.assert_close(space.mix([a, b], (3, 1)), torch.tensor([0.25, 0.7, -0.5]))
     torch.testing.assert_close(space.mix([a, b], (2, -1)), torch.tensor([1.0, 1.0, -1.0]))
@@ -47,7 +47,7 @@ def test_a_mix_of_one_seed_is_that_seed_bit_for_bit(engine: Engine, model: str, 
     assert engine.complete(Recipe(model, seed=1, mix=((7, weight),))) == engine.complete(Recipe(model, seed=7))
 
 
-def test_a_mix_takes_the_place_of_the_way_and_the_rest_applies_to_it(engine: Engine) -> None:
+def test_a_mix_replaces_the_interpolation_and_truncation_and_offsets_apply_to_it(engine: Engine) -> None:
     recipe = Recipe("toy", seed=1, seed_b=2, t=0.5, mix=((3, 1.0), (7, 1.0)), truncation=0.5, offsets=(("z1", 2.0),))
     space = engine.model("toy").generator.latent
     expected = (space.from_seed(3) + space.from_seed(7)) / math.sqrt(2) * 0.5
@@ -58,7 +58,7 @@ def test_a_mix_takes_the_place_of_the_way_and_the_rest_applies_to_it(engine: Eng
     )
 
 
-def test_a_mix_is_one_sound_through_link_and_json(engine: Engine) -> None:
+def test_a_mix_gives_the_same_sound_by_link_and_json(engine: Engine) -> None:
     recipe = Recipe("toy", mix=((3, 1 / 3), (7, -0.1), (2**32 - 1, 0.7)))
     sounds = [
         engine.render(r).waveform

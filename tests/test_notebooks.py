@@ -1,4 +1,4 @@
-"""The notebooks run from a fresh kernel, as committed, and define nothing of their own."""
+"""The committed notebooks run from a fresh kernel, and define no functions or classes."""
 
 import ast
 from pathlib import Path
@@ -9,7 +9,7 @@ from nbclient import NotebookClient
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NAMES = sorted(path.name for path in FOLDER.glob("*.ipynb"))
-PATIENCE_SECONDS = 600  # for one cell, on a busy machine; tests/benchmarks/bench_notebooks.py says how long they take
+TIMEOUT_SECONDS = 600  # for one cell, on a busy machine; tests/benchmarks/bench_notebooks.py measures their duration
 
 
 def code(name: str) -> list[str]:
@@ -21,12 +21,12 @@ def code(name: str) -> list[str]:
     ]
 
 
-def test_both_notebooks_are_here() -> None:
+def test_there_are_two_notebooks() -> None:
     assert NAMES == ["explore.ipynb", "train.ipynb"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_notebook_defines_nothing(name: str) -> None:
+def test_a_notebook_defines_no_functions_or_classes(name: str) -> None:
     defined = [
         node
         for source in code(name)
@@ -41,4 +41,4 @@ def test_a_notebook_defines_nothing(name: str) -> None:
 def test_a_notebook_runs_from_top_to_bottom(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LATENT_DATA", raising=False)
     notebook = nbformat.read(FOLDER / name, as_version=4)
-    NotebookClient(notebook, timeout=PATIENCE_SECONDS, resources={"metadata": {"path": str(FOLDER)}}).execute()
+    NotebookClient(notebook, timeout=TIMEOUT_SECONDS, resources={"metadata": {"path": str(FOLDER)}}).execute()

@@ -1,4 +1,4 @@
-"""What pip makes of the repository: a wheel that runs from any folder, and an editable install of the checkout."""
+"""Packaging: the wheel runs from any folder, and an editable install uses the checkout."""
 
 import os
 import subprocess
@@ -17,22 +17,22 @@ from explorer.engine import Engine
 from explorer.files import formats
 from explorer.recipe import Recipe
 
-PATIENCE_SECONDS = 300  # for one command, on a busy machine
-# The build tools are those of this environment, and nothing is asked of a network.
+TIMEOUT_SECONDS = 300  # for one command, on a busy machine
+# Uses the build tools of this environment, and no network.
 OFFLINE = ("--no-deps", "--no-build-isolation", "--no-index", "--quiet", "--disable-pip-version-check")
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """What a command prints, in an environment that does not lead to the checkout."""
+    """The output of a command, run without environment variables that lead to the checkout."""
     done = subprocess.run(
-        command, cwd=cwd, env={"PATH": os.defpath}, capture_output=True, text=True, timeout=PATIENCE_SECONDS
+        command, cwd=cwd, env={"PATH": os.defpath}, capture_output=True, text=True, timeout=TIMEOUT_SECONDS
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def fresh(folder: Path) -> Path:
-    """The Python of a new environment that sees the libraries installed here, and nothing else of this one."""
+def new_environment(folder: Path) -> Path:
+    """The Python of a new virtual environment that sees only the libraries installed here."""
     run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
     python = folder / "bin" / "python"
     site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip())
@@ -58,8 +58,8 @@ def metadata(wheel: Path) -> Message:
 
 @pytest.fixture(scope="module")
 def scripts(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of commands of an environment where the wheel, and no checkout, is installed."""
-    python = fresh(tmp_path_factory.mktemp("fresh") / "environment")
+    """The bin folder of a virtual environment in which the wheel is installed."""
+    python = new_environment(tmp_path_factory.mktemp("fresh") / "environment")
     run(sys.executable, "-m", "pip", "--python", python, "install", *OFFLINE, wheel, cwd=wheel.parent)
     return python.parent
 
@@ -85,19 +85,19 @@ def test_the_installed_command_renders_the_bits_that_the_checkout_renders(script
 @pytest.mark.slow
 def test_the_page_of_the_installed_app_can_be_built(scripts: Path, tmp_path: Path) -> None:
     program = "import explorer.ui.app, explorer.ui.panels as panels; print(panels.__file__)"
-    place = Path(run(scripts / "python", "-I", "-c", program, cwd=tmp_path).strip())
-    assert ROOT not in place.parents
+    page = Path(run(scripts / "python", "-I", "-c", program, cwd=tmp_path).strip())
+    assert ROOT not in page.parents
     endings = {".js", ".html", ".css"}
     ours = {path.name for path in (ROOT / "explorer" / "ui").iterdir() if path.suffix in endings}
-    assert {path.name for path in place.parent.iterdir() if path.suffix in endings} == ours
+    assert {path.name for path in page.parent.iterdir() if path.suffix in endings} == ours
 
 
 @pytest.mark.parametrize("command", ["explorer", "training"])
-def test_the_help_of_an_installed_command_calls_it_by_its_name(scripts: Path, tmp_path: Path, command: str) -> None:
-    told = run(scripts / command, "--help", cwd=tmp_path)
-    assert told.startswith(f"usage: {command} ")
-    assert f"\n  {command} " in told  # the examples
-    assert f"  python -m {command}" not in told
+def test_the_help_of_an_installed_command_uses_its_name(scripts: Path, tmp_path: Path, command: str) -> None:
+    output = run(scripts / command, "--help", cwd=tmp_path)
+    assert output.startswith(f"usage: {command} ")
+    assert f"\n  {command} " in output  # the examples
+    assert f"  python -m {command}" not in output
     assert run(scripts / "python", "-I", "-m", command, "--help", cwd=tmp_path).startswith(
         f"usage: python -m {command} "
     )
@@ -110,7 +110,7 @@ def test_the_wheel_carries_every_committed_checkpoint_and_sample(wheel: Path) ->
         capture_output=True,
         text=True,
         check=True,
-        timeout=PATIENCE_SECONDS,
+        timeout=TIMEOUT_SECONDS,
     ).stdout
     committed = [name for name in names.split("\0") if name and (ROOT / name).exists()]
     with zipfile.ZipFile(wheel) as archive:
@@ -121,22 +121,26 @@ def test_the_wheel_carries_every_committed_checkpoint_and_sample(wheel: Path) ->
     assert {name.split("/")[0] for name in carried if ".dist-info/" not in name} == {"explorer", "training"}
 
 
-def test_the_wheel_asks_for_what_the_requirements_files_name(metadata: Message) -> None:
-    asked = [Requirement(text) for text in metadata.get_all("Requires-Dist", [])]
+def test_the_wheel_requires_what_the_requirements_files_name(metadata: Message) -> None:
+    requirements = [Requirement(text) for text in metadata.get_all("Requires-Dist", [])]
     names = {
-        extra: {asking.name for asking in asked if asking.marker and asking.marker.evaluate({"extra": extra})}
+        extra: {
+            requirement.name
+            for requirement in requirements
+            if requirement.marker and requirement.marker.evaluate({"extra": extra})
+        }
         for extra in ("train", "dev")
     }
-    app = {asking.name for asking in asked if asking.marker is None}
+    app = {requirement.name for requirement in requirements if requirement.marker is None}
     assert app == required(ROOT / "requirements.txt")
     assert names["train"] == required(ROOT / "requirements-train.txt")
     assert app | names["dev"] == required(ROOT / "requirements-dev.txt")
-    assert [str(asking.specifier) for asking in asked if asking.name == "torch"] == ["==2.13.0"]
+    assert [str(requirement.specifier) for requirement in requirements if requirement.name == "torch"] == ["==2.13.0"]
 
 
 @pytest.mark.slow
-def test_an_editable_install_plays_the_checkpoints_of_the_checkout(tmp_path: Path) -> None:
-    python = fresh(tmp_path / "environment")
+def test_an_editable_install_uses_the_checkpoints_of_the_checkout(tmp_path: Path) -> None:
+    python = new_environment(tmp_path / "environment")
     run(sys.executable, "-m", "pip", "--python", python, "install", *OFFLINE, "-e", ROOT, cwd=tmp_path)
     program = "from explorer.shelf import DEFAULT_FOLDER; print(DEFAULT_FOLDER)"
     assert Path(run(python, "-I", "-c", program, cwd=tmp_path).strip()) == ROOT / "checkpoints"

@@ -1,4 +1,4 @@
-"""Recipes: exact round trips through JSON and links, and a clear refusal of everything else."""
+"""Recipes: exact round trips through JSON and links, and errors for everything else."""
 
 import json
 import math
@@ -49,20 +49,20 @@ def test_floats_come_back_to_the_last_bit(t: float) -> None:
     assert Recipe.from_json(recipe.to_json()).t == t
 
 
-def test_a_link_reads_as_a_person_would_write_it() -> None:
+def test_a_link_is_readable() -> None:
     recipe = Recipe("spoken-digits", seed=7, label="3", offsets=(("pc2", -1.5),), settings=(("inversion", "learned"),))
     assert recipe.to_url("/") == (
         "/?version=1&model=spoken-digits&seed=7&offsets.pc2=-1.5&label=3&settings.inversion=learned"
     )
 
 
-def test_a_mix_reads_as_a_sum_of_seeds() -> None:
+def test_a_mix_is_written_as_weights_by_seed() -> None:
     recipe = Recipe("m", mix=((12, 1.0), (3, 1.0), (7, -1.0)))
     assert recipe.to_url() == "?version=1&model=m&mix.3=1.0&mix.7=-1.0&mix.12=1.0"
     assert recipe.to_dict()["mix"] == {"3": 1.0, "7": -1.0, "12": 1.0}
 
 
-def test_a_seed_that_is_mixed_twice_counts_twice() -> None:
+def test_weights_of_a_repeated_seed_add_up() -> None:
     assert Recipe("m", mix=((3, 1.0), (7, 1.0), (3, 0.5))) == Recipe("m", mix=((7, 1.0), (3, 1.5)))
 
 
@@ -74,11 +74,11 @@ def test_a_bare_query_is_a_link_too() -> None:
     assert Recipe.from_url("model=m&seed=3") == Recipe("m", seed=3)
 
 
-def test_the_order_of_offsets_makes_no_other_recipe() -> None:
+def test_the_order_of_offsets_does_not_matter() -> None:
     assert Recipe("m", offsets=(("b", 1.0), ("a", 2.0))) == Recipe("m", offsets=(("a", 2.0), ("b", 1.0)))
 
 
-def test_an_offset_of_nothing_makes_no_other_recipe() -> None:
+def test_zero_offsets_are_dropped() -> None:
     assert Recipe("m", offsets=(("a", 0.0), ("b", -0.0))) == Recipe("m")
 
 
@@ -149,12 +149,12 @@ def test_a_value_of_the_wrong_kind_or_out_of_range_is_refused(change: dict[str, 
 
 
 @pytest.mark.parametrize("data", [None, [], "m", 1, {}, {"seed": 1}], ids=repr)
-def test_what_names_no_model_is_no_recipe(data: object) -> None:
+def test_a_recipe_without_a_model_is_refused(data: object) -> None:
     with pytest.raises(RecipeError, match="at least a 'model'"):
         Recipe.from_dict(data)
 
 
-def test_an_unknown_field_is_refused_since_leaving_it_out_would_be_another_sound() -> None:
+def test_an_unknown_field_is_refused_since_ignoring_it_would_give_another_sound() -> None:
     with pytest.raises(RecipeError, match="no field reverb"):
         Recipe.from_dict({"model": "m", "reverb": 0.5})
 

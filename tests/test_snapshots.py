@@ -1,4 +1,4 @@
-"""Snapshots of training: played as NAME@STEP, small, and never a way out of the folder."""
+"""Snapshots of training: played as NAME@STEP, stored in 8 bit, and looked up only inside the folder of checkpoints."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from explorer.ui import handlers
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The toy, and how it was at steps 0 and 1200."""
+    """A checkpoint of the toy, and its snapshots at steps 0 and 1200."""
     checkpoint.save(tmp_path / "toy.safetensors", make(3), directions=principal(make(3), count=2, samples=64))
     for step in (1200, 0):
         checkpoint.save(tmp_path / "snapshots" / "toy" / f"{step}.safetensors", make(step), dtype=torch.int8)
@@ -32,7 +32,7 @@ def test_a_snapshot_plays_the_weights_of_its_step(folder: Path, step: int) -> No
     torch.testing.assert_close(played, engine.output(Recipe("then", seed=7, label="high")), atol=0.02, rtol=0)
 
 
-def test_a_snapshot_goes_along_the_directions_of_the_checkpoint(folder: Path) -> None:
+def test_a_snapshot_has_the_directions_of_its_checkpoint(folder: Path) -> None:
     engine = Engine(folder)
     assert engine.model("toy@1200").directions is engine.model("toy").directions
     moved = Recipe("toy@1200", offsets=(("pc1", 2.0),))
@@ -45,10 +45,10 @@ def test_snapshots_are_listed_by_step_and_not_among_the_checkpoints(folder: Path
     assert shelf.snapshots(folder, "toy@1200") == shelf.snapshots(folder, "../toy") == []
 
 
-def test_a_link_to_a_snapshot_holds_for_these_weights_alone(folder: Path) -> None:
+def test_a_link_to_a_snapshot_is_refused_once_the_checkpoint_is_replaced(folder: Path) -> None:
     place = Engine(folder).complete(Recipe("toy@1200"))
     assert Engine(folder).complete(Recipe.from_url(place.recipe.to_url())) == place
-    write(folder, "toy", seed=4)  # its inversion might be another
+    write(folder, "toy", seed=4)  # the final checkpoint's vocoder might be another
     with pytest.raises(CheckpointError, match="made with weights"):
         Engine(folder).complete(place.recipe)
 
@@ -72,13 +72,13 @@ def test_a_link_to_a_snapshot_holds_for_these_weights_alone(folder: Path) -> Non
         "to\0y@0",
     ],
 )
-def test_a_name_that_is_no_snapshot_here_is_refused(folder: Path, name: str) -> None:
+def test_names_of_no_snapshot_are_refused(folder: Path, name: str) -> None:
     (folder / "snapshots" / "0.safetensors").write_bytes((folder / "toy.safetensors").read_bytes())
     with pytest.raises(CheckpointError, match="no checkpoint"):
         Engine(folder).model(name)
 
 
-def test_a_snapshot_of_another_network_is_named(folder: Path) -> None:
+def test_a_snapshot_with_another_configuration_is_refused(folder: Path) -> None:
     checkpoint.save(folder / "snapshots" / "toy" / "0.safetensors", make(notes=5))
     with pytest.raises(CheckpointError, match="its configuration is not that of 'toy'"):
         Engine(folder).model("toy@0")
@@ -106,7 +106,7 @@ def test_8_bit_weights_take_one_byte_each(tmp_path: Path) -> None:
     assert sizes[torch.int8] == pytest.approx(sizes[torch.float32] / 4, rel=0.01)
 
 
-def test_the_app_offers_a_snapshot_where_one_is_played_and_leads_back_to_the_same_place(folder: Path) -> None:
+def test_the_app_lists_the_snapshot_that_is_played_and_switching_back_keeps_the_place(folder: Path) -> None:
     engine = Engine(folder)
     view = handlers.settle(engine, Recipe("toy@1200", seed=7, offsets=(("pc1", 2.0),), label="high"))
     assert handlers.look(engine, view)["model"] == {"choices": ["toy", "toy@1200"], "value": "toy@1200"}

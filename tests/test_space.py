@@ -1,4 +1,4 @@
-"""The repository as a Hugging Face Space: `python app.py`, read-only, offline, in a home of its own."""
+"""The repository as a Hugging Face Space: `python app.py`, read-only, offline, with an empty home folder."""
 
 import shutil
 import subprocess
@@ -15,7 +15,7 @@ from explorer.engine import Engine
 from explorer.files import formats
 from explorer.recipe import Recipe
 
-# What the gradio image of Spaces sets; the port is 7860 there, and a free one here.
+# Environment of the gradio image of Spaces; the port is 7860 there, and a free one here.
 SPACES = {
     "SYSTEM": "spaces",
     "SPACE_ID": "someone/latent-explorer",
@@ -29,7 +29,7 @@ SPACES = {
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The committed files alone, not to be written to."""
+    """A read-only copy of the committed files."""
     folder = tmp_path_factory.mktemp("space") / "app"
     names = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=300
@@ -50,7 +50,7 @@ def space(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     before = contents(checkout)
     with serving([sys.executable, "app.py"], port, env, checkout) as url:
         yield url
-    assert contents(checkout) == before  # root may write what is read-only, so look
+    assert contents(checkout) == before  # root can write to read-only files, so compare
 
 
 def contents(folder: Path) -> dict[Path, tuple[int, int]]:

@@ -1,6 +1,6 @@
-"""A family of generators for the tests: a handful of tones from a few numbers, with everything that a sound can have.
+"""A toy family for the tests: a few tones from a small latent, with every feature that a family can have.
 
-It has notes and a log-mel, a condition and a setting, so that no door can tell it from a real family.
+It has notes and a log-mel, a condition and a setting, so that the app and the command line treat it as a real family.
 """
 
 from collections.abc import Mapping
@@ -31,9 +31,9 @@ class ToyConfig:
 
 
 class Tones(Representation):
-    """(2, notes): pitch and velocity, one note after the other. Pitches come back to the semitone.
+    """Notes in sequence as (2, notes): pitch and velocity. Decoded pitches are exact to the semitone.
 
-    The notes are heard as tones, not played on a piano: what is heard is the waveform.
+    The notes are synthesised as tones, so `played_by` is None.
     """
 
     sample_rate = SAMPLE_RATE

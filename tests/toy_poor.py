@@ -1,7 +1,7 @@
-"""A second family for the tests, with nothing that it could do without.
+"""A second toy family for the tests, without any optional feature.
 
-It makes a bare waveform from a uniform prior, slowly, and has no label, no notes, no spectrogram and no setting. What
-the app, the command line and the trainers ask of a family beyond that, they ask in vain here.
+It makes a bare waveform from a uniform prior, slowly, and has no labels, no notes, no spectrogram and no settings, so
+that code which expects one of these of every family fails.
 """
 
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ SAMPLE_RATE, SAMPLES = 4000, 2000
 class PoorToyConfig:
     channels: int = 2
     size: int = 64
-    rounds: int = 400  # of smoothing, which take some ten milliseconds
+    rounds: int = 400  # of smoothing, about ten milliseconds in all
 
 
 class Waveform(Representation):
-    """(2000,): the samples themselves, which come back exactly."""
+    """The samples themselves, (2000,); decoding is exact."""
 
     sample_rate, seconds = SAMPLE_RATE, SAMPLES / SAMPLE_RATE
 

@@ -1,6 +1,6 @@
-"""The contract of a generator, held to every family and to every shipped checkpoint.
+"""The contract of a generator, tested for every family and every shipped checkpoint.
 
-A new family joins with a line in `SMALL`.
+For a new family, add a line to `SMALL`.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from explorer.generators.spectogan import SpectoGANConfig
 from explorer.recipe import Recipe
 from explorer.shelf import DEFAULT_FOLDER, find_checkpoints, read_card
 
-# Every way of building a family, as small as it goes.
+# Every architecture of every family, as small as possible.
 SMALL: dict[str, tuple[str, Any]] = {
     "toy": ("toy", ToyConfig()),
     "toy uniform": ("toy", ToyConfig(labels=(), prior="uniform")),
@@ -61,7 +61,7 @@ class Subject:
         return self.generator.latent.sample(n, np.random.RandomState(seed))
 
     def conditions(self, n: int = ROWS) -> Tensor | None:
-        """(n, classes): the classes in turn, the last row a blend."""
+        """(n, labels): one-hot, the labels in turn; the last row is a blend."""
         if self.generator.condition is None:
             return None
         labels = self.generator.condition.labels
@@ -90,7 +90,7 @@ def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return Subject(generator, path)
 
 
-def test_every_family_is_here() -> None:
+def test_every_family_is_tested() -> None:
     assert {family for family, _ in SMALL.values()} == {*FAMILIES}
 
 
@@ -100,7 +100,7 @@ def test_the_same_latents_give_the_same_bits(subject: Subject) -> None:
     assert torch.equal(first, subject.outputs())
 
 
-def test_a_row_does_not_depend_on_the_batch_it_came_in(subject: Subject) -> None:
+def test_an_item_does_not_depend_on_its_batch(subject: Subject) -> None:
     z, condition, together = subject.latents(), subject.conditions(), subject.outputs()
     for i in range(ROWS):
         alone = subject.generator(z[i : i + 1], None if condition is None else condition[i : i + 1])
@@ -113,7 +113,7 @@ def test_a_condition_is_required_where_there_is_one_and_refused_where_there_is_n
         subject.generator(subject.latents(), wrong)
 
 
-def test_a_setting_that_a_generator_has_not_is_refused(subject: Subject) -> None:
+def test_an_unknown_setting_is_refused(subject: Subject) -> None:
     with pytest.raises(ValueError, match="no setting reverb = 'hall'"):
         subject.generator(subject.latents(), subject.conditions(), {"reverb": "hall"})
     with pytest.raises(ValueError, match="no setting reverb = 'hall'"):
@@ -143,7 +143,7 @@ def test_other_latents_give_other_outputs(subject: Subject) -> None:
 
 @pytest.fixture
 def untouched() -> Iterator[None]:
-    """Fails a test that reads or writes the global random states."""
+    """Fails a test that changes the global random states."""
     torch.manual_seed(1)
     np.random.seed(1)
     before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()
@@ -185,7 +185,7 @@ def test_loading_is_strict(subject: Subject, tmp_path: Path) -> None:
         load(tmp_path / "more.safetensors")
 
 
-def test_the_card_says_what_the_generator_is(subject: Subject) -> None:
+def test_the_card_describes_the_generator(subject: Subject) -> None:
     card, generator = read_card(subject.path), subject.generator
     assert card.family == generator.family
     assert card.labels == (generator.condition.labels if generator.condition else None)
@@ -227,7 +227,7 @@ def test_principal_directions_are_unit_vectors_of_the_latent(subject: Subject) -
         assert float(direction.vector.norm()) == pytest.approx(1, abs=1e-4)
 
 
-def test_a_recipe_is_the_same_sound_in_any_engine_with_any_number_of_threads(subject: Subject) -> None:
+def test_a_recipe_gives_the_same_bits_in_any_engine_with_any_number_of_threads(subject: Subject) -> None:
     name = subject.path.stem
     recipe = Recipe(name, seed=7, seed_b=8, t=0.5, offsets=(("z0", 1.5),))
     threads, waveforms = torch.get_num_threads(), []

@@ -1,6 +1,6 @@
-"""The contract of a representation: what comes back of a sound that is written as a tensor and read again.
+"""The contract of a representation: an encoded and decoded sound equals the original to within a stated tolerance.
 
-A new representation joins with a line in `CASES`: a sound for it, and how far what comes back may be away.
+For a new representation, add a line to `CASES`: a sound, and a function that compares it with the decoded one.
 """
 
 from collections.abc import Callable
@@ -53,7 +53,7 @@ MEL = MelRepresentation(MelConfig())
 
 
 def same_log_mel(before: Sound, after: Sound) -> None:
-    """Within a tenth of the range on average: a hum is harder than speech, for which the class states a twentieth."""
+    """Within a tenth of the range on average: this hum is harder than speech, for which the class states 0.05."""
     difference = MEL.encode(before) - MEL.encode(after)
     assert float(difference.abs().mean()) < 2 * 0.1
 
@@ -78,13 +78,13 @@ def case(request: pytest.FixtureRequest) -> Case:
     return CASES[request.param]
 
 
-def test_every_representation_of_a_family_is_here() -> None:
+def test_every_representation_of_a_family_is_tested() -> None:
     known = {type(case.representation) for case in CASES.values()}
     built = {type(family(family.Config()).representation) for family in FAMILIES.values()}
     assert built <= known
 
 
-def test_decoding_undoes_encoding_within_the_stated_tolerance(case: Case) -> None:
+def test_decoding_inverts_encoding_within_the_stated_tolerance(case: Case) -> None:
     x = case.representation.encode(case.sound)
     case.compare(case.sound, case.representation.decode(x))
 
@@ -97,14 +97,14 @@ def test_an_encoded_sound_has_the_stated_shape_and_range(case: Case) -> None:
     assert float(x.abs().max()) <= 1
 
 
-def test_encoding_what_was_decoded_gives_the_same_tensor_again_where_nothing_is_lost(case: Case) -> None:
+def test_encoding_inverts_decoding_where_nothing_is_lost(case: Case) -> None:
     if case.compare is same_log_mel:
         pytest.skip("a spectrogram loses its phase")
     x = case.representation.encode(case.sound)
     torch.testing.assert_close(case.representation.encode(case.representation.decode(x)), x, atol=1e-4, rtol=0)
 
 
-def test_every_setting_decodes_to_a_finite_sound_and_an_unknown_option_is_refused(case: Case) -> None:
+def test_every_option_decodes_to_a_finite_sound_and_an_unknown_one_is_refused(case: Case) -> None:
     x = case.representation.encode(case.sound)
     for name, options in case.representation.settings.items():
         for option in options:
@@ -118,7 +118,7 @@ def test_a_sound_played_by_the_piano_has_notes(case: Case) -> None:
     assert sound.played_by is None or sound.notes is not None
 
 
-def test_parts_are_of_the_types_that_a_representation_names(case: Case) -> None:
+def test_a_representation_has_only_parts_of_its_part_types(case: Case) -> None:
     assert set(case.representation.parts()) <= set(case.representation.part_types)
     with pytest.raises(ValueError, match="ornament"):
         case.representation.carry("ornament", torch.nn.Identity())

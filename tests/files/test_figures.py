@@ -1,4 +1,4 @@
-"""Pictures: what is drawn stands where its axes say."""
+"""Figures: notes and spectrograms are drawn at the positions that the axes show."""
 
 import io
 
@@ -37,13 +37,13 @@ def test_a_spectrogram_is_labelled_in_seconds_and_hertz() -> None:
 
 
 @pytest.mark.parametrize("pitch_and_name", [(69, "A4"), (60, "C4"), (21, "A0"), (108, "C8")])
-def test_keys_have_their_names(pitch_and_name: tuple[int, str]) -> None:
+def test_pitches_have_note_names(pitch_and_name: tuple[int, str]) -> None:
     assert figures.note_name(pitch_and_name[0]) == pitch_and_name[1]
 
 
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
 @pytest.mark.parametrize("sound", [NOTES, MEL, Sound(lambda: WAVEFORM, 800, 1.0)], ids=["notes", "mel", "bare"])
-def test_any_sound_can_be_printed(sound: Sound, kind: str) -> None:
+def test_any_sound_can_be_saved_as_a_figure(sound: Sound, kind: str) -> None:
     stream = io.BytesIO()
     figures.figure(sound).savefig(stream, format=kind)
     assert len(stream.getvalue()) > 1000
@@ -54,7 +54,7 @@ def test_a_morph_has_a_panel_per_step() -> None:
     assert [t for t in titles if t] == ["t = 0.00", "t = 0.25", "t = 0.50", "t = 0.75", "t = 1.00"]
 
 
-def test_training_curves_take_lines_that_lack_a_figure() -> None:
+def test_training_curves_skip_missing_metrics() -> None:
     lines = [
         {"step": k * 10, "critic_loss": 1.0, "wasserstein": 2.0} | ({"penalty": 0.1} if k % 4 == 0 else {})
         for k in range(100)

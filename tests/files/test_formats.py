@@ -1,4 +1,4 @@
-"""Saved files: each brings its recipe back, and is what other programs expect of it."""
+"""Saved files: the recipe is read back from each, and other programs can read them."""
 
 import io
 import json
@@ -26,13 +26,13 @@ MEL = Sound(
 
 
 @pytest.mark.parametrize("sound", [NOTES, MEL], ids=["notes", "mel"])
-def test_every_file_brings_its_recipe_back_exactly(tmp_path: Path, sound: Sound) -> None:
+def test_the_recipe_is_read_back_exactly_from_every_format(tmp_path: Path, sound: Sound) -> None:
     for name in available(sound):
         save(sound, RECIPE, tmp_path / f"a.{name}")
         assert read_recipe(tmp_path / f"a.{name}") == RECIPE, name
 
 
-def test_a_recipe_that_moves_every_raw_dimension_comes_back_too(tmp_path: Path) -> None:
+def test_a_recipe_with_an_offset_along_every_raw_dimension_is_read_back(tmp_path: Path) -> None:
     recipe = Recipe("m", weights="a" * 64, offsets=tuple((f"z{k}", k / 7 + 0.1) for k in range(512)))
     for name in FORMATS:
         save(NOTES, recipe, tmp_path / f"a.{name}")
@@ -44,7 +44,7 @@ def test_the_same_recipe_gives_the_same_bytes(name: str) -> None:
     assert encode(NOTES, RECIPE, name) == encode(NOTES, RECIPE, name)
 
 
-def test_a_wav_is_the_waveform_to_16_bit(tmp_path: Path) -> None:
+def test_a_wav_holds_the_waveform_in_16_bit(tmp_path: Path) -> None:
     save(NOTES, RECIPE, tmp_path / "a.wav")
     rate, samples = wavfile.read(tmp_path / "a.wav")
     assert rate == 8000
@@ -64,7 +64,7 @@ def test_a_png_is_a_picture() -> None:
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
 
 
-def test_an_npz_holds_the_numbers(tmp_path: Path) -> None:
+def test_an_npz_holds_the_waveform_and_the_log_mel(tmp_path: Path) -> None:
     save(MEL, RECIPE, tmp_path / "a.npz")
     with np.load(tmp_path / "a.npz") as arrays:
         np.testing.assert_array_equal(arrays["waveform"], WAVEFORM)
@@ -77,7 +77,7 @@ def test_a_sound_without_notes_is_not_saved_as_midi(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_file_and_no_partial_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(NOTES, RECIPE, tmp_path / "a.json")
     before = (tmp_path / "a.json").read_bytes()
 
@@ -93,7 +93,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path, mon
 
 @pytest.mark.parametrize("name", list(FORMATS))
 @pytest.mark.parametrize("content", [b"", b"garbage" * 50])
-def test_a_broken_file_is_named(tmp_path: Path, name: str, content: bytes) -> None:
+def test_an_error_names_a_broken_file(tmp_path: Path, name: str, content: bytes) -> None:
     path = tmp_path / f"bad.{name}"
     path.write_bytes(content)
     with pytest.raises(RecipeError, match=rf"bad\.{name}"):
@@ -106,7 +106,7 @@ def test_a_file_of_another_program_holds_no_recipe(tmp_path: Path) -> None:
         read_recipe(tmp_path / "a.wav")
 
 
-def test_a_json_of_another_program_is_no_recipe(tmp_path: Path) -> None:
+def test_a_json_with_unknown_fields_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"model": "m", "volume": 11}))
     with pytest.raises(RecipeError, match="no field volume"):
         read_recipe(tmp_path / "a.json")

@@ -1,4 +1,4 @@
-"""Lists of places as files, and the gallery: that what it calls an extreme is one."""
+"""Files of named recipes, and the gallery: which seeds it lists and when it is shown."""
 
 import json
 from pathlib import Path
@@ -36,7 +36,7 @@ def test_a_gallery_begins_with_consecutive_seeds_and_every_label_in_turn(places:
 
 
 @pytest.mark.parametrize(("title", "column"), [("Register", "pitch"), ("Loudness", "velocity")])
-def test_an_extreme_is_the_least_or_the_most_of_all_seeds(
+def test_an_extreme_is_the_lowest_or_highest_of_all_seeds(
     engine: Engine, places: tuple[NamedRecipe, ...], title: str, column: str
 ) -> None:
     def value(seed: int) -> float:
@@ -48,17 +48,17 @@ def test_an_extreme_is_the_least_or_the_most_of_all_seeds(
     assert (seeds[f"{title}: lowest"], seeds[f"{title}: highest"]) == (np.argmin(values), np.argmax(values))
 
 
-def test_what_never_changes_has_no_extremes(places: tuple[NamedRecipe, ...]) -> None:
-    """The toy's notes are equally long and come at equal times."""
+def test_a_constant_measure_has_no_extremes(places: tuple[NamedRecipe, ...]) -> None:
+    """The toy's notes all have the same length and step."""
     assert not any(word in p.name for p in places for word in ("Note length", "Notes per second", "Chords"))
 
 
-def test_a_seed_is_an_extreme_but_once(places: tuple[NamedRecipe, ...]) -> None:
+def test_a_seed_is_listed_once_among_the_extremes(places: tuple[NamedRecipe, ...]) -> None:
     seeds = [p.recipe.seed for p in places[8:]]
     assert len(seeds) == len(set(seeds))
 
 
-def test_places_come_back_from_their_file() -> None:
+def test_named_recipes_are_read_back_as_written() -> None:
     kept = (
         NamedRecipe("Éclat", Recipe("toy", seed=3, offsets=(("pc1", 0.1),)), "2026-01-02T03:04:05Z"),
         NamedRecipe("", Recipe("b")),
@@ -67,7 +67,7 @@ def test_places_come_back_from_their_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "complaint"),
+    ("data", "message"),
     [
         ("[", "not a file of places"),
         ([], "an object with a list of 'places'"),
@@ -82,8 +82,8 @@ def test_places_come_back_from_their_file() -> None:
     ],
     ids=["cut short", "a list", "no version", "no object", "out of range", "a long name", "too many"],
 )
-def test_what_is_no_file_of_places_is_refused_in_words(data: Any, complaint: str) -> None:
-    with pytest.raises(RecipeError, match=complaint):
+def test_other_files_are_refused_with_a_reason(data: Any, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
         gallery.loads(data if isinstance(data, str) else json.dumps(data))
 
 
@@ -107,7 +107,7 @@ def test_a_gallery_made_for_other_weights_is_not_shown(
     assert [p.name for p in gallery.shown(engine, "toy")] == [f"Seed {seed}" for seed in range(8)]
 
 
-def test_a_broken_gallery_is_named(tmp_path: Path, engine: Engine) -> None:
+def test_an_error_names_a_broken_gallery(tmp_path: Path, engine: Engine) -> None:
     (tmp_path / "toy.gallery.json").write_text("{", encoding="utf-8")
     with pytest.raises(CheckpointError, match=r"^toy\.gallery\.json: not a file of places"):
         gallery.shown(engine, "toy")

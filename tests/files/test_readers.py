@@ -1,4 +1,4 @@
-"""Looking for a recipe in files of strangers: what is there is found, all else is one sentence."""
+"""Finding the recipe in any file: a one-line error where there is none, and bounded time and memory."""
 
 import contextlib
 import io
@@ -25,18 +25,18 @@ from explorer.files import formats, morphs, readers
 from explorer.recipe import Recipe, RecipeError
 
 ROOT = Path(__file__).parent.parent.parent
-MORPHS = ("gif", "zip")
+MORPH_FORMATS = ("gif", "zip")
 TEXT = RECIPE.to_json()
 
 
 @pytest.fixture(scope="module")
 def valid(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """A file of every kind that is read, by suffix."""
+    """A valid file of every format that is read, by suffix."""
     folder = tmp_path_factory.mktemp("valid")
     write(folder / "models")
     engine = Engine(folder / "models")
     files = {name: formats.encode(NOTES, RECIPE, name) for name in formats.FORMATS}
-    for name in MORPHS:
+    for name in MORPH_FORMATS:
         morphs.write(engine, morphs.steps(engine, Recipe("toy", seed=7, seed_b=8), 2), folder / f"a.{name}")
         files[name] = (folder / f"a.{name}").read_bytes()
     return files
@@ -44,7 +44,7 @@ def valid(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def read(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, bytes], Recipe]:
-    """Reads bytes as a file of a suffix, and checks that any error is one short line that names it."""
+    """Reads bytes as a file with a suffix, and checks that an error is one short line that names the file."""
     folder = tmp_path_factory.mktemp("read")
 
     def run(suffix: str, data: bytes) -> Recipe:
@@ -98,19 +98,19 @@ def png(*chunks: tuple[bytes, bytes]) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-KINDS = sorted(readers.READERS)
+SUFFIXES = sorted(readers.READERS)
 
 
-@pytest.mark.parametrize("suffix", KINDS)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 @given(data=st.binary(max_size=400))
-def test_random_bytes_are_one_sentence(read: Callable[[str, bytes], Recipe], suffix: str, data: bytes) -> None:
+def test_random_bytes_give_a_one_line_error(read: Callable[[str, bytes], Recipe], suffix: str, data: bytes) -> None:
     with pytest.raises(RecipeError):
         read(suffix, data)
 
 
-@pytest.mark.parametrize("suffix", KINDS)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 @given(data=st.data())
-def test_a_file_cut_short_is_its_recipe_or_one_sentence(
+def test_a_truncated_file_gives_its_recipe_or_a_one_line_error(
     read: Callable[[str, bytes], Recipe], valid: dict[str, bytes], suffix: str, data: st.DataObject
 ) -> None:
     whole = valid[suffix]
@@ -118,22 +118,22 @@ def test_a_file_cut_short_is_its_recipe_or_one_sentence(
         assert read(suffix, whole[: data.draw(st.integers(0, len(whole) - 1))]) == read(suffix, whole)
 
 
-@pytest.mark.parametrize("suffix", KINDS)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 @given(data=st.data())
-def test_a_damaged_file_is_a_recipe_or_one_sentence(
+def test_a_damaged_file_gives_a_recipe_or_a_one_line_error(
     read: Callable[[str, bytes], Recipe], valid: dict[str, bytes], suffix: str, data: st.DataObject
 ) -> None:
     bytes_ = bytearray(valid[suffix])
     for _ in range(data.draw(st.integers(1, 4))):
-        near = data.draw(st.sampled_from([200, len(bytes_)]))  # headers are where damage hurts
+        near = data.draw(st.sampled_from([200, len(bytes_)]))  # headers are the most vulnerable
         at = data.draw(st.integers(0, min(near, len(bytes_)) - 1))
         bytes_[at : at + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=4))
     with contextlib.suppress(RecipeError):
         assert isinstance(read(suffix, bytes(bytes_)), Recipe)
 
 
-@pytest.mark.parametrize("suffix", MORPHS)
-def test_a_morph_leads_to_its_start_with_both_seeds(
+@pytest.mark.parametrize("suffix", MORPH_FORMATS)
+def test_a_morph_gives_the_recipe_of_its_start_with_both_seeds(
     read: Callable[[str, bytes], Recipe], valid: dict[str, bytes], suffix: str
 ) -> None:
     found = read(suffix, valid[suffix])
@@ -156,7 +156,7 @@ def test_a_morph_leads_to_its_start_with_both_seeds(
         ("json", b"[1, 2]"),
     ],
 )
-def test_a_file_of_another_program_is_said_to_hold_no_recipe_and_what_can_be_opened(
+def test_a_file_of_another_program_is_refused_with_the_formats_that_can_be_opened(
     read: Callable[[str, bytes], Recipe], suffix: str, data: bytes
 ) -> None:
     with pytest.raises(RecipeError, match=r"holds no recipe; .* wav, mid, png, svg, pdf, npz, json, gif, zip"):
@@ -175,13 +175,13 @@ def test_a_file_of_another_program_is_said_to_hold_no_recipe_and_what_can_be_ope
     ],
     ids=["beside another comment", "another list", "a key of 18 flats", "no tempo", "after notes", "byte order mark"],
 )
-def test_a_recipe_is_found_beside_what_is_foreign_or_damaged(
+def test_a_recipe_is_found_beside_foreign_or_damaged_content(
     read: Callable[[str, bytes], Recipe], suffix: str, data: bytes
 ) -> None:
     assert read(suffix, data) == RECIPE
 
 
-def test_the_walk_through_midi_events_finds_the_texts_that_mido_finds(tmp_path: Path) -> None:
+def test_the_midi_reader_finds_the_text_events_that_mido_finds(tmp_path: Path) -> None:
     song = mido.MidiFile(type=1)
     for number in range(2):
         track = mido.MidiTrack()
@@ -222,7 +222,7 @@ BOMB = b'<!DOCTYPE a [<!ENTITY b "xxxxxxxxxx"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&
         ("json", json.dumps({"model": "m", "t": "x" * 100_000}).encode()),
     ],
 )
-def test_a_file_made_to_hurt_is_one_sentence(read: Callable[[str, bytes], Recipe], suffix: str, data: bytes) -> None:
+def test_a_hostile_file_gives_a_one_line_error(read: Callable[[str, bytes], Recipe], suffix: str, data: bytes) -> None:
     with pytest.raises(RecipeError):
         read(suffix, data)
 
@@ -236,7 +236,7 @@ def test_a_pickle_in_an_npz_is_not_run(read: Callable[[str, bytes], Recipe]) -> 
 
 @pytest.mark.slow
 def test_hostile_files_cost_seconds_of_cpu_and_little_memory(tmp_path: Path) -> None:
-    """In a process that the system ends after 60 s of CPU or 3 GB of addresses; the first of these took hours."""
+    """In a process limited to 60 s of CPU and 3 GB of address space; the first of these files once took hours."""
     size = 1 << 22
     (tmp_path / "a.svg").write_bytes(b"<dc:description>" * (size // 16))
     (tmp_path / "b.svg").write_bytes(
@@ -282,13 +282,15 @@ def test_hostile_files_cost_seconds_of_cpu_and_little_memory(tmp_path: Path) -> 
     ],
     ids=["missing", "a folder", "a link to itself"],
 )
-def test_what_cannot_be_read_is_named(tmp_path: Path, make: Callable[[Path], None], message: str) -> None:
+def test_an_error_names_an_unreadable_file_and_the_reason(
+    tmp_path: Path, make: Callable[[Path], None], message: str
+) -> None:
     make(tmp_path / "a.wav")
     with pytest.raises(RecipeError, match=rf"^a\.wav: {message}"):
         formats.read_recipe(tmp_path / "a.wav")
 
 
-def test_a_kind_that_is_not_read_is_refused_with_those_that_are(tmp_path: Path) -> None:
+def test_an_unknown_format_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     (tmp_path / "a.mp3").write_bytes(b"")
     with pytest.raises(RecipeError, match=r"^a\.mp3: files of this kind cannot be opened; .*gif, zip"):
         formats.read_recipe(tmp_path / "a.mp3")

@@ -1,3 +1,5 @@
+"""PianoGAN: its notes, its noise field and its code; what holds for every family is tested in tests/contract."""
+
 from dataclasses import replace
 
 import pytest
@@ -36,7 +38,7 @@ def test_every_note_has_exactly_one_key(generator):
 
 def test_no_chord_has_a_key_twice(generator):
     logits = torch.randn(1, 91, 256, generator=torch.Generator().manual_seed(0))
-    logits[0, 60] += 3  # one key that most notes want, and many chords
+    logits[0, 60] += 3  # most notes prefer one key, and many are chords
     logits[0, STEP] -= 1
     notes = decode_notes(generator.harden(generator.playable(logits))[0])
     chord = (notes[:, 1] > 0).cumsum(0)
@@ -45,13 +47,13 @@ def test_no_chord_has_a_key_twice(generator):
     assert len(set(chord.tolist())) < 200  # there are chords
 
 
-def test_a_chord_of_more_notes_than_keys_is_still_notes(generator):
+def test_a_chord_of_more_notes_than_keys_still_has_one_key_per_note(generator):
     logits = torch.randn(1, 91, 256, generator=torch.Generator().manual_seed(0))
     logits[0, STEP] = -9
     assert torch.equal((generator.harden(generator.playable(logits))[0, :KEYS] == 1).sum(0), torch.ones(256))
 
 
-def test_keys_that_chords_have_are_found_alike_on_every_device():
+def test_the_chord_mask_is_the_same_on_every_device():
     logits = torch.randn(3, 91, 256, generator=torch.Generator().manual_seed(0))
     logits[:, 60] += 3
     logits[1, STEP] -= 1
@@ -61,23 +63,23 @@ def test_keys_that_chords_have_are_found_alike_on_every_device():
     assert torch.equal(_taken_on_device(logits), expected)
 
 
-def test_a_row_is_the_same_bits_in_any_batch(generator):
+def test_an_item_has_the_same_bits_in_any_batch(generator):
     z = torch.stack([generator.latent.from_seed(s) for s in range(5)])
     together = generator(z)
     assert all(torch.equal(together[k : k + 1], generator(z[k : k + 1])) for k in range(5))
 
 
-def test_the_critic_s_opinion_reaches_every_weight(generator):
+def test_gradients_reach_every_weight(generator):
     generator.train().requires_grad_(True)
     z = torch.stack([generator.latent.from_seed(s) for s in range(4)])
-    for module in generator.modules():  # residual branches start at zero, where no gradient passes
+    for module in generator.modules():  # residual branches start at zero, which blocks gradients
         if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
             torch.nn.init.normal_(module.weight, std=0.1, generator=torch.Generator().manual_seed(0))
     (generator(z) * torch.randn(4, 91, 256, generator=torch.Generator().manual_seed(1))).sum().backward()
     assert [name for name, p in generator.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
-def test_even_rhythm_lets_only_the_pitches_speak(generator):
+def test_even_rhythm_holds_steps_and_durations_constant(generator):
     even = build(architecture=generator.config.architecture, even_rhythm=True)
     x = even(even.latent.from_seed(1)[None])[0]
     assert x[STEP].unique().numel() == x[DURATION].unique().numel() == 1
@@ -91,7 +93,7 @@ def test_an_unknown_architecture_is_refused():
         build(architecture="rnn")
 
 
-def test_a_latent_that_does_not_fill_the_code_s_channels_is_refused():
+def test_a_latent_size_that_is_no_multiple_of_code_size_is_refused():
     with pytest.raises(ValueError, match=r"multiple of code_size \(16\), not 40"):
         build(latent_size=40)
 
@@ -99,12 +101,12 @@ def test_a_latent_that_does_not_fill_the_code_s_channels_is_refused():
 def test_the_noise_field_is_white():
     z = torch.randn(4000, 256, generator=torch.Generator().manual_seed(0))
     x = NoiseField(256, 64)(z).flatten(1)[:, ::5]
-    # An entry of mean or covariance of 4,000 white samples strays by 1 / sqrt(4000) = 0.016.
+    # Means and covariances of 4,000 white samples have a standard error of 1 / sqrt(4000) = 0.016.
     assert x.mean(0).abs().max() < 0.1
     torch.testing.assert_close(x.T @ x / len(x), torch.eye(x.shape[1]), atol=0.15, rtol=0)
 
 
-def test_the_noise_field_changes_little_when_the_latent_does():
+def test_a_small_change_of_the_latent_changes_the_noise_field_little():
     z = torch.randn(1, 256, generator=torch.Generator().manual_seed(0))
     field = NoiseField(256, 64)
     step = torch.zeros(1, 256)
@@ -112,13 +114,13 @@ def test_the_noise_field_changes_little_when_the_latent_does():
     assert (field(z + step) - field(z)).square().mean().sqrt() < 0.05
 
 
-def test_the_latent_s_own_numbers_are_the_field_s_slowest_components():
+def test_the_slowest_components_of_the_noise_field_are_those_of_the_latent():
     z = torch.randn(1, 32, generator=torch.Generator().manual_seed(0))
     means = NoiseField(32, 8)(z)[0, :, 0].mean(1)  # the constant component, whose basis vector is 1 / 8 everywhere
     torch.testing.assert_close(means * 8, z.view(8, 4)[:, 0], atol=1e-4, rtol=0)
 
 
-def test_unfolding_undoes_folding():
+def test_unfold_inverts_fold():
     x = torch.arange(2 * 3 * 256.0).view(2, 3, 256)
     assert torch.equal(unfold(fold(x)), x)
 
@@ -128,6 +130,6 @@ def test_four_neighbours_share_a_code_step():
     assert fold(x)[0, :, 0, 1].tolist() == [4, 5, 6, 7]
 
 
-def test_features_tell_register_and_loudness_apart():
+def test_features_are_32_numbers_per_item():
     generator = build()
     assert generator.features(torch.stack([generator.latent.from_seed(s) for s in range(3)])).shape == (3, 32)

@@ -1,4 +1,4 @@
-"""SpectoGAN's own promises; those of every family stand in tests/contract."""
+"""SpectoGAN; what holds for every family is tested in tests/contract."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ SMALL = {"latent": 8, "channels": (16, 16, 8, 8, 8), "style": 8}
 ORIGINAL = SpectoGAN.Config(blocks="dcgan", channels=(16, 8, 8, 4), latent=8, prior="uniform")
 
 
-def test_the_original_is_made_of_transposed_5x5_convolutions_that_double_the_picture() -> None:
+def test_the_dcgan_blocks_are_transposed_5x5_convolutions_that_double_the_spectrogram() -> None:
     generator = SpectoGAN(ORIGINAL)
     shapes = [(b.kernel_size, b.stride) for b in generator.blocks]
     assert shapes == [((5, 5), (2, 2))] * 4
@@ -18,7 +18,7 @@ def test_the_original_is_made_of_transposed_5x5_convolutions_that_double_the_pic
     assert generator(z).shape == (2, 1, 64, 64)
 
 
-def test_the_condition_changes_what_is_said() -> None:
+def test_the_condition_changes_the_output() -> None:
     torch.manual_seed(0)
     generator = SpectoGAN(SpectoGAN.Config(labels=("0", "1"), **SMALL)).eval()
     z = torch.randn(1, 8)
@@ -39,7 +39,7 @@ def test_a_spectrogram_that_cannot_be_halved_is_refused() -> None:
 
 
 def test_at_its_shipped_size_an_item_has_the_same_bits_alone_and_in_a_batch() -> None:
-    # Small networks cannot show it: only convolutions of some 200 channels are summed in another order for one item.
+    # Small networks would not reveal it: only from some 200 channels does the order of summation depend on the batch.
     torch.manual_seed(0)
     generator = SpectoGAN(SpectoGAN.Config(labels=("0", "1"))).eval()
     z, condition = torch.randn(3, 128), torch.eye(2)[[0, 1, 0]]

@@ -1,8 +1,8 @@
-"""Writes `sounds.npz`: three places of every shipped checkpoint, as they sounded when this was last run.
+"""Writes `sounds.npz`: reference sounds of three places of every shipped checkpoint.
 
     python tests/golden/make_sounds.py
 
-`tests/test_golden_sounds.py` compares today's sounds with it: a recipe must find its sound again in later years. Run
+`tests/test_golden_sounds.py` compares today's sounds with it: a recipe must give the same sound in later years. Run
 this only when a checkpoint is new or was replaced on purpose.
 """
 
@@ -18,8 +18,8 @@ from explorer.shelf import DEFAULT_FOLDER
 FILE = Path(__file__).with_name("sounds.npz")
 
 
-def places(engine: Engine, name: str) -> list[Recipe]:
-    """A seed; a truncated point between two seeds, moved along a direction; and a mix, or a blend of two labels."""
+def recipes_of(engine: Engine, name: str) -> list[Recipe]:
+    """Recipes: a seed; a truncated point between two seeds, with offsets; and a mix, or a blend of two labels."""
     model = engine.model(name)
     direction, labels = model.directions[0].name, model.card.labels
     last = (
@@ -31,8 +31,8 @@ def places(engine: Engine, name: str) -> list[Recipe]:
     return [Recipe(name, seed=7), moved, last]
 
 
-def picture(engine: Engine, recipe: Recipe) -> np.ndarray:
-    """What is kept of a sound: notes as (n, 4) float32, else the log-mel, else the waveform, as float16."""
+def reference(engine: Engine, recipe: Recipe) -> np.ndarray:
+    """The stored data of a sound: notes as (n, 4) float32, else the log-mel, else the waveform, as float16."""
     sound = engine.render(recipe)
     if sound.notes is not None:
         return np.array([(n.pitch, n.onset, n.duration, n.velocity) for n in sound.notes], np.float32)
@@ -41,8 +41,8 @@ def picture(engine: Engine, recipe: Recipe) -> np.ndarray:
 
 def main() -> None:
     engine = Engine(DEFAULT_FOLDER)
-    recipes = [engine.complete(recipe).recipe for name in engine.names() for recipe in places(engine, name)]
-    arrays = {f"{i}": picture(engine, recipe) for i, recipe in enumerate(recipes)}
+    recipes = [engine.complete(recipe).recipe for name in engine.names() for recipe in recipes_of(engine, name)]
+    arrays = {f"{i}": reference(engine, recipe) for i, recipe in enumerate(recipes)}
     np.savez_compressed(FILE, recipes=np.array(json.dumps([recipe.to_dict() for recipe in recipes])), **arrays)
     print(f"{len(recipes)} places in {FILE.name}, {FILE.stat().st_size / 1000:.0f} kB")
 

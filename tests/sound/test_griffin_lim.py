@@ -1,4 +1,4 @@
-"""Griffin-Lim: a waveform that has the magnitudes asked for, always the same one."""
+"""Griffin-Lim: it approximates given magnitudes as well as librosa, with the same bits every time."""
 
 import librosa
 import numpy as np

@@ -1,4 +1,4 @@
-"""Mel spectrograms: the filters are librosa's, and a sound comes back as what it was."""
+"""Log-mels: filters and values equal librosa's, and decoded sounds resemble the encoded ones."""
 
 import librosa
 import numpy as np
@@ -34,7 +34,7 @@ def test_the_log_mel_is_librosas() -> None:
 
 
 @pytest.mark.parametrize("frequency", [200.0, 440.0, 1000.0, 2500.0])
-def test_a_tone_lies_in_its_band_and_is_heard_at_its_pitch(frequency: float) -> None:
+def test_a_tone_is_encoded_in_its_band_and_decoded_at_its_pitch(frequency: float) -> None:
     representation = MelRepresentation(CONFIG)
     x = representation.encode(tone(frequency))
     assert x.shape == representation.shape
@@ -44,11 +44,11 @@ def test_a_tone_lies_in_its_band_and_is_heard_at_its_pitch(frequency: float) -> 
     spacing = np.diff(sound.log_mel.frequencies).max() if frequency > 1000 else 70
     assert abs(sound.log_mel.frequencies[band] - frequency) < spacing
     spectrum = np.abs(np.fft.rfft(sound.waveform * np.hanning(len(sound.waveform))))
-    heard = spectrum.argmax() * sound.sample_rate / len(sound.waveform)
-    assert abs(heard - frequency) < spacing
+    found = spectrum.argmax() * sound.sample_rate / len(sound.waveform)
+    assert abs(found - frequency) < spacing
 
 
-def test_a_decoded_sound_has_the_length_it_should_and_no_clipping() -> None:
+def test_a_decoded_sound_has_the_right_length_and_does_not_clip() -> None:
     representation = MelRepresentation(CONFIG)
     loud = representation.decode(torch.ones(representation.shape))
     assert loud.waveform.shape == (8192,)
@@ -62,7 +62,7 @@ def test_silence_stays_silent() -> None:
     assert np.abs(representation.decode(representation.encode(silence)).waveform).max() < 1e-3
 
 
-def test_encoding_a_decoded_sound_gives_its_spectrogram_again() -> None:
+def test_encoding_a_decoded_sound_gives_nearly_the_same_log_mel() -> None:
     representation = MelRepresentation(CONFIG)
     time = np.arange(8192) / 8000
     glide = (0.3 * np.sin(2 * np.pi * (200 * time + 150 * time**2)) * np.hanning(8192)).astype(np.float32)
@@ -76,13 +76,13 @@ def test_another_sample_rate_is_refused() -> None:
         MelRepresentation(CONFIG).encode(tone(440, MelConfig(sample_rate=16000)))
 
 
-def test_bands_need_as_many_statistics() -> None:
+def test_mean_and_scale_need_a_number_for_each_band() -> None:
     with pytest.raises(ValueError, match="64 bands"):
         MelConfig(mean=(0.0,))
 
 
 @pytest.mark.parametrize("length", [0, 1, 5, 8, 9, 20])
-def test_fitting_keeps_the_middle(length: int) -> None:
+def test_fit_keeps_the_middle(length: int) -> None:
     fitted = fit(np.arange(1, length + 1, dtype=np.float32), 8)
     assert len(fitted) == 8
     kept = fitted[fitted > 0]

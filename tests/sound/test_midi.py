@@ -1,4 +1,4 @@
-"""Notes as MIDI files: what is written is read back, by us and by an independent reader."""
+"""MIDI files: notes are read back as written, by this package and by an independent one."""
 
 import struct
 from pathlib import Path
@@ -12,7 +12,7 @@ from explorer.sound.midi import read_midi, texts, write_midi
 NOTES = (Note(60, 0.0, 0.5, 64), Note(64, 0.0, 0.5137, 1), Note(21, 0.3333, 0.05, 127), Note(108, 61.2345, 2.0, 100))
 
 
-def test_notes_come_back_to_the_millisecond(tmp_path: Path) -> None:
+def test_notes_are_read_back_to_the_millisecond(tmp_path: Path) -> None:
     write_midi(NOTES, tmp_path / "a.mid")
     back = read_midi(tmp_path / "a.mid")
     assert [(n.pitch, n.velocity) for n in back] == [(n.pitch, n.velocity) for n in NOTES]
@@ -29,7 +29,7 @@ def test_another_library_reads_the_same_notes(tmp_path: Path) -> None:
     assert found == sorted((round(n.onset, 2), n.pitch, n.velocity) for n in NOTES)
 
 
-def test_a_text_in_any_language_travels_with_the_notes(tmp_path: Path) -> None:
+def test_a_text_in_any_language_is_stored_with_the_notes(tmp_path: Path) -> None:
     text = '{"model": "naïve-ピアノ"}'
     write_midi(NOTES, tmp_path / "a.mid", text)
     assert list(texts((tmp_path / "a.mid").read_bytes())) == [text]
@@ -43,7 +43,7 @@ def test_a_key_struck_again_while_held_is_released_first(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("content", [b"", b"MThd", b"not midi at all" * 20])
-def test_a_broken_file_is_named(tmp_path: Path, content: bytes) -> None:
+def test_an_error_names_a_broken_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.mid").write_bytes(content)
     with pytest.raises(ValueError, match=r"bad\.mid"):
         read_midi(tmp_path / "bad.mid")
@@ -68,12 +68,12 @@ NOTE = b"\x00\x90\x3c\x40\x60\x80\x3c\x40"
     ],
     ids=["a key of 18 flats", "a tempo of 0", "0 ticks", "half a time signature", "no status"],
 )
-def test_an_impossible_event_is_one_error_that_names_the_file(tmp_path: Path, content: bytes) -> None:
+def test_an_error_names_a_file_with_an_invalid_event(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "odd.mid").write_bytes(content)
     with pytest.raises(ValueError, match=r"odd\.mid: not a MIDI file, or a damaged one"):
         read_midi(tmp_path / "odd.mid")
 
 
-def test_what_is_no_midi_has_no_texts() -> None:
+def test_texts_of_another_file_are_refused() -> None:
     with pytest.raises(ValueError, match="no MIDI header"):
         list(texts(b"RIFF"))

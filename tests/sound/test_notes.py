@@ -1,3 +1,5 @@
+"""Notes as tensors: the scales of the channels, the canonical order, and playable notes."""
+
 import numpy as np
 import pytest
 import torch
@@ -53,14 +55,14 @@ def test_every_note_has_one_key(piece):
     assert torch.equal((x[:KEYS] == 1).sum(0), torch.ones(NOTES, dtype=torch.int64))
 
 
-def test_decoding_undoes_encoding(piece):
+def test_decoding_inverts_encoding(piece):
     found = NotesRepresentation().decode(NotesRepresentation().encode(sound_of(piece))).notes
     assert [(n.pitch, n.velocity) for n in found] == [(n.pitch, n.velocity) for n in piece]
     np.testing.assert_allclose([n.onset for n in found], [n.onset for n in piece], rtol=1e-5, atol=1e-4)
     np.testing.assert_allclose([n.duration for n in found], [n.duration for n in piece], rtol=1e-5)
 
 
-def test_encoding_undoes_decoding(piece):
+def test_encoding_inverts_decoding(piece):
     representation = NotesRepresentation()
     x = representation.encode(sound_of(piece))
     torch.testing.assert_close(representation.encode(representation.decode(x)), x, atol=2e-4, rtol=0)
@@ -75,7 +77,7 @@ def test_notes_of_a_chord_get_exactly_one_onset():
 def test_a_run_of_close_notes_does_not_become_one_chord():
     times = [0.0, 0.02, 0.04, 0.06]
     table = canonical(*columns(*((60 + k, t, 0.1, 60) for k, t in enumerate(times))))
-    assert np.count_nonzero(table.step) == 1  # 0.04 lies beyond the first chord's reach and starts the second
+    assert np.count_nonzero(table.step) == 1  # 0.04 is too late for the first chord and starts the second
 
 
 def test_a_key_struck_again_is_released_first():
@@ -83,16 +85,16 @@ def test_a_key_struck_again_is_released_first():
     assert table.duration.tolist() == [1.0, 1.0, 1.0]
 
 
-def test_a_note_doubled_in_a_chord_counts_once():
+def test_a_key_struck_twice_in_a_chord_becomes_its_longest_note():
     table = canonical(*columns((60, 0.0, 1.0, 60), (60, 0.01, 2.0, 60)))
     assert table.duration.tolist() == [2.0]
 
 
-def test_keys_that_a_piano_has_not_are_left_out():
+def test_pitches_outside_of_the_piano_are_dropped():
     assert canonical(*columns((20, 0.0, 1.0, 60), (109, 0.0, 1.0, 60), (21, 0.1, 1.0, 60))).pitch.tolist() == [21]
 
 
-def test_no_notes_at_all_are_an_empty_table():
+def test_the_table_of_no_notes_is_empty():
     assert len(canonical(*np.zeros((4, 0))).pitch) == 0
 
 
@@ -102,18 +104,18 @@ def test_a_piece_with_too_few_notes_cannot_be_encoded():
 
 
 @pytest.mark.parametrize(("step", "expected"), [(0.0, -1.0), (0.03, -0.5), (4.0, 1.0), (99.0, 1.0)])
-def test_steps_lie_on_a_scale_with_a_gap_below_the_shortest(step, expected):
+def test_steps_are_scaled_with_a_gap_below_the_shortest(step, expected):
     x = encode_notes(*(torch.tensor([v]) for v in (60.0, step, 1.0, 64.0)))
     assert x[STEP, 0].item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_durations_are_logarithmic():
-    lengths = torch.tensor([0.02, 0.4, 8.0])  # 20 times each
+    lengths = torch.tensor([0.02, 0.4, 8.0])  # factors of 20
     x = encode_notes(torch.full((3,), 60), lengths, lengths, torch.full((3,), 64))
     assert x[DURATION].tolist() == pytest.approx([-1, 0, 1], abs=1e-6)
 
 
-def test_velocities_reach_from_end_to_end():
+def test_velocities_span_the_whole_range():
     x = encode_notes(torch.full((3,), 60), torch.ones(3), torch.ones(3), torch.tensor([1, 64, 127]))
     assert x[VELOCITY].tolist() == [-1, 0, 1]
 
@@ -139,20 +141,20 @@ def test_no_key_is_struck_while_it_is_held():
         ends[note.pitch] = note.onset + note.duration
 
 
-def test_a_key_named_twice_in_a_chord_is_struck_again():
+def test_a_key_that_occurs_twice_in_a_chord_is_struck_again_later():
     notes = playable([(60, 0.0, 1.0, 64), (60, 0.0, 1.0, 64)])
     assert [n.onset for n in notes] == [0.0, RESTRIKE_SECONDS]
     assert notes[0].duration == RESTRIKE_SECONDS
 
 
-def test_even_rhythm_leaves_only_the_pitches(piece):
+def test_even_rhythm_keeps_the_pitches_and_makes_steps_equal(piece):
     representation = NotesRepresentation()
     notes = representation.decode(representation.encode(sound_of(piece)), {"rhythm": "even"}).notes
     assert [n.pitch for n in notes] == [n.pitch for n in piece]
     assert np.ptp(np.diff([n.onset for n in notes])) < 1e-9
 
 
-def test_the_sound_is_as_long_as_it_says(piece):
+def test_the_waveform_has_the_stated_length(piece):
     sound = NotesRepresentation().decode(NotesRepresentation().encode(sound_of(piece[:NOTES])))
     assert len(sound.waveform) == round(sound.seconds * SAMPLE_RATE)
 

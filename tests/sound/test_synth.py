@@ -1,4 +1,4 @@
-"""The sampled piano, measured as a sound."""
+"""The sampled piano, tested by measurements of its waveforms."""
 
 import math
 
@@ -22,7 +22,7 @@ def peak_frequency(waveform: np.ndarray, near: float) -> float:
 
 
 def cents(pitch: int, velocity: int = 80) -> float:
-    """How far a key's fundamental is from equal temperament."""
+    """Deviation of a key's fundamental from equal temperament, in cents."""
     equal = 440 * 2 ** ((pitch - 69) / 12)
     return 1200 * math.log2(peak_frequency(synthesize([Note(pitch, 0.0, 3.0, velocity)]), equal) / equal)
 
@@ -37,7 +37,7 @@ def test_the_middle_of_the_keyboard_is_in_tune(pitch: int) -> None:
     assert abs(cents(pitch)) < 15  # a piano's octaves are stretched by a few cents
 
 
-def test_a_harder_stroke_is_louder_all_the_way_up() -> None:
+def test_a_higher_velocity_is_always_louder() -> None:
     levels = [float(np.square(synthesize([Note(60, 0.0, 1.0, v)])).mean()) for v in range(10, 128, 3)]
     assert (np.diff(levels) > 0).all()
 
@@ -64,13 +64,13 @@ def test_no_note_ends_in_a_click() -> None:
     assert abs(release[-1]) < 1e-4
 
 
-def test_a_wall_of_sound_stays_within_full_scale() -> None:
+def test_all_keys_at_once_stay_within_full_scale() -> None:
     waveform = synthesize([Note(pitch, 0.0, 1.0, 127) for pitch in range(21, 109)])
     assert 0.9 < np.abs(waveform).max() <= 1
     assert waveform.dtype == np.float32
 
 
-def test_the_limiter_leaves_what_is_below_its_knee_as_it_is() -> None:
+def test_the_limiter_is_the_identity_below_its_knee_and_monotonic_above() -> None:
     quiet = np.linspace(-KNEE, KNEE, 101, dtype=np.float32)
     assert_array_equal(limit(quiet), quiet)
     loud = limit(np.linspace(KNEE, 10, 1000, dtype=np.float32))

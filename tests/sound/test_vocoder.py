@@ -1,4 +1,4 @@
-"""The learned inversion: its shape, its exactness, and that tones keep their pitch."""
+"""The learned vocoder: shapes, reproducible bits, pitch of tones, and how checkpoints carry it."""
 
 import json
 from dataclasses import asdict, replace
@@ -30,11 +30,11 @@ def small() -> LearnedVocoder:
         return LearnedVocoder(SMALL).eval().requires_grad_(False)
 
 
-def found_vocoder(folder: Path, mel: MelConfig) -> LearnedVocoder | None:
+def find_vocoder(folder: Path, mel: MelConfig) -> LearnedVocoder | None:
     return shelf.find_parts(folder, MelRepresentation(mel)).get("vocoder")
 
 
-def carrying(vocoder: LearnedVocoder) -> SpectoGAN:
+def generator_with(vocoder: LearnedVocoder) -> SpectoGAN:
     generator = SpectoGAN(SpectoGAN.Config(channels=(16, 8, 8, 8, 8)))
     generator.representation.carry("vocoder", vocoder)
     return generator
@@ -42,7 +42,7 @@ def carrying(vocoder: LearnedVocoder) -> SpectoGAN:
 
 @pytest.fixture(scope="module")
 def shipped() -> LearnedVocoder:
-    found = found_vocoder(shelf.DEFAULT_FOLDER, MelConfig())
+    found = find_vocoder(shelf.DEFAULT_FOLDER, MelConfig())
     assert found is not None
     return found
 
@@ -57,7 +57,7 @@ def noise(*size: int) -> Tensor:
     return 0.1 * torch.randn(size, generator=torch.Generator().manual_seed(0))
 
 
-def test_a_waveform_is_a_hop_long_for_every_frame(small: LearnedVocoder) -> None:
+def test_a_waveform_has_hop_length_samples_per_frame(small: LearnedVocoder) -> None:
     waveform = small(torch.zeros(2, 64, 40))
     assert waveform.shape == (2, 40 * 128)
     assert waveform.isfinite().all()
@@ -70,14 +70,14 @@ def test_an_item_has_the_same_bits_in_any_batch(small: LearnedVocoder) -> None:
 
 
 @pytest.mark.parametrize("frequency", [110.0, 220.0, 333.0, 520.0, 790.0])
-def test_the_clock_of_a_steady_tone_keeps_its_time(frequency: float) -> None:
+def test_the_phase_clock_advances_at_the_frequency_of_a_steady_tone(frequency: float) -> None:
     log_mel = MEL.log_mel(tone(frequency))
     angle = phase_clock(log_mel, SMALL)[0, log_mel[0, :, 32].argmax()].numpy()
     per_frame = np.diff(np.unwrap(angle - 2 * np.pi * frequency * 0.016 * np.arange(64)))
     assert abs(per_frame[5:-5].mean() / (2 * np.pi * 0.016)) < 1.5  # Hz; bands are 36 Hz apart
 
 
-def test_a_clock_goes_on_when_a_gliding_tone_changes_its_band() -> None:
+def test_the_phase_clock_follows_a_gliding_tone_from_band_to_band() -> None:
     def phase(seconds: np.ndarray) -> np.ndarray:
         return 2 * np.pi * (300 * seconds + 150 * seconds**2)  # from 300 to 607 Hz
 
@@ -90,7 +90,7 @@ def test_a_clock_goes_on_when_a_gliding_tone_changes_its_band() -> None:
     assert np.abs(fast[5:-5]).max() < 5
 
 
-def test_settling_leaves_a_waveform_alone_that_has_the_log_mel_already(small: LearnedVocoder) -> None:
+def test_settling_keeps_a_waveform_that_already_has_the_log_mel(small: LearnedVocoder) -> None:
     waveform = noise(1, 8192)
     settled = small.settle(waveform, MEL.log_mel(waveform), rounds=3)
     torch.testing.assert_close(settled, waveform, atol=1e-4, rtol=0)
@@ -113,7 +113,7 @@ def test_silence_stays_silent(shipped: LearnedVocoder) -> None:
     assert float(shipped(MEL.log_mel(torch.zeros(1, 8192))).abs().max()) < 1e-3
 
 
-def test_a_vocoder_comes_back_from_its_file_as_the_nearest_16_bit_one(tmp_path: Path, small: LearnedVocoder) -> None:
+def test_a_vocoder_is_stored_in_16_bit(tmp_path: Path, small: LearnedVocoder) -> None:
     save_part(tmp_path / "v.safetensors", "vocoder", small, {"step": 1})
     loaded = load_part(tmp_path / "v.safetensors", "vocoder", LearnedVocoder)
     assert loaded.config == small.config
@@ -123,14 +123,14 @@ def test_a_vocoder_comes_back_from_its_file_as_the_nearest_16_bit_one(tmp_path: 
 
 def test_a_vocoder_is_found_by_the_spectrograms_it_inverts(tmp_path: Path, small: LearnedVocoder) -> None:
     save_part(tmp_path / "v.safetensors", "vocoder", small, {})
-    assert found_vocoder(tmp_path, MelConfig(frames=100)) is not None
-    assert found_vocoder(tmp_path, MelConfig(sample_rate=16000, n_fft=1024, hop_length=256)) is None
+    assert find_vocoder(tmp_path, MelConfig(frames=100)) is not None
+    assert find_vocoder(tmp_path, MelConfig(sample_rate=16000, n_fft=1024, hop_length=256)) is None
     assert shelf.find_checkpoints(tmp_path) == {}
 
 
-def test_a_checkpoint_is_heard_through_the_vocoder_it_carries(tmp_path: Path, small: LearnedVocoder) -> None:
+def test_a_checkpoint_decodes_with_the_vocoder_it_carries(tmp_path: Path, small: LearnedVocoder) -> None:
     path = tmp_path / "c.safetensors"
-    checkpoint.save(path, carrying(small), dtype=torch.bfloat16)
+    checkpoint.save(path, generator_with(small), dtype=torch.bfloat16)
     representation = checkpoint.load(path)[0].representation
     assert representation.settings == {"inversion": ("learned", "griffin-lim")}
     x = MEL.normalize(MEL.log_mel(tone(440)))[0]
@@ -140,11 +140,11 @@ def test_a_checkpoint_is_heard_through_the_vocoder_it_carries(tmp_path: Path, sm
     np.testing.assert_array_equal(fallback, MEL.decode(x).waveform)
 
 
-def test_a_vocoder_that_a_checkpoint_carries_is_found_too(tmp_path: Path, small: LearnedVocoder) -> None:
+def test_a_vocoder_inside_a_checkpoint_is_found_too(tmp_path: Path, small: LearnedVocoder) -> None:
     checkpoint.save(tmp_path / "a.safetensors", SpectoGAN(SpectoGAN.Config(channels=(16, 8, 8, 8, 8))))
-    assert found_vocoder(tmp_path, MelConfig()) is None
-    checkpoint.save(tmp_path / "b.safetensors", carrying(small))
-    found = found_vocoder(tmp_path, MelConfig())
+    assert find_vocoder(tmp_path, MelConfig()) is None
+    checkpoint.save(tmp_path / "b.safetensors", generator_with(small))
+    found = find_vocoder(tmp_path, MelConfig())
     assert found is not None
     assert found.config == small.config
 
@@ -152,8 +152,8 @@ def test_a_vocoder_that_a_checkpoint_carries_is_found_too(tmp_path: Path, small:
 def test_a_vocoder_of_other_spectrograms_is_refused(tmp_path: Path, small: LearnedVocoder) -> None:
     other = LearnedVocoder(replace(SMALL, floor=1e-3))
     with pytest.raises(ValueError, match="for other spectrograms"):
-        carrying(other)
-    into(tmp_path / "c.safetensors", SpectoGAN(SpectoGAN.Config(channels=(16, 8, 8, 8, 8))), other)
+        generator_with(other)
+    write_with_vocoder(tmp_path / "c.safetensors", SpectoGAN(SpectoGAN.Config(channels=(16, 8, 8, 8, 8))), other)
     with pytest.raises(CheckpointError, match="for other spectrograms"):
         checkpoint.load(tmp_path / "c.safetensors")
 
@@ -161,13 +161,13 @@ def test_a_vocoder_of_other_spectrograms_is_refused(tmp_path: Path, small: Learn
 def test_a_family_without_spectrograms_takes_no_vocoder(tmp_path: Path, small: LearnedVocoder) -> None:
     with pytest.raises(ValueError, match="carries no vocoder"):
         make().representation.carry("vocoder", small)
-    into(tmp_path / "c.safetensors", make(), small)
+    write_with_vocoder(tmp_path / "c.safetensors", make(), small)
     with pytest.raises(CheckpointError, match="holds a vocoder, which family 'toy' does not use"):
         checkpoint.load(tmp_path / "c.safetensors")
 
 
-def into(path: Path, generator: Generator, vocoder: LearnedVocoder) -> None:
-    """A file as no program of this repository writes it: with a vocoder that its generator cannot carry."""
+def write_with_vocoder(path: Path, generator: Generator, vocoder: LearnedVocoder) -> None:
+    """Writes a file that no program here writes: with a vocoder that does not fit its generator."""
     checkpoint.save(path, generator)
     with safe_open(path, framework="pt") as file:
         metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -175,7 +175,7 @@ def into(path: Path, generator: Generator, vocoder: LearnedVocoder) -> None:
     save_file(tensors | weights, path, {**metadata, "vocoder": json.dumps(asdict(vocoder.config))})
 
 
-def test_a_vocoder_that_lacks_a_weight_is_refused(tmp_path: Path, small: LearnedVocoder) -> None:
+def test_a_vocoder_without_one_of_its_weights_is_refused(tmp_path: Path, small: LearnedVocoder) -> None:
     path = tmp_path / "v.safetensors"
     save_part(path, "vocoder", small, {})
     with safe_open(path, framework="pt") as file:
@@ -186,7 +186,7 @@ def test_a_vocoder_that_lacks_a_weight_is_refused(tmp_path: Path, small: Learned
         load_part(path, "vocoder", LearnedVocoder)
 
 
-def test_a_checkpoint_without_a_vocoder_says_so(tmp_path: Path) -> None:
+def test_loading_a_vocoder_from_a_checkpoint_without_one_is_an_error(tmp_path: Path) -> None:
     checkpoint.save(tmp_path / "c.safetensors", make())
     with pytest.raises(CheckpointError, match="no vocoder"):
         load_part(tmp_path / "c.safetensors", "vocoder", LearnedVocoder)
