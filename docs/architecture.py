@@ -7,18 +7,18 @@ ROOT = Path(__file__).resolve().parents[1]
 WIDTH, ROW, BOX = 900, 56, 190
 
 
-def package(module: str) -> str:
+def room(module: str) -> str:
     """The first two parts of a module's name in explorer, the first one elsewhere."""
     parts = module.split(".")
     return ".".join(parts[: 2 if parts[0] == "explorer" else 1])
 
 
-def imports_of_packages() -> dict[str, set[str]]:
-    """Each package, and the other packages that its modules import."""
+def arrows() -> dict[str, set[str]]:
+    """Each room, and the other rooms that its modules import."""
     found: dict[str, set[str]] = {}
     for path in sorted([*ROOT.glob("explorer/**/*.py"), *ROOT.glob("training/**/*.py")]):
-        here = package(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
-        if here in ("explorer", "explorer.__main__"):  # entry points, which import everything
+        here = room(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
+        if here in ("explorer", "explorer.__main__"):  # doors, which open every room
             continue
         targets = found.setdefault(here, set())
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -28,13 +28,13 @@ def imports_of_packages() -> dict[str, set[str]]:
                 and node.module.split(".")[0] in ("explorer", "training")
             ):
                 names = [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "explorer" else []
-                targets.update(package(name) for name in names or [node.module])
+                targets.update(room(name) for name in names or [node.module])
         targets.discard(here)
     return {here: targets & found.keys() for here, targets in found.items()}
 
 
-def heights(imports: dict[str, set[str]]) -> dict[str, int]:
-    """Height of each package: the length of its longest chain of imports."""
+def floors(imports: dict[str, set[str]]) -> dict[str, int]:
+    """How many rooms lie below each one, along the longest way down."""
     height: dict[str, int] = {}
     for _ in imports:
         height = {
@@ -44,14 +44,14 @@ def heights(imports: dict[str, set[str]]) -> dict[str, int]:
 
 
 def main() -> None:
-    imports = imports_of_packages()
-    height = heights(imports)
+    imports = arrows()
+    height = floors(imports)
     top = max(height.values())
     place: dict[str, tuple[float, float]] = {}
-    for level in range(top + 1):
-        packages = sorted(name for name in imports if height[name] == level)
-        for k, name in enumerate(packages):
-            place[name] = ((k + 0.5) * WIDTH / len(packages), (top - level) * 2 * ROW + ROW)
+    for floor in range(top + 1):
+        rooms = sorted(name for name in imports if height[name] == floor)
+        for k, name in enumerate(rooms):
+            place[name] = ((k + 0.5) * WIDTH / len(rooms), (top - floor) * 2 * ROW + ROW)
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {(top + 1) * 2 * ROW}" '
         'font-family="sans-serif" font-size="14" text-anchor="middle">',
