@@ -1,4 +1,4 @@
-"""What Hugging Face Spaces runs: the app on the shipped checkpoints, where the environment says."""
+"""Starts the app with the shipped checkpoints on Hugging Face Spaces, which sets the address by environment variables."""
 
 from explorer.shelf import DEFAULT_FOLDER
 from explorer.ui import launch

@@ -17,18 +17,21 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from explorer.recipe import Recipe
 
-MAX_SOUNDS = 100_000  # of one command; more is a slip of the finger
-MAX_LINE = 1000  # characters of an error's line; of a longer one the middle is left out
+MAX_SOUNDS = 100_000  # of one command; more is taken for a typing error
+MAX_LINE = 1000  # characters of an error message; the middle of a longer one is left out
 PLACE_OPTIONS = ("model", "seeds", "seed_b", "t", "path", "truncation", "label", "offsets", "settings")
 CARD_FIELDS = ("name", "family", "labels", "latent_shape", "parameters", "sample_rate", "seconds", "sha256")
 
 APP_EXAMPLES = """\
 examples:
-  python -m explorer                                open the app on the shipped checkpoints
-  python -m explorer --host 0.0.0.0 --port 8000     ... for every machine of the network
-  python -m explorer --checkpoints my-models        ... on your own checkpoints
-  python -m explorer list                           which checkpoints there are
-  python -m explorer render --help                  sounds to files, by the hundred
+  python -m explorer                                open the app with the shipped checkpoints
+  python -m explorer --host 0.0.0.0 --port 8000     ... and let other machines of the network use it
+  python -m explorer --checkpoints my-models        ... with your own checkpoints
+  python -m explorer list                           list the checkpoints
+  python -m explorer render --help                  how to write many sounds to files
+
+A checkpoint is a trained generator in one file, NAME.safetensors. It makes a sound from a list of random numbers, the
+latent vector; a seed such as 7 stands for one such vector. See `python -m explorer COMMAND --help` for each command.
 """
 LIST_EXAMPLES = """\
 examples:
@@ -41,57 +44,64 @@ examples:
   python -m explorer render NAME --seeds 0-99 --formats wav,png --out sounds
       a hundred consecutive seeds, a WAV and a picture of each
   python -m explorer render NAME --seeds 0-9,42 --label 3
-      eleven ways to say the model's label 3
+      eleven sounds of label 3, e.g. eleven spoken threes
   python -m explorer render NAME --seeds 7 --to 8 --t 0.25 --path line
-      a quarter of the straight way from seed 7 to seed 8
+      a quarter of the way from seed 7 to seed 8, along a straight line
   python -m explorer render NAME --seeds 7 --truncation 0.7 --offset pc1=1.5 --offset z3=-2
-      nearer to the typical, 1.5 along the first principal direction, 2 back along raw dimension 3
+      closer to the typical sound, moved by +1.5 along direction pc1 and by -2 along raw dimension 3
   python -m explorer render NAME --seeds 7 --set inversion=griffin-lim
-      with another way to decode
+      with another method of turning the spectrogram into sound
   python -m explorer render --recipe sound.wav --formats mid,npz
-      the very place a saved file, or a link from the app, was made at
+      the sound of a saved file, or of a link from the app, in other formats
 
-Files are called NAME-LABEL-seed0007.wav and hold their recipe. The same recipe gives the same bits as in the app.
+Files are named NAME-LABEL-seed0007.wav. Each contains its recipe, which gives exactly the same sound here and in the
+app.
 """
-PATH_EXAMPLES = """\
+MORPH_EXAMPLES = """\
 examples:
-  python -m explorer path NAME --from 7 --to 8
+  python -m explorer morph NAME --from 7 --to 8
       nine steps from seed 7 to seed 8, one after another in one WAV
-  python -m explorer path NAME --from 7 --to 8 --steps 16 --spacing equal --formats mid,zip
-      sixteen steps that change the sound equally much, in one MIDI file, and each in a file of its own
-  python -m explorer path NAME --from 7 --to 8 --label 3 --there-and-back --formats wav,gif
-      to hear and to see, again and again
-  python -m explorer path NAME --from 7 --to 8 --path line --formats png
-      the steps of the straight way side by side, for print
+  python -m explorer morph NAME --from 7 --to 8 --steps 16 --spacing equal --formats mid,zip
+      sixteen steps that change equally much, as one MIDI file and as a ZIP archive of single steps
+  python -m explorer morph NAME --from 7 --to 8 --label 3 --there-and-back --formats wav,gif
+      label 3, to seed 8 and back again, as sound and as an animation that can both be looped
+  python -m explorer morph NAME --from 7 --to 8 --path line --formats png
+      along a straight line, with pictures of all steps side by side
 
-Files are called NAME-LABEL-seed0007-to0008.wav. Opened in the app, they lead to the start of the way.
+Files are named NAME-LABEL-seed0007-to0008.wav. The app opens them at the start of the morph.
 """
 DIRECTIONS_EXAMPLES = """\
 examples:
   python -m explorer directions NAME
-      some minutes, once for each checkpoint
+      takes some minutes, and has to be done only once for each checkpoint
   python -m explorer directions NAME --samples 512 --checkpoints my-models
-      a quick look
+      faster and less exact
 
-The file is replaced, and with it its hash: recipes made before no longer fit, nor does its gallery.
+The checkpoint's file is replaced, which changes its hash: links, saved files and galleries from before are then
+refused.
 """
 GALLERY_EXAMPLES = """\
 examples:
   python -m explorer gallery NAME
-      some seconds, once for each checkpoint, after its directions
+      takes some seconds, and has to be done once for each checkpoint, after `directions`
   python -m explorer gallery NAME --samples 1000 --out extremes.json
-      more extreme ones, in a file to drop on the app
+      more extreme sounds, in a file that the app can open
 
-The file is a list of recipes. The app greets with the one beside the checkpoint, NAME.gallery.json.
+The file is a list of recipes. The app shows NAME.gallery.json beside the checkpoint to newcomers and in its tab Places.
 """
 
 
+PATH_HELP = "interpolate along an arc or a straight line (default: whichever suits the model)"
+LABEL_HELP = "what to make, e.g. which digit; `list` shows the labels (default: the first)"
+OUT_HELP = "folder to write to (default: the current one)"
+
+
 class UsageError(Exception):
-    """What the user asked for cannot be done; the message says why."""
+    """The command cannot be carried out; the message says why."""
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage above it; its examples call the command as the user did."""
+    """Reports errors in one line without usage, and names the program in examples as the user has called it."""
 
     def format_help(self) -> str:
         return super().format_help().replace("python -m explorer", _command())
@@ -104,9 +114,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Returns:
-        The exit code: 0; 2 for bad input or a full disk; 130 when interrupted; 141 when nobody reads what is printed.
+        The exit code: 0; 2 for bad input or a full disk; 130 when interrupted; 141 when the output's reader has gone.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a file may be named as the terminal's encoding cannot say
+    if isinstance(sys.stdout, io.TextIOWrapper):  # for file names that the terminal cannot encode
         sys.stdout.reconfigure(errors="backslashreplace")
     args = _parser().parse_args(argv)
     try:
@@ -118,7 +128,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more as it ends
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # otherwise Python reports the error again at exit
         code = code or _code_of(error)
     return code
 
@@ -134,16 +146,17 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _code_of(error: Exception) -> int:
-    """The exit code for an error, which is told, but for a reader who went away, as in `| head`."""
+    """Prints an error and returns its exit code; silent if the reader of the output has gone, as in `| head`."""
     return 141 if isinstance(error, BrokenPipeError) else _complain(error)
 
 
 def _command() -> str:
-    """`explorer`, the script that pip installs, or `python -m explorer`: whichever the user has started."""
+    """The command that the user has started: `explorer`, which pip installs, or `python -m explorer`."""
     return "explorer" if Path(sys.argv[0]).stem == "explorer" else "python -m explorer"
 
 
 def _complain(error: object) -> int:
+    """Prints an error in one line and returns the exit code 2."""
     line = " ".join(str(error).split()) or type(error).__name__
     if len(line) > MAX_LINE:
         line = f"{line[: MAX_LINE // 2]} … {line[-MAX_LINE // 2 :]}"
@@ -157,153 +170,183 @@ def _parser() -> argparse.ArgumentParser:
         prog=_command(),
         formatter_class=raw,
         epilog=APP_EXAMPLES,
-        description="Play the latent space of an audio GAN like an instrument.",
+        description="Play the latent space of an audio GAN like an instrument, in the browser or by command.",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to serve on (default: this machine only)")
-    parser.add_argument("--port", type=_port, metavar="P", help="port to serve on (default: the first free from 7860)")
-    parser.add_argument("--share", action="store_true", help="open a public link through gradio's servers")
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve the app on (default: this machine only)")
     parser.add_argument(
-        "--checkpoints", type=Path, metavar="DIR", help="folder with NAME.safetensors (default: the shipped ones)"
+        "--port", type=_port, metavar="P", help="port to serve the app on (default: the first free one from 7860)"
+    )
+    parser.add_argument("--share", action="store_true", help="also open a public link through gradio's servers")
+    parser.add_argument(
+        "--checkpoints", type=Path, metavar="DIR", help="folder with NAME.safetensors files (default: the shipped ones)"
     )
     parser.set_defaults(run=_launch)
-    commands = parser.add_subparsers(metavar="COMMAND", title="commands", description="Without one, the app opens.")
+    commands = parser.add_subparsers(
+        metavar="COMMAND", title="commands", description="Without a command, the app opens."
+    )
 
     listing = commands.add_parser(
         "list",
-        help="say which checkpoints there are",
+        help="list the checkpoints",
         formatter_class=raw,
-        description="Say which checkpoints there are.",
+        description="List the checkpoints with their family, size, sound and labels.",
         epilog=LIST_EXAMPLES,
     )
-    listing.add_argument("--json", action="store_true", help="for programs: a list of objects")
+    listing.add_argument("--json", action="store_true", help="print JSON for other programs")
     listing.set_defaults(run=_list)
 
     render = commands.add_parser(
         "render",
         help="write sounds to files",
         formatter_class=raw,
-        description="Write one file per seed and format.",
+        description="Write the sounds of seeds to files: one file for each seed and format.",
         epilog=RENDER_EXAMPLES,
     )
-    # What is not given stays out of the namespace: all that is in it goes into the recipe.
+    # Options that are not given stay out of the namespace, because all options in it go into the recipe.
     render.add_argument(
         "model",
         nargs="?",
         metavar="NAME",
         default=argparse.SUPPRESS,
-        help="checkpoint, as `list` names it, or NAME@STEP of its training",
+        help="checkpoint, as `list` shows it, or NAME@STEP for a snapshot of its training",
     )
     place = render.add_argument_group("place in latent space", argument_default=argparse.SUPPRESS)
-    place.add_argument("--seeds", type=_seeds, metavar="A-B", help="such as 7, 0-99 or 0-9,42 (default: 0)")
-    place.add_argument("--label", help="condition, e.g. the digit (default: the model's first)")
+    place.add_argument("--seeds", type=_seeds, metavar="A-B", help="seeds, such as 7, 0-99 or 0-9,42 (default: 0)")
+    place.add_argument("--label", help=LABEL_HELP)
     place.add_argument(
-        "--to", type=int, dest="seed_b", metavar="SEED", help="second seed; go there from each of --seeds"
+        "--to", type=int, dest="seed_b", metavar="SEED", help="second seed, to morph to from each of --seeds"
     )
-    place.add_argument("--t", type=float, metavar="X", help="how far, from 0 to 1 (default: 0.5)")
-    place.add_argument("--path", choices=("arc", "line"), help="which way (default: the model's own)")
-    _add_manner(place)
-    render.add_argument("--recipe", metavar="FILE-OR-LINK", help="a saved file, or a link, instead of name and place")
+    place.add_argument(
+        "--t", type=float, metavar="X", help="position between the two seeds, from 0 to 1 (default: 0.5)"
+    )
+    place.add_argument("--path", choices=("arc", "line"), help=PATH_HELP)
+    _add_place_options(place)
+    render.add_argument(
+        "--recipe", metavar="FILE-OR-LINK", help="a saved file or a link from the app, instead of NAME and a place"
+    )
     files = render.add_argument_group("files")
-    files.add_argument(
-        "--formats", type=_names, default="wav", metavar="F,G", help="of wav,mid,png,svg,pdf,npz,json (default: wav)"
-    )
-    files.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder to write to (default: here)")
-    render.set_defaults(run=_render)
-
-    path = commands.add_parser(
-        "path",
-        help="write the way between two seeds",
-        formatter_class=raw,
-        description="Write the steps from one seed to another, as one file per format.",
-        epilog=PATH_EXAMPLES,
-    )
-    path.add_argument("model", metavar="NAME", help="checkpoint, as `list` names it")
-    way = path.add_argument_group("way through latent space", argument_default=argparse.SUPPRESS)
-    way.add_argument("--from", type=int, dest="seed", required=True, metavar="SEED", help="where the way begins")
-    way.add_argument("--to", type=int, dest="seed_b", required=True, metavar="SEED", help="where it ends")
-    way.add_argument("--steps", type=int, default=9, metavar="N", help="how many, both ends included (default: 9)")
-    way.add_argument(
-        "--spacing", choices=("t", "equal"), default="t", help="equal steps of t, or of what comes out (default: t)"
-    )
-    way.add_argument(
-        "--there-and-back",
-        action="store_true",
-        default=False,
-        help="and back again, up to the step before the first: ready to be looped",
-    )
-    way.add_argument("--path", choices=("arc", "line"), help="which way (default: the model's own)")
-    way.add_argument("--label", help="condition, e.g. the digit (default: the model's first)")
-    _add_manner(way)
-    files = path.add_argument_group("files")
     files.add_argument(
         "--formats",
         type=_names,
         default="wav",
         metavar="F,G",
-        help="of wav,mid (all steps in one), zip (each in one), gif,png,svg,pdf (default: wav)",
+        help="one or more of wav,mid,png,svg,pdf,npz,json (default: wav)",
     )
-    files.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder to write to (default: here)")
-    path.set_defaults(run=_path)
+    files.add_argument("--out", type=Path, default=Path(), metavar="DIR", help=OUT_HELP)
+    render.set_defaults(run=_render)
+
+    morph = commands.add_parser("morph", help="write a morph between two seeds to files")
+    path = commands.add_parser("path", prog=morph.prog)  # its former name; having no help, it is not listed
+    for command in (morph, path):
+        _add_morph(command)
 
     directions = commands.add_parser(
         "directions",
-        help="measure a checkpoint's directions and name them",
+        help="find directions that change a sound, and name them",
         formatter_class=raw,
         epilog=DIRECTIONS_EXAMPLES,
         description=(
-            "Find the directions that change what one hears, name them after it, say how "
-            "well they hold, and put them into the checkpoint."
+            "Find the directions in latent space that change measures of the sound, such as its pitch, name them "
+            "after these measures, and save them in the checkpoint, where the app's sliders take them from."
         ),
     )
-    directions.add_argument("model", metavar="NAME", help="checkpoint, as `list` names it")
+    directions.add_argument("model", metavar="NAME", help="checkpoint, as `list` shows it")
     directions.add_argument(
         "--samples",
         type=_samples,
         default=4096,
         metavar="N",
-        help="sounds to measure; more are slower and more exact (default: 4096)",
+        help="number of sounds to measure; more takes longer and is more exact (default: 4096)",
     )
     directions.set_defaults(run=_directions)
 
     gallery = commands.add_parser(
         "gallery",
-        help="find places worth a visit",
+        help="list places to begin with",
         formatter_class=raw,
         epilog=GALLERY_EXAMPLES,
         description=(
-            "List the first seeds, and of more of them those with the least and the most of "
-            "whatever can be measured, for the app to greet with."
+            "List the first seeds, and of many more those with the smallest and largest value of each measure, as a "
+            "gallery for the app."
         ),
     )
-    gallery.add_argument("model", metavar="NAME", help="checkpoint, as `list` names it")
-    gallery.add_argument("--samples", type=_samples, default=256, metavar="N", help="seeds to measure (default: 256)")
+    gallery.add_argument("model", metavar="NAME", help="checkpoint, as `list` shows it")
     gallery.add_argument(
-        "--out", type=Path, metavar="FILE", help="where to write (default: NAME.gallery.json beside the checkpoint)"
+        "--samples", type=_samples, default=256, metavar="N", help="number of seeds to measure (default: 256)"
+    )
+    gallery.add_argument(
+        "--out", type=Path, metavar="FILE", help="file to write (default: NAME.gallery.json beside the checkpoint)"
     )
     gallery.set_defaults(run=_gallery)
 
-    # SUPPRESS: or the command's default would undo the option given before it
-    for command in (listing, render, path, directions, gallery):
+    # SUPPRESS: otherwise the default here would replace the option given before the command
+    for command in (listing, render, morph, path, directions, gallery):
         command.add_argument(
             "--checkpoints",
             type=Path,
             metavar="DIR",
             default=argparse.SUPPRESS,
-            help="folder with NAME.safetensors (default: the shipped ones)",
+            help="folder with NAME.safetensors files (default: the shipped ones)",
         )
     return parser
 
 
-def _add_manner(group: "argparse._ArgumentGroup") -> None:
-    """What `render` and `path` alike can change about every sound."""
-    group.add_argument("--truncation", type=float, metavar="X", help="below 1 nearer to the typical (default: 1)")
+def _add_morph(morph: argparse.ArgumentParser) -> None:
+    morph.formatter_class = argparse.RawDescriptionHelpFormatter
+    morph.description = (
+        "Write a morph: a sequence of sounds between two seeds, one after another in one file for each format."
+    )
+    morph.epilog = MORPH_EXAMPLES
+    morph.add_argument("model", metavar="NAME", help="checkpoint, as `list` shows it")
+    steps = morph.add_argument_group("morph through latent space", argument_default=argparse.SUPPRESS)
+    steps.add_argument("--from", type=int, dest="seed", required=True, metavar="SEED", help="seed at the start")
+    steps.add_argument("--to", type=int, dest="seed_b", required=True, metavar="SEED", help="seed at the end")
+    steps.add_argument(
+        "--steps", type=int, default=9, metavar="N", help="number of sounds, both ends included (default: 9)"
+    )
+    steps.add_argument(
+        "--spacing",
+        choices=("t", "equal"),
+        default="t",
+        help="t: equal steps of t, the position between the seeds; equal: steps that change the sound equally much "
+        "(default: t)",
+    )
+    steps.add_argument(
+        "--there-and-back",
+        action="store_true",
+        default=False,
+        help="also go back, up to the step before the first, so that it can be looped",
+    )
+    steps.add_argument("--path", choices=("arc", "line"), help=PATH_HELP)
+    steps.add_argument("--label", help=LABEL_HELP)
+    _add_place_options(steps)
+    files = morph.add_argument_group("files")
+    files.add_argument(
+        "--formats",
+        type=_names,
+        default="wav",
+        metavar="F,G",
+        help="one or more of wav,mid (all steps joined), zip (a file for each step), gif,png,svg,pdf (default: wav)",
+    )
+    files.add_argument("--out", type=Path, default=Path(), metavar="DIR", help=OUT_HELP)
+    morph.set_defaults(run=_morph)
+
+
+def _add_place_options(group: "argparse._ArgumentGroup") -> None:
+    """Adds what `render` and `morph` alike can change about every sound."""
+    group.add_argument(
+        "--truncation",
+        type=float,
+        metavar="X",
+        help="below 1: more typical sounds; above 1, up to 2: less typical (default: 1)",
+    )
     group.add_argument(
         "--offset",
         type=_offset,
         action="append",
         dest="offsets",
         metavar="NAME=X",
-        help="move along a direction: pc1, or z7 for raw dimension 7; repeatable",
+        help="move by X standard deviations along a direction, e.g. pc1, or z7 for raw dimension 7; repeatable",
     )
     group.add_argument(
         "--set",
@@ -311,7 +354,7 @@ def _add_manner(group: "argparse._ArgumentGroup") -> None:
         action="append",
         dest="settings",
         metavar="NAME=OPTION",
-        help="how to decode, e.g. inversion=griffin-lim; repeatable",
+        help="how to turn the output into sound, e.g. inversion=griffin-lim; repeatable",
     )
 
 
@@ -391,7 +434,7 @@ def _list(args: argparse.Namespace) -> int:
     for path in find_checkpoints(_folder(args)).values():
         try:
             cards.append(read_card(path))
-        except CheckpointError as error:  # one broken file does not hide the others
+        except CheckpointError as error:  # one broken file must not hide the others
             code = _complain(error)
     if args.json:
         print(
@@ -431,7 +474,7 @@ def _render(args: argparse.Namespace) -> int:
         raise UsageError(f"no format {unknown[0]!r}; there are {', '.join(formats.FORMATS)}")
     recipes = _recipes(args)
     engine = Engine(_folder(args))
-    first = engine.complete(recipes[0])  # the others differ in their seed alone
+    first = engine.complete(recipes[0])  # the others differ only in their seed
     _check_writable(args.out)
     possible = formats.available(engine.render(first))
     if missing := [name for name in args.formats if name not in possible]:
@@ -444,12 +487,12 @@ def _render(args: argparse.Namespace) -> int:
             formats.save(sound, place.recipe, args.out / f"{formats.stem(place.recipe)}.{name}")
         chances = engine.hear(place)
         heard.update(sorted(chances, key=chances.__getitem__)[-1:])
-    words = "; heard: " + ", ".join(f"{n:,} as {label}" for label, n in heard.most_common()) if heard else ""
+    words = "; the judge heard " + ", ".join(f"{n:,} as {label}" for label, n in heard.most_common()) if heard else ""
     print(f"{len(recipes) * len(args.formats):,} files in {args.out}{words}")
     return 0
 
 
-def _path(args: argparse.Namespace) -> int:
+def _morph(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from explorer.engine import Engine
@@ -460,25 +503,25 @@ def _path(args: argparse.Namespace) -> int:
         raise UsageError(f"no format {unknown[0]!r}; there are {', '.join(morphs.WRITERS)}")
     recipe = Recipe(seed=args.seed, **{name: getattr(args, name) for name in PLACE_OPTIONS if hasattr(args, name)})
     engine = Engine(_folder(args))
-    # After a delay: no bar is shown where there is but an error to tell.
-    with tqdm(desc="way", unit="sound", dynamic_ncols=True, delay=0.1, disable=args.spacing == "t") as bar:
-        way = morphs.steps(engine, recipe, args.steps, args.spacing, _moves(bar))
+    # The delay keeps the bar from showing up when there is only an error to report.
+    with tqdm(desc="measuring", unit="sound", dynamic_ncols=True, delay=0.1, disable=args.spacing == "t") as bar:
+        morph = morphs.steps(engine, recipe, args.steps, args.spacing, _progress(bar))
     if args.there_and_back:
-        way = morphs.there_and_back(way)
+        morph = morphs.there_and_back(morph)
     _check_writable(args.out)
-    possible = morphs.available(engine.render(way[0]))
+    possible = morphs.available(engine.render(morph[0]))
     if missing := [name for name in args.formats if name not in possible]:
         raise UsageError(f"{recipe.model!r} has no {missing[0]}; it has {', '.join(possible)}")
-    stem = formats.stem(engine.complete(way[0]).recipe, recipe.seed_b)
+    stem = formats.stem(engine.complete(morph[0]).recipe, recipe.seed_b)
     for name in args.formats:
         with tqdm(desc=name, unit="step", dynamic_ncols=True) as bar:
-            morphs.write(engine, way, args.out / f"{stem}.{name}", _moves(bar))
-    print(f"{len(way)} steps, {len(args.formats)} files in {args.out}")
+            morphs.write(engine, morph, args.out / f"{stem}.{name}", _progress(bar))
+    print(f"{len(morph)} steps, {len(args.formats)} files in {args.out}")
     return 0
 
 
-def _moves(bar: Any) -> Callable[[int, int], None]:
-    """What moves a bar of tqdm."""
+def _progress(bar: Any) -> Callable[[int, int], None]:
+    """A progress callback that moves a bar of tqdm."""
 
     def advance(done: int, total: int) -> None:
         bar.total = total
@@ -501,7 +544,7 @@ def _directions(args: argparse.Namespace) -> int:
     _check_writable(path.parent)
     generator, _ = checkpoint.load(path)
     with tqdm(unit="sound", dynamic_ncols=True) as bar:
-        directions = measured(generator, args.samples, progress=_moves(bar))
+        directions = measured(generator, args.samples, progress=_progress(bar))
     checkpoint.save_directions(path, directions)
     for direction in directions:
         print(f"{direction.name:<16} {describe(direction)}")
@@ -519,10 +562,10 @@ def _gallery(args: argparse.Namespace) -> int:
     engine = Engine(_folder(args))
     path = args.out or gallery.path_of(engine.model(args.model).card)
     if path.is_dir():
-        raise UsageError(f"{path} is a folder; --out names a file")
+        raise UsageError(f"{path} is a folder; give --out the name of a file")
     _check_writable(path.parent)
     with tqdm(unit="sound", dynamic_ncols=True) as bar:
-        places = gallery.gallery(engine, args.model, args.samples, progress=_moves(bar))
+        places = gallery.gallery(engine, args.model, args.samples, progress=_progress(bar))
     atomic.write_text(path, gallery.dumps(places))
     for place in places:
         print(f"seed {place.recipe.seed:<6} {place.name}")
@@ -531,7 +574,7 @@ def _gallery(args: argparse.Namespace) -> int:
 
 
 def _recipes(args: argparse.Namespace) -> "list[Recipe]":
-    """One recipe for each seed, not yet completed: all but the seed is the same."""
+    """One recipe for each seed, not yet completed; they differ only in the seed."""
     from explorer.files import formats
     from explorer.recipe import Recipe
 
@@ -539,23 +582,23 @@ def _recipes(args: argparse.Namespace) -> "list[Recipe]":
     if args.recipe is not None:
         if given:
             raise UsageError("a recipe says everything about its sound: leave out name and place")
-        if os.path.isfile(args.recipe):  # Path.is_file raises for a link longer than a file's name may be
+        if os.path.isfile(args.recipe):  # Path.is_file raises for a link that is too long for a file name
             return [formats.read_recipe(Path(args.recipe))]
         if "model=" not in args.recipe:
             raise UsageError(f"{args.recipe!r} is neither a file nor a link with a recipe")
         return [Recipe.from_url(args.recipe)]
     if "model" not in given:
-        raise UsageError("which checkpoint? `python -m explorer list` names them")
+        raise UsageError("which checkpoint? name one that `python -m explorer list` shows")
     if "seed_b" in given:
         given.setdefault("t", 0.5)
     elif "t" in given or "path" in given:
-        raise UsageError("--t and --path say how to go to a second seed: add --to SEED")
+        raise UsageError("--t and --path need a second seed: add --to SEED")
     seeds = given.pop("seeds", [0])
     return [Recipe(seed=seed, **given) for seed in seeds]
 
 
 def _check_writable(folder: Path) -> None:
-    """Raises UsageError if `folder` is there and cannot be written to, or is not and cannot be made."""
+    """Raises UsageError if `folder` cannot be written to or, if it does not exist, cannot be made."""
     existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
     if not existing.is_dir():
         raise UsageError(f"{existing} is not a folder")

@@ -1,4 +1,4 @@
-"""`python -m explorer`: what it writes, what it says, and what it says when it cannot."""
+"""`python -m explorer`: the files that it writes, what it prints, and how it reports errors."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def names(folder: Path) -> list[str]:
 
 
 def complaint(capsys: pytest.CaptureFixture[str], run: Callable[..., int], *argv: str) -> str:
-    """The one line that bad input gets, whether argparse or the command finds it."""
+    """The one line that is printed for bad input, whether argparse or the command finds the mistake."""
     try:
         code = run(*argv)
     except SystemExit as stop:
@@ -72,7 +72,7 @@ def test_one_file_for_each_seed_and_format(render: Callable[..., int], tmp_path:
     assert names(tmp_path / "out") == expected
 
 
-def test_files_are_what_other_programs_read(render: Callable[..., int], models: Path, tmp_path: Path) -> None:
+def test_other_programs_can_read_the_files(render: Callable[..., int], models: Path, tmp_path: Path) -> None:
     render("plain", "--seeds", "3", "--formats", "wav,mid,png,npz")
     sound = Engine(models).render(Recipe("plain", seed=3))
     stem = tmp_path / "out" / "plain-seed0003"
@@ -93,7 +93,9 @@ def test_the_same_command_writes_the_same_bytes(render: Callable[..., int], tmp_
     assert hashes() == hashes()
 
 
-def test_a_file_holds_the_recipe_that_makes_it_again(render: Callable[..., int], models: Path, tmp_path: Path) -> None:
+def test_a_file_contains_the_recipe_that_makes_it_again(
+    render: Callable[..., int], models: Path, tmp_path: Path
+) -> None:
     render(
         "toy",
         "--seeds",
@@ -132,7 +134,9 @@ def test_a_file_holds_the_recipe_that_makes_it_again(render: Callable[..., int],
     assert {formats.read_recipe(path) for path in files} == {Engine(models).complete(wanted).recipe}
 
 
-def test_the_sound_at_t_is_the_engines(render: Callable[..., int], models: Path, tmp_path: Path) -> None:
+def test_the_sound_at_t_is_the_one_that_the_engine_renders(
+    render: Callable[..., int], models: Path, tmp_path: Path
+) -> None:
     render("toy", "--seeds", "7", "--to", "8", "--t", "0.25", "--formats", "npz")
     (path,) = (tmp_path / "out").iterdir()
     sound = Engine(models).render(Recipe("toy", seed=7, seed_b=8, t=0.25))
@@ -159,7 +163,7 @@ def test_a_link_is_a_recipe(render: Callable[..., int], models: Path, tmp_path: 
     assert formats.read_recipe(tmp_path / "out" / "toy-low-seed0007.json") == recipe
 
 
-def test_a_label_with_odd_characters_makes_a_plain_file_name(models: Path, tmp_path: Path) -> None:
+def test_a_label_with_odd_characters_gives_a_safe_file_name(models: Path, tmp_path: Path) -> None:
     write(models, "odd", labels=("../a b", "c"))
     main(["render", "odd", "--checkpoints", str(models), "--out", str(tmp_path / "out")])
     assert names(tmp_path / "out") == ["odd-.._a_b-seed0000.wav"]
@@ -210,7 +214,7 @@ def test_bad_input_gets_one_line_and_writes_nothing(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_format_the_model_has_not_gets_one_line_and_writes_nothing(
+def test_a_format_that_the_model_cannot_make_gets_one_line_and_writes_nothing(
     render: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(formats, "available", lambda sound: ("wav", "png"))
@@ -218,7 +222,7 @@ def test_a_format_the_model_has_not_gets_one_line_and_writes_nothing(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_file_that_is_no_recipe_gets_one_line(
+def test_a_file_without_a_recipe_gets_one_line(
     render: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "broken.png").write_bytes(b"no picture")
@@ -242,7 +246,7 @@ def test_a_folder_that_may_not_be_written_to_gets_one_line(
     assert "cannot be written to" in complaint(capsys, render, "toy")
 
 
-def test_a_full_disk_gets_one_line_and_leaves_whole_files_only(
+def test_a_full_disk_gets_one_line_and_leaves_only_whole_files(
     render: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain, count = Path.write_bytes, 0
@@ -261,7 +265,7 @@ def test_a_full_disk_gets_one_line_and_leaves_whole_files_only(
     assert names(tmp_path / "out") == ["toy-low-seed0000.wav", "toy-low-seed0001.wav"]
 
 
-def test_an_interrupt_is_said_in_a_word_and_leaves_whole_files_only(
+def test_an_interrupt_prints_one_word_and_leaves_only_whole_files(
     render: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = Path.replace
@@ -279,17 +283,32 @@ def test_an_interrupt_is_said_in_a_word_and_leaves_whole_files_only(
     assert names(tmp_path / "out") == ["toy-low-seed0000.wav"]
 
 
-ODD = ["nan", "-1", "1e999", "a/b", "../toy", "toy@5", "pc1=nan", "z0=1e300", "z99=1", "toy", "high", "wav", "0", "7"]
-ODD += ["0-3", "?model=toy", "?model=%00", "/dev/null", "/"]
+UNUSUAL = [
+    "nan",
+    "-1",
+    "1e999",
+    "a/b",
+    "../toy",
+    "toy@5",
+    "pc1=nan",
+    "z0=1e300",
+    "z99=1",
+    "toy",
+    "high",
+    "wav",
+    "0",
+    "7",
+]
+UNUSUAL += ["0-3", "?model=toy", "?model=%00", "/dev/null", "/"]
 ANY_TEXT = st.one_of(
-    st.sampled_from([*ODD, "", "9" * 5000, "x" * 5000, "a\0b", "\ud800", "a\nb"]),
+    st.sampled_from([*UNUSUAL, "", "9" * 5000, "x" * 5000, "a\0b", "\ud800", "a\nb"]),
     st.text(max_size=12),
     st.integers().map(str),
     st.floats().map(str),
 )
 OPTIONS = {
     "render": "--seeds --label --to --t --path --truncation --offset --set --recipe --formats",
-    "path": "--steps --spacing --from --to --label --path --truncation --offset --set --formats",
+    "morph": "--steps --spacing --from --to --label --path --truncation --offset --set --formats",
     "gallery": "--samples --checkpoints",
     "directions": "--samples --checkpoints",
     "list": "--checkpoints",
@@ -298,17 +317,17 @@ OPTIONS = {
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_any_arguments_are_done_or_get_one_line(
+def test_any_arguments_are_carried_out_or_get_one_line(
     models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], data: st.DataObject
 ) -> None:
     command = data.draw(st.sampled_from(sorted(OPTIONS)))
     name = data.draw(st.one_of(st.just("toy"), ANY_TEXT))
     options = data.draw(st.dictionaries(st.sampled_from(OPTIONS[command].split()), ANY_TEXT, max_size=3))
     argv = [command, *([] if command == "list" else [name])]
-    if command == "path":
+    if command == "morph":
         argv += ["--from=7", "--to=8", "--steps=2"]
     if command in ("directions", "gallery"):
-        argv += ["--samples=x"]  # what it would do takes long
+        argv += ["--samples=x"]  # a valid number would take too long
     argv += [f"{option}={value}" for option, value in options.items()]
     out = [] if command in ("list", "directions") else [f"--out={tmp_path / 'out'}"]
     try:
@@ -324,7 +343,7 @@ def test_any_arguments_are_done_or_get_one_line(
     assert left == []
 
 
-@pytest.mark.parametrize("argv", [["render", "toy"], ["path", "toy", "--from=7", "--to=8", "--formats=wav,zip,gif"]])
+@pytest.mark.parametrize("argv", [["render", "toy"], ["morph", "toy", "--from=7", "--to=8", "--formats=wav,zip,gif"]])
 def test_a_disk_that_fills_up_leaves_no_partial_file(models: Path, tmp_path: Path, argv: list[str]) -> None:
     program = (
         "import resource, signal, sys; import toy; from explorer.__main__ import main\n"
@@ -343,7 +362,7 @@ def test_a_disk_that_fills_up_leaves_no_partial_file(models: Path, tmp_path: Pat
     assert names(tmp_path / "out") == []
 
 
-def test_a_reader_that_goes_away_ends_the_list_quietly() -> None:
+def test_list_ends_quietly_when_the_reader_of_its_output_has_gone() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
@@ -369,13 +388,13 @@ def test_a_gallery_into_a_folder_gets_one_line(
 
 
 @pytest.fixture
-def path(models: Path, tmp_path: Path) -> Callable[..., int]:
-    """Runs `path` with the toys, from seed 7 to seed 8, into `tmp_path/out`."""
+def morph(models: Path, tmp_path: Path) -> Callable[..., int]:
+    """Runs `morph` with the toys, from seed 7 to seed 8, into `tmp_path/out`."""
 
     def run(name: str, *argv: str) -> int:
         return main(
             [
-                "path",
+                "morph",
                 name,
                 "--from",
                 "7",
@@ -392,15 +411,15 @@ def path(models: Path, tmp_path: Path) -> Callable[..., int]:
     return run
 
 
-def test_a_path_is_one_file_for_each_format(path: Callable[..., int], tmp_path: Path) -> None:
-    assert path("toy", "--label", "high", "--steps", "3", "--formats", "wav,mid,zip,gif,png") == 0
+def test_a_morph_is_one_file_for_each_format(morph: Callable[..., int], tmp_path: Path) -> None:
+    assert morph("toy", "--label", "high", "--steps", "3", "--formats", "wav,mid,zip,gif,png") == 0
     assert names(tmp_path / "out") == [
         f"toy-high-seed0007-to0008.{ending}" for ending in ("gif", "mid", "png", "wav", "zip")
     ]
 
 
-def test_a_path_there_and_back_ends_a_step_before_its_start(path: Callable[..., int], tmp_path: Path) -> None:
-    path("plain", "--steps", "4", "--there-and-back", "--spacing", "equal", "--formats", "gif")
+def test_a_morph_there_and_back_ends_one_step_before_its_start(morph: Callable[..., int], tmp_path: Path) -> None:
+    morph("plain", "--steps", "4", "--there-and-back", "--spacing", "equal", "--formats", "gif")
     assert getattr(Image.open(tmp_path / "out" / "plain-seed0007-to0008.gif"), "n_frames", 1) == 6
 
 
@@ -418,10 +437,10 @@ def test_a_path_there_and_back_ends_a_step_before_its_start(path: Callable[..., 
         (("toy", "--to", "-1"), "seed_b must be a whole number"),
     ],
 )
-def test_a_path_that_cannot_be_gone_gets_one_line_and_no_file(
-    path: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], reason: str
+def test_an_impossible_morph_gets_one_line_and_no_file(
+    morph: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], reason: str
 ) -> None:
-    assert reason in complaint(capsys, path, *argv)
+    assert reason in complaint(capsys, morph, *argv)
     assert not (tmp_path / "out").exists()
 
 
@@ -431,7 +450,7 @@ def listed(capsys: pytest.CaptureFixture[str], folder: Path) -> list[dict[str, A
     return found
 
 
-def test_the_list_for_programs_says_what_each_checkpoint_is(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_as_json_describes_each_checkpoint(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plain, toy = listed(capsys, models)
     assert toy == {
         "name": "toy",
@@ -446,7 +465,7 @@ def test_the_list_for_programs_says_what_each_checkpoint_is(models: Path, capsys
     assert plain["labels"] is None
 
 
-def test_the_list_for_people_names_every_checkpoint(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_prints_a_table_of_all_checkpoints(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "--checkpoints", str(models)]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "NAME   FAMILY  PARAMETERS  LATENT  SOUND           LABELS",
@@ -455,7 +474,7 @@ def test_the_list_for_people_names_every_checkpoint(models: Path, capsys: pytest
     ]
 
 
-def test_a_broken_file_is_named_and_hides_no_other(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_file_is_reported_and_the_others_are_listed(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (models / "broken.safetensors").write_bytes(b"nonsense")
     assert main(["list", "--json", "--checkpoints", str(models)]) == 2
     said = capsys.readouterr()
@@ -489,12 +508,13 @@ def test_arguments_that_cannot_be_read_get_one_line(capsys: pytest.CaptureFixtur
         ("explorer", []),
         ("explorer-list", ["list"]),
         ("explorer-render", ["render"]),
-        ("explorer-path", ["path"]),
+        ("explorer-morph", ["morph"]),
+        ("explorer-morph", ["path"]),
         ("explorer-directions", ["directions"]),
         ("explorer-gallery", ["gallery"]),
     ],
 )
-def test_the_help_is_the_one_that_was_reviewed(
+def test_the_help_equals_the_reviewed_text(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, golden: str, argv: list[str]
 ) -> None:
     """After a wanted change: COLUMNS=100 python -m explorer [COMMAND] --help > tests/golden/NAME.txt"""
@@ -504,7 +524,7 @@ def test_the_help_is_the_one_that_was_reviewed(
     assert capsys.readouterr().out == (GOLDEN / f"{golden}.txt").read_text(encoding="utf-8")
 
 
-def test_help_does_not_wait_for_torch() -> None:
+def test_help_does_not_import_torch() -> None:
     program = (
         "import sys; from explorer.__main__ import main\n"
         "try: main(['render', '--help'])\n"
@@ -529,7 +549,7 @@ def test_the_module_runs_as_a_program(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("file", [None, "weights.pt"])
-def test_a_folder_without_checkpoints_says_so(
+def test_list_says_that_a_folder_has_no_checkpoints(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str | None
 ) -> None:
     if file:

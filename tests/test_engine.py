@@ -310,11 +310,11 @@ def busy(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.
 @pytest.mark.usefixtures("busy")
 def test_look_ups_do_not_wait_for_sounds(folder: Path, engine: Engine) -> None:
     write(folder, "other")
-    view = handlers.settle(engine, Recipe("other", seed=7))
+    view = handlers.make_view(engine, Recipe("other", seed=7))
     assert engine.names() == ["other", "toy"]
     assert [card.name for card in engine.cards()] == ["other", "toy"]
     assert handlers.title(view) == "other · register low · seed 7"
-    assert handlers.look(engine, view)["seed"]["value"] == 7
+    assert handlers.control_properties(engine, view)["seed"]["value"] == 7
 
 
 def test_as_many_sounds_are_computed_at_once_as_there_are_cores(engine: Engine) -> None:
@@ -374,7 +374,7 @@ def test_each_quarter_of_a_raw_slider_changes_the_latent_of_a_uniform_prior(tmp_
     write(tmp_path, prior="uniform")
     engine = Engine(tmp_path)
     for seed in range(20):
-        look = handlers.look(engine, handlers.settle(engine, Recipe("toy", seed=seed)))["raw0"]
+        look = handlers.control_properties(engine, handlers.make_view(engine, Recipe("toy", seed=seed)))["raw0"]
         amounts = np.linspace(look["minimum"], look["maximum"], 5)
         z = [float(engine.latent(Recipe("toy", seed=seed, offsets=(("z0", float(a)),)))[0]) for a in amounts]
         assert (np.diff(z) > 0.4).all()

@@ -108,7 +108,7 @@ def test_8_bit_weights_take_one_byte_each(tmp_path: Path) -> None:
 
 def test_the_app_lists_the_snapshot_that_is_played_and_switching_back_keeps_the_place(folder: Path) -> None:
     engine = Engine(folder)
-    view = handlers.settle(engine, Recipe("toy@1200", seed=7, offsets=(("pc1", 2.0),), label="high"))
-    assert handlers.look(engine, view)["model"] == {"choices": ["toy", "toy@1200"], "value": "toy@1200"}
-    back = handlers.settle(engine, handlers.choose(engine, view.recipe, "toy"))
-    assert back == handlers.settle(engine, Recipe("toy", seed=7, offsets=(("pc1", 2.0),), label="high"))
+    view = handlers.make_view(engine, Recipe("toy@1200", seed=7, offsets=(("pc1", 2.0),), label="high"))
+    assert handlers.control_properties(engine, view)["model"] == {"choices": ["toy", "toy@1200"], "value": "toy@1200"}
+    back = handlers.make_view(engine, handlers.change_model(engine, view.recipe, "toy"))
+    assert back == handlers.make_view(engine, Recipe("toy", seed=7, offsets=(("pc1", 2.0),), label="high"))

@@ -1,10 +1,10 @@
-"""The way between two seeds: its steps, and files of the whole of it.
+"""Morphs: sequences of places between two seeds, and files of a whole morph.
 
-    >>> way = steps(engine, Recipe("spoken-digits", seed=7, seed_b=8, label="3"), 9, "equal")
-    >>> write(engine, there_and_back(way), Path("morph.wav"))
+    >>> morph = steps(engine, Recipe("spoken-digits", seed=7, seed_b=8, label="3"), 9, "equal")
+    >>> write(engine, there_and_back(morph), Path("morph.wav"))
 
-A file of the whole way holds the recipe of its start, second seed included, and opens in the app at A. Like every
-file of this package it says nothing of when it was made, and is there as a whole or not at all.
+A file of a morph contains the recipe of its first step, second seed included, so the app opens it at A. As with every
+file of this package, equal recipes give equal bytes, without a date, and a file is written completely or not at all.
 """
 
 import io
@@ -24,74 +24,74 @@ from explorer.sound.base import Sound
 
 T = TypeVar("T")
 Spacing = Literal["t", "equal"]
-Progress = Callable[[int, int], None]  # of how many things are done, out of how many; it may raise, to cancel
+Progress = Callable[[int, int], None]  # called with (done, total); it may raise to cancel
 
-MAX_STEPS = 100  # as one WAV of a piano, 40 minutes and half a gigabyte
+MAX_STEPS = 100  # of the piano, as one WAV: 40 minutes and half a gigabyte
 CROSSFADE = 0.04  # seconds, as in the app's player
-FINE, LEAST = 4, 32  # points at which a way is measured: so many for each step, and at least so many
-FRAME_MS = 400  # that a step of an animation stands
-MEMBERS = ("wav", "mid")  # of a zip, where the sounds have them
-ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip can tell
+POINTS_PER_STEP, MIN_POINTS = 4, 32  # of the grid of t on which equal spacing is measured
+FRAME_MS = 400  # for which an animation shows each step
+ZIP_FORMATS = ("wav", "mid")  # of the files in a ZIP archive
+ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date that the ZIP format knows
 
 
 def steps(
     engine: Engine, recipe: Recipe, count: int, spacing: Spacing = "t", progress: Progress | None = None
 ) -> tuple[Recipe, ...]:
-    """Recipes along the way from `seed` (t = 0) to `seed_b` (t = 1), both ends included.
+    """Recipes from `seed` (t = 0) to `seed_b` (t = 1), both included.
 
     Args:
-        recipe: what all steps share; its own t and mix are not looked at.
-        count: 2 ... MAX_STEPS.
-        spacing: "t" for equal steps of t. "equal" for equal lengths of the way that the generator's output takes:
-            the Euclidean distances between outputs are added up along a fine grid of t, and the sum is inverted.
+        recipe: what all steps share; its own t and mix are ignored.
+        count: number of steps, 2 ... MAX_STEPS.
+        spacing: "t" for equal steps of t; "equal" for steps between which the generator's output changes equally much.
+            That is measured by the cumulative Euclidean distance between outputs on a fine grid of t, inverted.
     Raises:
         CheckpointError, RecipeError: as `Engine.complete`; also if there is no second seed, or `count` is out of range.
     """
     if recipe.seed_b is None:
-        raise RecipeError("a way needs a second seed")
+        raise RecipeError("a morph needs a second seed")
     if not 2 <= count <= MAX_STEPS:
-        raise RecipeError(f"a way has from 2 to {MAX_STEPS} steps, not {count}")
+        raise RecipeError(f"a morph has from 2 to {MAX_STEPS} steps, not {count}")
     if spacing not in ("t", "equal"):
         raise RecipeError(f"the spacing is 't' or 'equal', not {spacing!r}")
     recipe = replace(recipe, mix=())
     engine.complete(replace(recipe, t=1.0))
     ts = np.linspace(0, 1, count)
     if spacing == "equal":
-        ts = _equal(engine, recipe, count, progress)
+        ts = _equal_spacing(engine, recipe, count, progress)
     return tuple(replace(recipe, t=float(t)) for t in ts)
 
 
-def _equal(engine: Engine, recipe: Recipe, count: int, progress: Progress | None) -> np.ndarray:
-    """(count,) values of t from 0 to 1, between which the output goes equally far."""
-    grid = np.linspace(0, 1, max(LEAST, FINE * (count - 1)) + 1)
+def _equal_spacing(engine: Engine, recipe: Recipe, count: int, progress: Progress | None) -> np.ndarray:
+    """(count,) values of t from 0 to 1 between which the generator's output changes equally much."""
+    grid = np.linspace(0, 1, max(MIN_POINTS, POINTS_PER_STEP * (count - 1)) + 1)
     lengths = np.zeros(len(grid))
     before = engine.output(replace(recipe, t=0.0))
-    for i, t in _counted(enumerate(grid), len(grid), progress):
+    for i, t in _reported(enumerate(grid), len(grid), progress):
         output = engine.output(replace(recipe, t=float(t)))
         lengths[i] = lengths[i - 1] + float((output - before).norm())
         before = output
     wanted = np.linspace(0, 1, count)
-    if lengths[-1] <= 1e-4 * float(before.norm()):  # nothing but rounding: both ends are the same
+    if lengths[-1] <= 1e-4 * float(before.norm()):  # rounding errors only: both ends are the same
         return wanted
     ts = np.interp(wanted * lengths[-1], lengths, grid)
     ts[0], ts[-1] = 0, 1
     return ts
 
 
-def there_and_back(way: Sequence[Recipe]) -> tuple[Recipe, ...]:
-    """To the other end and back again, up to the step before the first: ready to be looped."""
-    return (*way, *way[-2:0:-1])
+def there_and_back(morph: Sequence[Recipe]) -> tuple[Recipe, ...]:
+    """The morph and its way back, without repeating the first step, so that it can be looped."""
+    return (*morph, *morph[-2:0:-1])
 
 
 def joined(sounds: Sequence[Sound], crossfade: float = CROSSFADE) -> Sound:
-    """Sounds one after another, each going over into the next at equal power; notes follow one another likewise.
+    """Joins sounds one after another with equal-power crossfades; their notes are shifted along.
 
-    Should two sounds add up to more than full scale where they meet, the whole is turned down to full scale.
+    If the sum exceeds full scale within a crossfade, the whole is scaled down to full scale.
 
     Args:
-        crossfade: seconds by which two neighbours overlap, at most half of the shortest sound; 0 for a plain cut.
+        crossfade: seconds by which neighbours overlap, at most half of the shortest sound; 0 for a plain cut.
     Raises:
-        ValueError: if there is no sound, or their sample rates differ.
+        ValueError: if there are no sounds, or their sample rates differ.
     """
     rates = {sound.sample_rate for sound in sounds}
     if len(rates) != 1:
@@ -128,41 +128,45 @@ def joined(sounds: Sequence[Sound], crossfade: float = CROSSFADE) -> Sound:
 
 
 def available(sound: Sound) -> tuple[str, ...]:
-    """What a way of such sounds can be written as."""
+    """Formats that a morph of such sounds can be written as."""
     return tuple(name for name in WRITERS if name != "mid" or sound.notes is not None)
 
 
-def write(engine: Engine, way: Sequence[Recipe], path: Path, progress: Progress | None = None) -> None:
-    """Writes a way as the file's suffix, one of WRITERS, says.
+def write(engine: Engine, morph: Sequence[Recipe], path: Path, progress: Progress | None = None) -> None:
+    """Writes a morph in the format of the file's suffix, one of WRITERS.
 
     Raises:
-        ValueError: if there is no such kind of file, or the sounds have nothing to write in it.
+        ValueError: if there is no such format, or the sounds cannot be written in it.
         OSError: if the folder cannot be written to.
-        What `progress` raises; then there is no file, or the one that was there before.
+        Whatever `progress` raises; then a file that existed before stays as it was.
     """
     name = path.suffix.removeprefix(".").lower()
     if name not in WRITERS:
         raise ValueError(f"no format {name!r}; there are {', '.join(WRITERS)}")
-    WRITERS[name](engine, way, path, progress)
+    WRITERS[name](engine, morph, path, progress)
 
 
-def write_joined(engine: Engine, way: Sequence[Recipe], path: Path, progress: Progress | None = None) -> None:
-    """Writes all steps, one after another, as one WAV or MIDI file."""
+def write_joined(engine: Engine, morph: Sequence[Recipe], path: Path, progress: Progress | None = None) -> None:
+    """Writes all steps, joined, as one WAV or MIDI file."""
     as_notes = path.suffix.lower() == ".mid"
-    sounds = [sound if as_notes else _heard(sound) for sound in _sounds(engine, way, progress)]
-    formats.save(joined(sounds), _start(engine, way), path)
+    sounds = [sound if as_notes else _computed(sound) for sound in _sounds(engine, morph, progress)]
+    formats.save(joined(sounds), _start(engine, morph), path)
 
 
 def write_zip(
-    engine: Engine, way: Sequence[Recipe], path: Path, progress: Progress | None = None, names: Sequence[str] = MEMBERS
+    engine: Engine,
+    morph: Sequence[Recipe],
+    path: Path,
+    progress: Progress | None = None,
+    names: Sequence[str] = ZIP_FORMATS,
 ) -> None:
-    """Writes a file of each step, with its recipe inside, into one archive.
+    """Writes one ZIP archive with the files of each step, which contain its recipe.
 
     Args:
-        names: formats of the files; MIDI is left out where there are no notes.
+        names: formats of the files; "mid" is skipped for sounds without notes.
     """
     with atomic.replacing(path) as partial, zipfile.ZipFile(partial, "w") as archive:
-        for i, recipe in _counted(enumerate(way, 1), len(way), progress):
+        for i, recipe in _reported(enumerate(morph, 1), len(morph), progress):
             place = engine.complete(recipe)
             sound = engine.render(place)
             for name in (name for name in names if name != "mid" or sound.notes is not None):
@@ -172,30 +176,30 @@ def write_zip(
                 archive.writestr(member, formats.encode(sound, place.recipe, name))
 
 
-def write_morph(engine: Engine, way: Sequence[Recipe], path: Path, progress: Progress | None = None) -> None:
-    """Writes a picture of all steps side by side, as png, svg or pdf."""
+def write_picture(engine: Engine, morph: Sequence[Recipe], path: Path, progress: Progress | None = None) -> None:
+    """Writes a picture of all steps side by side, as PNG, SVG or PDF."""
     from explorer.files import figures
 
-    sounds = list(_sounds(engine, way, progress))
-    picture = figures.morph(sounds, [recipe.t for recipe in way])
+    sounds = list(_sounds(engine, morph, progress))
+    picture = figures.morph(sounds, [recipe.t for recipe in morph])
     name = path.suffix.removeprefix(".").lower()
-    atomic.write_bytes(path, formats.printed(picture, name, _start(engine, way).to_json()))
+    atomic.write_bytes(path, formats.printed(picture, name, _start(engine, morph).to_json()))
 
 
-def animate(engine: Engine, way: Sequence[Recipe], path: Path, progress: Progress | None = None) -> None:
-    """Writes a GIF that shows the steps one after another, again and again."""
+def write_gif(engine: Engine, morph: Sequence[Recipe], path: Path, progress: Progress | None = None) -> None:
+    """Writes a GIF that shows the steps one after another, in a loop."""
     from PIL import Image
 
     from explorer.files import figures
 
-    sounds = [engine.render(recipe) for recipe in way]
+    sounds = [engine.render(recipe) for recipe in morph]
     frames = []
-    pictures = figures.frames(sounds, [f"t = {recipe.t:.2f}" for recipe in way])
-    for picture in _counted(pictures, len(way), progress):
+    pictures = figures.frames(sounds, [f"t = {recipe.t:.2f}" for recipe in morph])
+    for picture in _reported(pictures, len(morph), progress):
         stream = io.BytesIO()
         picture.savefig(stream, format="png", dpi=100)
         frame = Image.open(stream).convert("RGB")
-        # 256 colours that cover the range, or the rare ends of the colour map would be lost
+        # 256 colours that cover the whole range; the default would lose the rare colours at its ends
         frames.append(frame.quantize(method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE))
     with atomic.replacing(path) as partial:
         frames[0].save(
@@ -205,7 +209,7 @@ def animate(engine: Engine, way: Sequence[Recipe], path: Path, progress: Progres
             append_images=frames[1:],
             duration=FRAME_MS,
             loop=0,
-            comment=_start(engine, way).to_json().encode(),
+            comment=_start(engine, morph).to_json().encode(),
         )
 
 
@@ -214,30 +218,30 @@ WRITERS: Mapping[str, Writer] = {
     "wav": write_joined,
     "mid": write_joined,
     "zip": write_zip,
-    "gif": animate,
-    "png": write_morph,
-    "svg": write_morph,
-    "pdf": write_morph,
+    "gif": write_gif,
+    "png": write_picture,
+    "svg": write_picture,
+    "pdf": write_picture,
 }
 
 
-def _start(engine: Engine, way: Sequence[Recipe]) -> Recipe:
-    """The way's first recipe with nothing left open, but still with its second seed."""
-    return replace(engine.complete(replace(way[0], t=1.0)).recipe, t=0.0)
+def _start(engine: Engine, morph: Sequence[Recipe]) -> Recipe:
+    """The completed recipe of the morph's first step, which keeps the second seed."""
+    return replace(engine.complete(replace(morph[0], t=1.0)).recipe, t=0.0)
 
 
-def _sounds(engine: Engine, way: Sequence[Recipe], progress: Progress | None) -> Iterator[Sound]:
-    return map(engine.render, _counted(way, len(way), progress))
+def _sounds(engine: Engine, morph: Sequence[Recipe], progress: Progress | None) -> Iterator[Sound]:
+    return map(engine.render, _reported(morph, len(morph), progress))
 
 
-def _heard(sound: Sound) -> Sound:
-    """The sound with its waveform computed now, while a bar moves."""
+def _computed(sound: Sound) -> Sound:
+    """The same sound with its waveform computed now, so that a progress bar can count it."""
     waveform = sound.waveform
     return replace(sound, synthesize=lambda: waveform)
 
 
-def _counted(things: Iterable[T], total: int, progress: Progress | None) -> Iterator[T]:
-    """The things, each reported when the next one is asked for."""
+def _reported(things: Iterable[T], total: int, progress: Progress | None) -> Iterator[T]:
+    """Yields the things; reports each one when the next is asked for."""
     for done, thing in enumerate(things, 1):
         yield thing
         if progress is not None:

@@ -1,6 +1,6 @@
-"""The app in the browser; the only room that knows gradio.
+"""The app in the browser; the only package that imports gradio.
 
-Names are imported when they are first asked for: before gradio is, `launch` says where its files go.
+Names are imported on first use, because `launch` must set gradio's temporary folder before gradio is imported.
 """
 
 from typing import TYPE_CHECKING, Any

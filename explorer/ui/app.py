@@ -1,8 +1,8 @@
 """The app: its controls, what each of them does, and how it is served.
 
-A slider in motion sends the recipe that it leads to, straight from the page's script; every other control sends the
-page's recipe and the values of all controls. The answer is a new recipe with its picture and its sound, for the player,
-which is one component of canvas and Web Audio. The server keeps nothing of a visitor.
+While a slider moves, the page's script sends the new recipe straight to the server. Every other control sends the
+page's recipe and the values of all controls through gradio. The answer is a new recipe with its picture and its sound
+for the player, which is one component with canvas and Web Audio. The server keeps no state of a visitor.
 """
 
 import base64
@@ -22,31 +22,31 @@ from explorer.files import formats, readers
 from explorer.recipe import Recipe, RecipeError
 from explorer.sound import synth
 from explorer.ui import handlers, places
-from explorer.ui.between import Ways
-from explorer.ui.handlers import CONTROLS, DIALS, DIRECTION_DIALS, RAW_DIALS, REACH, SETTINGS, SLIDERS, STEP
+from explorer.ui.between import MorphServer
+from explorer.ui.handlers import CONTROLS, DIRECTION_SLIDERS, LIVE_SLIDERS, RAW_SLIDERS, REACH, SETTINGS, SLIDERS, STEP
 from explorer.ui.learn import Lessons
-from explorer.ui.panels import PICTURES_AT_ONCE, answering, panel, told
+from explorer.ui.panels import PICTURES_AT_ONCE, error_message, panel, server_function
 from explorer.ui.scripts import PAGE, scripts, template
 
 Controls = dict[str, Any]  # by name; gradio gives components their events as they are made, unseen by mypy
 
-MOVES_AT_ONCE = 2  # of all hands on sliders: more would only make each of them slower
+MOVES_AT_ONCE = 2  # slider moves of all visitors: more at once would only slow each of them down
 SAVES_AT_ONCE = 2  # the WAV of a long piece takes a core for a second
-APPRAISALS_AT_ONCE = 1  # some milliseconds each, unless the sound is no longer at hand
-KEPT_SECONDS = 3600  # of the files that the API answers with
-# In place of the hidden first input an event sends the recipe that the page holds, or is about to.
+APPRAISALS_AT_ONCE = 1  # some milliseconds each, unless the sound has to be computed again
+KEPT_SECONDS = 3600  # until a file that the API has returned is deleted
+# Events send the recipe that the page holds or has just asked for, in place of the hidden first input.
 WITH_PLACE = "(_, ...values) => [window.explorer ? explorer.sends() : location.search, ...values]"
-TO_DESTINATION = "(_, ...values) => [explorer.sendsDestination(), ...values]"  # or the one it is to lead to
+TO_DESTINATION = "(_, ...values) => [explorer.sendsDestination(), ...values]"  # the recipe that `go` was called with
 FAILED = "() => window.explorer?.failed()"
-FONT = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")  # of the machine: nothing is fetched
+FONT = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")  # the system's, so none is fetched
 MONO = ("ui-monospace", "Menlo", "Consolas", "monospace")
 
 
 def serve(engine: Engine, host: str | None = None, port: int | None = None, share: bool = False) -> gr.Blocks:
-    """Starts the app in threads of its own and returns it; `close()` ends it.
+    """Starts the app in background threads and returns it; `close()` ends it.
 
     Args:
-        host, port: where None, gradio's environment variables, then its defaults.
+        host, port: None for what gradio's environment variables say, or else its defaults.
         share: open a public link through gradio's servers.
     """
     app = build(engine)
@@ -68,7 +68,7 @@ def serve(engine: Engine, host: str | None = None, port: int | None = None, shar
 
 
 def _theme() -> gr.themes.Base:
-    """Gradio's plainest theme, its colours deepened until every text has a contrast of at least 4.5 to 1."""
+    """Gradio's base theme with colours that give every text a contrast of at least 4.5 to 1."""
     theme: gr.themes.Base = gr.themes.Base(
         primary_hue="teal",
         neutral_hue="slate",
@@ -98,7 +98,7 @@ def _theme() -> gr.themes.Base:
 
 
 def build(engine: Engine) -> gr.Blocks:
-    """The app on an engine; it asks for its first sound when a page is opened."""
+    """Builds the app; a page asks for its first sound when it is opened."""
     with gr.Blocks(title="Latent Explorer", analytics_enabled=False, delete_cache=(KEPT_SECONDS, KEPT_SECONDS)) as app:
         place = gr.Textbox(visible=False)
         with gr.Row(elem_id="head"):
@@ -107,17 +107,17 @@ def build(engine: Engine) -> gr.Blocks:
         with gr.Row(elem_id="instrument"):
             with gr.Column(scale=3, min_width=300):
                 player = _player(engine)
-                controls = _way(engine)
+                controls = _morph_controls(engine)
             with gr.Column(scale=2, min_width=300):
-                controls |= _sliders(engine)
-        _listen(app, engine, place, player, {"model": model, **controls})
-        _offer(engine)
+                controls |= _panels(engine)
+        _connect(app, engine, place, player, {"model": model, **controls})
+        _add_api(engine)
     return app
 
 
 def _player(engine: Engine) -> gr.HTML:
     def lead(recipe: Any) -> dict[str, Any]:
-        return handlers.show(engine, handlers.settle(engine, handlers.read(recipe)))
+        return handlers.show(engine, handlers.make_view(engine, handlers.read(recipe)))
 
     def save(request: Any) -> dict[str, str]:
         """Takes [recipe, format]."""
@@ -126,7 +126,7 @@ def _player(engine: Engine) -> gr.HTML:
         return {"name": file, "data": base64.b64encode(data).decode("ascii")}
 
     def appraise(recipe: Any) -> dict[str, Any]:
-        return handlers.appraise(engine, handlers.settle(engine, handlers.read(recipe)))
+        return handlers.appraise(engine, handlers.make_view(engine, handlers.read(recipe)))
 
     return gr.HTML(
         {},
@@ -135,44 +135,44 @@ def _player(engine: Engine) -> gr.HTML:
         apply_default_css=False,
         elem_id="player",
         server_functions=[
-            answering(lead, MOVES_AT_ONCE),
-            answering(save, SAVES_AT_ONCE),
-            answering(appraise, APPRAISALS_AT_ONCE),
+            server_function(lead, MOVES_AT_ONCE),
+            server_function(save, SAVES_AT_ONCE),
+            server_function(appraise, APPRAISALS_AT_ONCE),
         ],
         piano=synth.manifest(),
         samples=synth.SAMPLES.as_posix(),
     )
 
 
-def _way(engine: Engine) -> Controls:
-    """What leads to a place: condition, two seeds, and the way between them."""
+def _morph_controls(engine: Engine) -> Controls:
+    """The controls that choose a place: label, two seeds, and the position on the morph between them."""
     made: Controls = {"label": gr.Radio([], visible=False, elem_classes="keys")}
-    with gr.Row(elem_id="way"):
+    with gr.Row(elem_id="morph"):
         with gr.Column(min_width=110, elem_classes="end"):
-            panel("alone", engine, elem_id="alone-a", end="A")
+            panel("seed_picture", engine, elem_id="seed-picture-a", end="A")
             made["seed"] = gr.Number(0, label="Seed A", precision=0)
             made["roll"] = gr.Button("Roll A", size="sm")
             made["lock"] = gr.Checkbox(label="Lock A", container=False)
         with gr.Column(scale=3, min_width=200):
-            made["t"] = gr.Slider(0, 1, 0, step=0.01, label="From A to B", elem_id="dial-t")
+            made["t"] = gr.Slider(0, 1, 0, step=0.01, label="From A to B", elem_id="live-t")
             made["path"] = gr.Radio([("Arc", "arc"), ("Line", "line")], label="Path", elem_classes="keys")
         with gr.Column(min_width=110, elem_classes="end"):
-            panel("alone", engine, elem_id="alone-b", end="B")
+            panel("seed_picture", engine, elem_id="seed-picture-b", end="B")
             made["seed_b"] = gr.Number(1, label="Seed B", precision=0)
             made["roll_b"] = gr.Button("Roll B", size="sm")
             made["lock_b"] = gr.Checkbox(label="Lock B", container=False)
     return made
 
 
-def _sliders(engine: Engine) -> Controls:
-    """What changes a sound from where it is, and the panels that lead elsewhere."""
+def _panels(engine: Engine) -> Controls:
+    """The tabs beside the player: sliders that change the present sound, and panels that go to other places."""
 
-    def greeting(model: Any) -> dict[str, Any]:
-        return places.greeting(engine, model)
+    def gallery(model: Any) -> dict[str, Any]:
+        return places.gallery_of(engine, model)
 
     def offset(name: str) -> gr.Slider:
         return gr.Slider(
-            -REACH, REACH, 0, step=STEP, visible=False, elem_classes=["dial", "offset"], elem_id=f"dial-{name}"
+            -REACH, REACH, 0, step=STEP, visible=False, elem_classes=["slider-row", "offset"], elem_id=f"live-{name}"
         )
 
     made: Controls = {}
@@ -182,12 +182,12 @@ def _sliders(engine: Engine) -> Controls:
                 label="Hold the others",
                 visible=False,
                 container=False,
-                info="Each slider then moves only what it is named after, as far as it can.",
+                info="Each slider then changes only the measure it is named after, as far as possible.",
             )
-            made |= {name: offset(name) for name in DIRECTION_DIALS}
+            made |= {name: offset(name) for name in DIRECTION_SLIDERS}
         with gr.Tab("Raw"):
-            made["first"] = gr.Slider(0, SLIDERS, 0, step=SLIDERS, label="First dimension", elem_classes="dial")
-            made |= {name: offset(name) for name in RAW_DIALS}
+            made["first"] = gr.Slider(0, SLIDERS, 0, step=SLIDERS, label="First dimension", elem_classes="slider-row")
+            made |= {name: offset(name) for name in RAW_SLIDERS}
         with gr.Tab("More"):
             made["truncation"] = gr.Slider(
                 0,
@@ -195,17 +195,19 @@ def _sliders(engine: Engine) -> Controls:
                 1,
                 step=0.05,
                 label="Truncation",
-                elem_classes="dial",
-                elem_id="dial-truncation",
-                info="below 1 more typical, above 1 stranger",
+                elem_classes="slider-row",
+                elem_id="live-truncation",
+                info="below 1: more typical; above 1: less typical",
             )
             made["label_b"] = gr.Radio([], visible=False, elem_classes="keys")
-            made["blend"] = gr.Slider(0, 1, 0, step=0.01, visible=False, elem_classes="dial", elem_id="dial-blend")
+            made["blend"] = gr.Slider(
+                0, 1, 0, step=0.01, visible=False, elem_classes="slider-row", elem_id="live-blend"
+            )
             made |= {f"setting{i}": gr.Radio([], visible=False, elem_classes="keys") for i in range(SETTINGS)}
         with gr.Tab("Between"):
-            panel("between", engine, Ways(engine).functions())
+            panel("between", engine, MorphServer(engine).functions())
         with gr.Tab("Places"):
-            panel("places", engine, (answering(greeting, 1),), batch=PICTURES_AT_ONCE)
+            panel("places", engine, (server_function(gallery, 1),), batch=PICTURES_AT_ONCE)
         with gr.Tab("Learn"):
             panel("learn", engine, Lessons(engine).functions())
     made["open"] = gr.UploadButton(
@@ -214,72 +216,73 @@ def _sliders(engine: Engine) -> Controls:
     return made
 
 
-def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, controls: Controls) -> None:
-    """Joins the controls to the handlers."""
+def _connect(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, controls: Controls) -> None:
+    """Connects the events of the controls to the handlers."""
     values = [controls[name] for name in CONTROLS]
     shown = {name: controls[name] for name in ("model", *CONTROLS)}
     outputs = [*shown.values(), player]
 
-    def arrive(recipe: Recipe, hold: Any = False) -> dict[Component, Any]:
-        """Everything, as it should look at a place; `hold` is how the switch of that name stands."""
-        view = handlers.settle(engine, recipe)
-        sight = handlers.show(engine, view)  # before the sliders: it must not say too early that they are here
-        sight["dials"] = handlers.dials(view, hold=hold)
-        looks = handlers.look(engine, view, hold=hold)
-        return {shown[name]: gr.update(**look) for name, look in looks.items()} | {player: sight}
+    def update_all(recipe: Recipe, hold: Any = False) -> dict[Component, Any]:
+        """The properties of all controls, and the sound, for a place; `hold`: whether "Hold the others" is checked."""
+        view = handlers.make_view(engine, recipe)
+        # Before the sliders: otherwise it might say that directions are found which the sliders do not have yet.
+        sound = handlers.show(engine, view)
+        sound["offset_names"] = handlers.offset_names(view, hold=hold)
+        properties = handlers.control_properties(engine, view, hold=hold)
+        return {shown[name]: gr.update(**changes) for name, changes in properties.items()} | {player: sound}
 
     def start(text: str) -> dict[Component, Any]:
         if "model=" in text:
             try:
-                return arrive(handlers.read(text))
+                return update_all(handlers.read(text))
             except (RecipeError, CheckpointError) as error:
-                answer = arrive(handlers.opening(engine))
-                answer[player]["error"] = f"This link cannot be played: {told(error)}"
+                answer = update_all(handlers.default_recipe(engine))
+                answer[player]["error"] = f"This link cannot be played: {error_message(error)}"
                 return answer
-        return arrive(handlers.opening(engine))
+        return update_all(handlers.default_recipe(engine))
 
     def go(text: str, hold: bool) -> dict[Component, Any]:
-        return arrive(handlers.read(text), hold)
+        return update_all(handlers.read(text), hold)
 
-    def choose(text: str, name: str, hold: bool) -> dict[Component, Any]:
+    def change_model(text: str, name: str, hold: bool) -> dict[Component, Any]:
         current = handlers.read(text)
         try:
-            return arrive(handlers.choose(engine, current, name), hold)
+            return update_all(handlers.change_model(engine, current, name), hold)
         except (RecipeError, CheckpointError) as error:
-            return {shown["model"]: current.model, player: {"error": told(error)}}
+            return {shown["model"]: current.model, player: {"error": error_message(error)}}
 
     def move(text: str, *moved: Any) -> dict[Component, Any]:
         current = handlers.read(text)
         controls = dict(zip(CONTROLS, moved, strict=True))
-        view = handlers.settle(engine, handlers.move(engine, current, controls))
-        ends = handlers.ends(view, controls["first"], controls["hold"])
-        # A slider is "released" wherever a pointer comes up over it, and that is no reason to draw.
-        sight = handlers.show(engine, view) if view.recipe != current else {"error": ""}
-        return {shown[name]: gr.update(**look) for name, look in ends.items()} | {player: sight}
+        view = handlers.make_view(engine, handlers.move(engine, current, controls))
+        ends = handlers.slider_ends(view, controls["first"], controls["hold"])
+        # A slider also reports a release when a pointer only comes up over it, and then nothing has to be drawn.
+        sound = handlers.show(engine, view) if view.recipe != current else {"error": ""}
+        return {shown[name]: gr.update(**changes) for name, changes in ends.items()} | {player: sound}
 
-    def turn(text: str, first: float, hold: bool) -> dict[Component, Any]:
-        view = handlers.settle(engine, handlers.read(text))
-        looks = handlers.raw_look(view, first)
-        return {shown[name]: gr.update(**look) for name, look in looks.items()} | {
-            player: {"dials": handlers.dials(view, first, hold)}
+    def change_first(text: str, first: float, hold: bool) -> dict[Component, Any]:
+        view = handlers.make_view(engine, handlers.read(text))
+        properties = handlers.raw_slider_properties(view, first)
+        return {shown[name]: gr.update(**changes) for name, changes in properties.items()} | {
+            player: {"offset_names": handlers.offset_names(view, first, hold)}
         }
 
-    def switch(text: str, hold: bool) -> dict[Component, Any]:
-        return arrive(handlers.hold(engine, handlers.read(text), hold), hold)
+    def switch_hold(text: str, hold: bool) -> dict[Component, Any]:
+        return update_all(handlers.hold_others(engine, handlers.read(text), hold), hold)
 
     def roll(a: bool, b: bool) -> Callable[[str, bool], dict[Component, Any]]:
-        return lambda text, hold: arrive(handlers.roll(handlers.read(text), a, b), hold)
+        return lambda text, hold: update_all(handlers.roll(handlers.read(text), a, b), hold)
 
     def random(text: str, hold: bool, lock: bool, lock_b: bool) -> dict[Component, Any]:
-        return arrive(handlers.roll(handlers.read(text), not lock, not lock_b), hold)
+        return update_all(handlers.roll(handlers.read(text), not lock, not lock_b), hold)
 
     def reset(text: str, hold: bool) -> dict[Component, Any]:
-        return arrive(handlers.reset(handlers.read(text)), hold)
+        return update_all(handlers.reset(handlers.read(text)), hold)
 
     def load(path: str) -> dict[Component, Any]:
-        if (found := places.opened(engine, Path(path))) is not None:
+        if (found := places.read_places(engine, Path(path))) is not None:
             return {player: {"places": found}}
-        return arrive(formats.read_recipe(Path(path)))
+        return update_all(formats.read_recipe(Path(path)))
 
     def on(
         trigger: Callable,
@@ -293,14 +296,14 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
         def guarded(*args: Any) -> dict[Component, Any]:
             try:
                 answer = handler(*args)
-            except Exception as error:  # or the page would get a status of 500, and say nothing
-                answer = {player: {"error": told(error)}}
-            answer[player]["nonce"] = secrets.token_hex(4)  # an equal value would not reach the page
+            except Exception as error:  # otherwise the page would get status 500 and show no message
+                answer = {player: {"error": error_message(error)}}
+            answer[player]["nonce"] = secrets.token_hex(4)  # gradio does not send a value equal to the last
             return answer
 
-        # always_last: while an event is on its way, of those behind it only the newest is kept. The handlers check
-        # every value, so gradio's own checks, which answer with a traceback, are needed for uploaded files alone.
-        # At every event the page copies what progress may be shown on: a hidden text sooner than a sound.
+        # always_last: while one event is being answered, only the newest of the later ones is kept. The handlers check
+        # every value, so gradio's own checks, which answer with a traceback, are only needed for uploaded files.
+        # The page copies the component that shows progress at every event; a hidden text is cheaper than a sound.
         event = trigger(
             guarded,
             inputs,
@@ -315,21 +318,21 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
         )
         event.failure(None, js=FAILED, queue=False, show_progress="hidden", api_visibility="private")
 
-    led = {("input", name) for name in DIALS}  # by the page's script; a release it does not see
+    live = {("input", name) for name in LIVE_SLIDERS}  # handled by the page's script, which does not see releases
     moves = [
         getattr(controls[name], event)
         for name in CONTROLS
         if name not in ("first", "hold")
         for event in ("input", "release")
-        if event in controls[name].EVENTS and (event, name) not in led
+        if event in controls[name].EVENTS and (event, name) not in live
     ]
-    turns = [controls["first"].input, controls["first"].release]
-    offsets = [controls[name] for name in (*DIRECTION_DIALS, *RAW_DIALS)]
+    first_changes = [controls["first"].input, controls["first"].release]
+    offsets = [controls[name] for name in (*DIRECTION_SLIDERS, *RAW_SLIDERS)]
     on(functools.partial(gr.on, moves), move, [place, *values], [player, *offsets])
     hold = controls["hold"]
-    on(functools.partial(gr.on, turns), turn, [place, controls["first"], hold], outputs)
-    on(hold.input, switch, [place, hold], outputs)
-    on(controls["model"].input, choose, [place, controls["model"], hold], outputs)
+    on(functools.partial(gr.on, first_changes), change_first, [place, controls["first"], hold], outputs)
+    on(hold.input, switch_hold, [place, hold], outputs)
+    on(controls["model"].input, change_model, [place, controls["model"], hold], outputs)
     on(player.random, random, [place, hold, controls["lock"], controls["lock_b"]], outputs)
     on(controls["roll"].click, roll(True, False), [place, hold], outputs)
     on(controls["roll_b"].click, roll(False, True), [place, hold], outputs)
@@ -339,17 +342,17 @@ def _listen(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, c
     on(app.load, start, [place], outputs, js="() => [location.search]")
 
 
-def _offer(engine: Engine) -> None:
-    """The API: a recipe, as JSON or as a link, to a file."""
+def _add_api(engine: Engine) -> None:
+    """Adds the API: it takes a recipe, as JSON or as a link, and returns a file."""
 
     def render(recipe: str, format: str) -> str:
         try:
             name, data = handlers.save(engine, handlers.read(recipe), format)
-            # In gradio's own folder, from which it deletes what is older than KEPT_SECONDS.
+            # In gradio's own folder, where it deletes files older than KEPT_SECONDS.
             path = Path(file.GRADIO_CACHE) / secrets.token_hex(8) / name
             atomic.write_bytes(path, data)
         except Exception as error:
-            raise gr.Error(told(error), print_exception=False) from None
+            raise gr.Error(error_message(error), print_exception=False) from None
         return str(path)
 
     recipe, format = gr.Textbox(visible=False, label="recipe"), gr.Textbox("wav", visible=False, label="format")

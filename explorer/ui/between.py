@@ -1,7 +1,7 @@
-"""What the panel between two seeds asks of the server: the steps of a way, and files of the whole of it.
+"""The server's part of the panel "Between": the steps of a morph between two seeds, and files of the whole morph.
 
-A file may take a minute, so it is made in a thread and asked for again and again. It is the one thing that the server
-keeps for a visitor: until it is fetched, cancelled, or not asked for any more.
+A file may take a minute, so it is made in a thread while the page asks for its progress. It is the only thing that the
+server keeps for a visitor, until it is fetched, cancelled, or no longer asked for.
 """
 
 import base64
@@ -21,22 +21,22 @@ from explorer.engine import Engine
 from explorer.files import formats, morphs
 from explorer.recipe import Recipe
 from explorer.ui import handlers
-from explorer.ui.panels import Answer, answering
+from explorer.ui.panels import Answer, server_function
 
-STEPS = 25  # of a strip or a file, at most; the command line takes more
-AT_ONCE, WAITING = 2, 8  # files that are made at one time, and that are kept at one time
-LOOK_SECONDS = 0.4  # that an answer waits for the file to be done
-ABANDONED_SECONDS = 30.0  # without a question, until a file is given up
+MAX_STEPS = 25  # of a morph; the command line takes more
+AT_ONCE, MAX_JOBS = 2, 8  # files that are being made at one time, and that may be waiting or finished
+PROGRESS_SECONDS = 0.4  # that `file_progress` waits for the file before it answers
+ABANDONED_SECONDS = 30.0  # without a request, after which a file is dropped
 PIECE = 3 << 20  # bytes of a file in one answer
 
 
 class Cancelled(Exception):
-    """Nobody wants this file any more."""
+    """The making of a file was cancelled, or the page no longer asks for it."""
 
 
 @dataclass
 class _Job:
-    """A file in the making, alone in a folder of its own."""
+    """A file that is being made or is finished, in a temporary folder of its own."""
 
     path: Path
     asked: float
@@ -46,47 +46,47 @@ class _Job:
     future: Future[None] = field(default_factory=Future)
 
 
-class Ways:
-    """Answers to the panel's questions. Every request is a list, unchecked."""
+class MorphServer:
+    """The functions that the panel calls. Every request comes from a browser and is checked here."""
 
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
         self._engine, self._clock = engine, clock
-        self._pool = ThreadPoolExecutor(AT_ONCE, "ways")
+        self._pool = ThreadPoolExecutor(AT_ONCE, "morph-files")
         self._lock = threading.Lock()
         self._jobs: dict[str, _Job] = {}
 
     def functions(self) -> tuple[Callable[[Any], Answer], ...]:
-        """What the page may call."""
+        """The functions that the page can call."""
         return (
-            answering(self.strip, 1),
-            answering(self.begin_file, AT_ONCE),
-            answering(self.ask_file, 2 * WAITING),
-            answering(self.fetch_file, AT_ONCE),
-            answering(self.cancel_file, 2 * WAITING),
+            server_function(self.steps, 1),
+            server_function(self.begin_file, AT_ONCE),
+            server_function(self.file_progress, 2 * MAX_JOBS),
+            server_function(self.fetch_file, AT_ONCE),
+            server_function(self.cancel_file, 2 * MAX_JOBS),
         )
 
-    def strip(self, request: Any) -> Answer:
-        """{"steps": […]} of [recipe, count, spacing, heard], each as `handlers.show` has it."""
-        text, count, spacing, heard = _list(request, 4)
-        way = self._way(text, count, spacing)
-        views = [handlers.settle(self._engine, step) for step in way]
+    def steps(self, request: Any) -> Answer:
+        """Takes [recipe, count, spacing, heard]; returns {"steps": […]}, each as `handlers.show` returns it."""
+        text, count, spacing, heard = _check_list(request, 4)
+        recipes = self._recipes(text, count, spacing)
+        views = [handlers.make_view(self._engine, recipe) for recipe in recipes]
         return {"steps": [handlers.show(self._engine, view, heard=heard is True) for view in views]}
 
     def begin_file(self, request: Any) -> Answer:
-        """{"job": …} of [recipe, count, spacing, format]: the file is being made from now on."""
-        text, count, spacing, name = _list(request, 4)
-        settled = handlers.settle(self._engine, handlers.read(text)).recipe
-        start = self._engine.complete(replace(settled, t=0.0, mix=()))
+        """Takes [recipe, count, spacing, format], begins to make the file, and returns {"job": its key}."""
+        text, count, spacing, name = _check_list(request, 4)
+        recipe = handlers.make_view(self._engine, handlers.read(text)).recipe
+        start = self._engine.complete(replace(recipe, t=0.0, mix=()))
         possible = morphs.available(self._engine.render(start))
         if name not in possible:
-            raise ValueError(f"a way of this checkpoint is saved as {', '.join(possible)}, not as {name!r}")
-        stem = formats.stem(start.recipe, settled.seed_b)
+            raise ValueError(f"a morph of this checkpoint can be saved as {', '.join(possible)}, not as {name!r}")
+        stem = formats.stem(start.recipe, recipe.seed_b)
         with self._lock:
-            self._sweep()
-            if len(self._jobs) >= WAITING:
-                raise ValueError("Too many files are being made just now; try again in a moment.")
+            self._drop_abandoned()
+            if len(self._jobs) >= MAX_JOBS:
+                raise ValueError("The server is making too many files just now; try again in a moment.")
             job = _Job(
-                Path(tempfile.mkdtemp(prefix="way-", dir=os.environ.get("GRADIO_TEMP_DIR"))) / f"{stem}.{name}",
+                Path(tempfile.mkdtemp(prefix="morph-", dir=os.environ.get("GRADIO_TEMP_DIR"))) / f"{stem}.{name}",
                 self._clock(),
             )
             key = secrets.token_hex(16)
@@ -94,11 +94,14 @@ class Ways:
         job.future = self._pool.submit(self._make, job, text, count, spacing)
         return {"job": key}
 
-    def ask_file(self, key: Any) -> Answer:
-        """{"done", "total"} of a job, and once it is done its "name" and "pieces". Raises what the making raised."""
+    def file_progress(self, key: Any) -> Answer:
+        """Takes a job's key; returns {"done", "total"}, and once it is finished "name" and the number of "pieces".
+
+        Raises what the making of the file raised.
+        """
         job = self._job(key)
         job.asked = self._clock()
-        wait([job.future], timeout=LOOK_SECONDS)
+        wait([job.future], timeout=PROGRESS_SECONDS)
         if not job.future.done():
             return {"done": job.done, "total": job.total}
         try:
@@ -116,8 +119,8 @@ class Ways:
         }
 
     def fetch_file(self, request: Any) -> Answer:
-        """{"data": …}, a piece of a finished file in base64, of [job, number from 0]."""
-        key, number = _list(request, 2)
+        """Takes [job, number from 0]; returns {"data": that piece of the finished file, in base64}."""
+        key, number = _check_list(request, 2)
         job = self._job(key)
         if isinstance(number, bool) or not isinstance(number, int) or number < 0 or not job.future.done():
             raise ValueError("there is no such piece of this file")
@@ -127,7 +130,7 @@ class Ways:
             return {"data": base64.b64encode(file.read(PIECE)).decode("ascii")}
 
     def cancel_file(self, key: Any) -> Answer:
-        """Gives a file up, or takes it away once it was fetched; {} also where there is none."""
+        """Takes a job's key; stops the making of its file, or deletes it. Returns {}, also if there is no such job."""
         with self._lock:
             job = self._jobs.pop(key, None) if isinstance(key, str) else None
         if job is not None:
@@ -144,21 +147,23 @@ class Ways:
             job.done, job.total = done, total
 
         try:
-            check(0, 1)  # it may have waited for its turn
-            morphs.write(self._engine, self._way(text, count, spacing, check), job.path, tell)
+            check(0, 1)  # it may have been cancelled before its turn
+            morphs.write(self._engine, self._recipes(text, count, spacing, check), job.path, tell)
             check(0, 1)
         except BaseException:
             shutil.rmtree(job.path.parent, ignore_errors=True)
             raise
-        # Should the page be closed before it fetches the file, and nobody else make one.
+        # In case the page is closed before it fetches the file, and no later request cleans up.
         timer = threading.Timer(ABANDONED_SECONDS + 1, self._tidy)
         timer.daemon = True
         timer.start()
 
-    def _way(self, text: Any, count: Any, spacing: Any, progress: morphs.Progress | None = None) -> tuple[Recipe, ...]:
-        if isinstance(count, bool) or not isinstance(count, int) or not 2 <= count <= STEPS:
-            raise ValueError(f"a way has from 2 to {STEPS} steps here, not {count!r}")
-        recipe = handlers.settle(self._engine, handlers.read(text)).recipe
+    def _recipes(
+        self, text: Any, count: Any, spacing: Any, progress: morphs.Progress | None = None
+    ) -> tuple[Recipe, ...]:
+        if isinstance(count, bool) or not isinstance(count, int) or not 2 <= count <= MAX_STEPS:
+            raise ValueError(f"a morph has from 2 to {MAX_STEPS} steps here, not {count!r}")
+        recipe = handlers.make_view(self._engine, handlers.read(text)).recipe
         return morphs.steps(self._engine, recipe, count, spacing, progress)
 
     def _job(self, key: Any) -> _Job:
@@ -170,23 +175,23 @@ class Ways:
 
     def _tidy(self) -> None:
         with self._lock:
-            self._sweep()
+            self._drop_abandoned()
 
-    def _sweep(self) -> None:
-        """Gives up what is not asked for any more."""
+    def _drop_abandoned(self) -> None:
+        """Drops the files that are no longer asked for."""
         for key, job in list(self._jobs.items()):
             if self._clock() - job.asked > ABANDONED_SECONDS:
                 _drop(self._jobs.pop(key))
 
 
 def _drop(job: _Job) -> None:
-    """Stops the making of a file, and removes what there is of it once that has stopped."""
+    """Stops the making of a file, then deletes its folder."""
     job.cancelled = True
     job.future.cancel()
     job.future.add_done_callback(lambda _: shutil.rmtree(job.path.parent, ignore_errors=True))
 
 
-def _list(request: Any, size: int) -> Sequence[Any]:
+def _check_list(request: Any, size: int) -> Sequence[Any]:
     if not isinstance(request, list) or len(request) != size:
-        raise ValueError(f"a list of {size} values is needed")
+        raise ValueError(f"the request must be a list of {size} values")
     return request

@@ -1,8 +1,8 @@
-"""What the app does, as plain functions: no gradio, no browser, and nothing kept between two calls.
+"""What each control of the app does, as plain functions without gradio, a browser or any state between calls.
 
-A visitor's state is one recipe, which the page holds and sends along. Handlers that lead elsewhere take it and return
-another one. `settle` makes a `View` of a recipe, and what the page should show is made of that. Where a browser's value
-enters, it is checked by `Recipe`.
+A visitor's state is one recipe, which the page holds and sends with every request. Functions that go to another place
+take that recipe and return a new one. `make_view` completes a recipe to a `View`, from which everything that the page
+shows is computed. `Recipe` checks every value that comes from a browser.
 """
 
 import base64
@@ -24,19 +24,19 @@ from explorer.model import Model
 from explorer.recipe import Place, Recipe, RecipeError
 from explorer.sound.base import LogMel, Sound
 
-SLIDERS = 8  # principal directions, and raw dimensions, on show at once
-SETTINGS = 2  # decode settings on show
-LEAKS = 2  # that a slider says
-REACH = 4.0  # of a slider, in standard deviations of the prior
-STEP = 0.05  # of a slider
+SLIDERS = 8  # that are shown at once, of directions and of raw dimensions each
+SETTINGS = 2  # decode settings that are shown
+LEAKS = 2  # other measures that a slider's text says it moves too
+REACH = 4.0  # of an offset's slider to either side, in standard deviations of the prior
+STEP = 0.05  # of an offset's slider, in the same unit
 MAX_TEXT = 1_000_000  # characters of a recipe that a browser may send
 RANGE_DB = 60.0  # of a spectrogram's colours, below its loudest point
-WORTH_SAYING = 0.1  # probability of a label that is heard
-NAMED_WEIGHTS = 12  # digits of their hash in a link
+WORTH_SAYING = 0.1  # least probability with which the judge must hear a label for it to be shown
+NAMED_WEIGHTS = 12  # hexadecimal digits of the weights' hash in a link
 
-DIRECTION_DIALS = tuple(f"direction{i}" for i in range(SLIDERS))
-RAW_DIALS = tuple(f"raw{i}" for i in range(SLIDERS))
-DIALS = ("t", "truncation", "blend", *DIRECTION_DIALS, *RAW_DIALS)  # sliders that are followed while they move
+DIRECTION_SLIDERS = tuple(f"direction{i}" for i in range(SLIDERS))
+RAW_SLIDERS = tuple(f"raw{i}" for i in range(SLIDERS))
+LIVE_SLIDERS = ("t", "truncation", "blend", *DIRECTION_SLIDERS, *RAW_SLIDERS)  # change the sound while they move
 # The controls whose values make a place, in the order in which gradio passes them.
 CONTROLS = (
     "label",
@@ -47,21 +47,21 @@ CONTROLS = (
     "first",
     "hold",
     *(f"setting{i}" for i in range(SETTINGS)),
-    *DIALS,
+    *LIVE_SLIDERS,
 )
 
-Look = dict[str, dict[str, Any]]  # for each control, the properties it should take
+Properties = dict[str, dict[str, Any]]  # by control, the values of its gradio properties
 
 
 @dataclass(frozen=True)
 class View:
-    """What a page shows.
+    """What the page shows of one place.
 
     Attributes:
-        model: that plays.
-        place: what is heard.
-        recipe: the same sound with every field filled in that a control displays, e.g. `seed_b` while `t` is 0. It is
-            what the page holds and sends along.
+        model: the checkpoint, loaded.
+        place: the place whose sound is heard.
+        recipe: of the same sound, with every field filled in that a control displays, e.g. `seed_b` while `t` is 0.
+            The page holds this one and sends it with every request.
     """
 
     model: Model
@@ -69,11 +69,11 @@ class View:
     recipe: Recipe
 
 
-def opening(engine: Engine) -> Recipe:
-    """Where a newcomer starts: on the first checkpoint that is whole.
+def default_recipe(engine: Engine) -> Recipe:
+    """The recipe of a page opened without a link: the first checkpoint that can be loaded.
 
     Raises:
-        RecipeError: if there is none; it says why.
+        RecipeError: if none can be loaded; its message says why.
     """
     reason = shelf.nothing_found(engine.folder)
     for name in engine.names():
@@ -85,21 +85,21 @@ def opening(engine: Engine) -> Recipe:
 
 
 def read(text: Any) -> Recipe:
-    """The recipe that a page sends, as JSON or as a link. Raises RecipeError."""
+    """Parses the recipe that a page sends, as JSON or as a link. Raises RecipeError."""
     if not isinstance(text, str) or len(text) > MAX_TEXT:
-        raise RecipeError("a recipe is a text of reasonable length")
+        raise RecipeError(f"a recipe must be a text of at most {MAX_TEXT:,} characters")
     return Recipe.from_json(text) if text.lstrip().startswith("{") else Recipe.from_url(text)
 
 
-def settle(engine: Engine, recipe: Recipe) -> View:
-    """What a page shows of a recipe: its place, and the recipe with every field filled in that a control displays.
+def make_view(engine: Engine, recipe: Recipe) -> View:
+    """Completes a recipe to what the page shows of it.
 
     Raises:
         CheckpointError, RecipeError: as `Engine.complete`.
     """
     model = engine.model(recipe.model)
     place = model.complete(recipe)
-    full, choices = place.recipe, model.card.labels or ()
+    full, labels = place.recipe, model.card.labels or ()
     shown = replace(
         full,
         weights=full.weights[:NAMED_WEIGHTS],
@@ -109,16 +109,16 @@ def settle(engine: Engine, recipe: Recipe) -> View:
         mix=recipe.mix,
         seed_b=(recipe.seed + 1) % (MAX_SEED + 1) if recipe.seed_b is None else recipe.seed_b,
         path=recipe.path or model.generator.latent.default_path,
-        label_b=recipe.label_b or (choices[(choices.index(full.label) + 1) % len(choices)] if full.label else None),
+        label_b=recipe.label_b or (labels[(labels.index(full.label) + 1) % len(labels)] if full.label else None),
     )
     return View(model, place, shown)
 
 
-def choose(engine: Engine, recipe: Recipe, name: str) -> Recipe:
-    """The same seeds on another checkpoint; what only the old one knows is left behind."""
+def change_model(engine: Engine, recipe: Recipe, name: str) -> Recipe:
+    """The recipe on another checkpoint, which keeps the seeds and the label if the other has it, but no directions."""
     if name == recipe.model:
         return recipe
-    if recipe.model.startswith(f"{name}@"):  # from a snapshot of its training, which knows the same
+    if recipe.model.startswith(f"{name}@"):  # from a snapshot of its training, which has the same labels and directions
         return replace(recipe, model=name, weights="")
     labels = engine.model(name).card.labels or ()
     return Recipe(
@@ -133,8 +133,9 @@ def choose(engine: Engine, recipe: Recipe, name: str) -> Recipe:
 
 
 def move(engine: Engine, recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
-    """What the controls say; of `recipe` remain the model, the offsets that are on no slider, and its mix
-    until a seed or t moves.
+    """The recipe that the values of the controls describe.
+
+    It keeps the model of `recipe`, the offsets that no slider shows, and its mix unless a seed or t has changed.
 
     Args:
         values: of all CONTROLS, as the browser sent them.
@@ -142,9 +143,13 @@ def move(engine: Engine, recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     model = engine.model(recipe.model)
     first = raw_start(model, values["first"])
     offsets = dict(recipe.offsets)
-    moved = any(values[f"direction{i}"] for i in range(SLIDERS))  # a page may know directions that are sought anew here
+    moved = any(
+        values[f"direction{i}"] for i in range(SLIDERS)
+    )  # a page may know directions that this server still looks for
     directions = model.wait_for_directions() if moved else model.directions
-    offsets |= {d.name: values[f"direction{i}"] for i, d in enumerate(followed(directions, values["hold"] is True))}
+    offsets |= {
+        d.name: values[f"direction{i}"] for i, d in enumerate(slider_directions(directions, values["hold"] is True))
+    }
     offsets |= {f"z{first + i}": values[f"raw{i}"] for i in range(min(SLIDERS, model.generator.latent.size - first))}
     labels = {name: values[name] for name in ("label", "label_b", "blend")} if model.card.labels else {}
     still = all(values[name] == getattr(recipe, name) for name in ("seed", "seed_b", "t"))
@@ -154,44 +159,44 @@ def move(engine: Engine, recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
         **{name: values[name] for name in ("seed", "seed_b", "t", "path", "truncation")},
         **labels,
         offsets=tuple(offsets.items()),
-        settings=tuple((name, values[f"setting{i}"]) for i, name in enumerate(open_settings(model))),
+        settings=tuple((name, values[f"setting{i}"]) for i, name in enumerate(offered_settings(model))),
     )
 
 
-def followed(directions: Sequence[Direction], held: bool) -> list[Direction]:
-    """What the sliders follow: each direction, or, where `held`, its variant that holds the others, if there is one."""
+def slider_directions(directions: Sequence[Direction], held: bool) -> list[Direction]:
+    """The direction of each slider; where `held`, its variant that keeps the other measures, if there is one."""
     known = {d.name: d for d in directions}
     plain = [d for d in directions if not d.name.endswith(ONLY)][:SLIDERS]
     return [known.get(d.name + ONLY, d) if held else d for d in plain]
 
 
-def dials(view: View, first: Any = 0, hold: Any = False) -> dict[str, str]:
-    """For each slider of an offset that is in use, the offset's name. Arguments as of `look`."""
+def offset_names(view: View, first: Any = 0, hold: Any = False) -> dict[str, str]:
+    """For each visible slider of an offset, the offset's name. Arguments as of `control_properties`."""
     model = view.model
     directions = model.directions
-    names = [d.name for d in followed(directions, holding(directions, view.recipe, hold))]
+    names = [d.name for d in slider_directions(directions, holds_others(directions, view.recipe, hold))]
     start = raw_start(model, first)
     raw = [f"z{k}" for k in range(start, model.generator.latent.size)]
     # As many as there are sliders, or as offsets.
-    return dict(zip(DIRECTION_DIALS, names, strict=False)) | dict(zip(RAW_DIALS, raw, strict=False))
+    return dict(zip(DIRECTION_SLIDERS, names, strict=False)) | dict(zip(RAW_SLIDERS, raw, strict=False))
 
 
 def variants(directions: Sequence[Direction]) -> dict[str, str]:
-    """For the name of each direction that has a variant which holds the others, the name of that."""
+    """Names of the directions that have a variant which keeps the other measures, mapped to that variant's name."""
     names = {d.name for d in directions}
     return {name: name + ONLY for name in names if name + ONLY in names}
 
 
-def holding(directions: Sequence[Direction], recipe: Recipe, hold: Any) -> bool:
-    """Whether the sliders hold the others: as a recipe's offsets say it, or as the switch has it if they do not."""
+def holds_others(directions: Sequence[Direction], recipe: Recipe, hold: Any) -> bool:
+    """Whether the sliders keep the other measures: as the recipe's offsets imply, or else as the checkbox says."""
     names, pairs = dict(recipe.offsets), variants(directions)
     if any(held in names for held in pairs.values()):
         return True
     return hold is True and not any(name in names for name in pairs)
 
 
-def hold(engine: Engine, recipe: Recipe, on: Any) -> Recipe:
-    """The offsets moved over to the variants that hold the others, or back."""
+def hold_others(engine: Engine, recipe: Recipe, on: Any) -> Recipe:
+    """Moves the offsets over to the variants that keep the other measures, or back."""
     pairs = variants(engine.model(recipe.model).directions)
     renamed = pairs if on is True else {held: name for name, held in pairs.items()}
     offsets: dict[str, float] = {}
@@ -202,12 +207,12 @@ def hold(engine: Engine, recipe: Recipe, on: Any) -> Recipe:
 
 
 def reset(recipe: Recipe) -> Recipe:
-    """Back to seed A itself: no offsets, nothing truncated, nothing blended."""
+    """Seed A itself: without offsets, truncation, or blend of labels."""
     return replace(recipe, t=0.0, mix=(), truncation=1.0, offsets=(), blend=0.0)
 
 
 def roll(recipe: Recipe, a: bool, b: bool) -> Recipe:
-    """New seeds for A and B as asked, which take the place of a mix."""
+    """Draws new seeds for A, B or both, which replace a mix."""
     return replace(
         recipe,
         mix=() if a or b else recipe.mix,
@@ -216,8 +221,8 @@ def roll(recipe: Recipe, a: bool, b: bool) -> Recipe:
     )
 
 
-def open_settings(model: Model) -> dict[str, tuple[str, ...]]:
-    """The settings that leave a choice."""
+def offered_settings(model: Model) -> dict[str, tuple[str, ...]]:
+    """The decode settings that have more than one option."""
     several = {name: options for name, options in model.settings.items() if len(options) > 1}
     return dict(list(several.items())[:SETTINGS])
 
@@ -229,19 +234,19 @@ def raw_start(model: Model, first: Any) -> int:
     return int(first) // SLIDERS * SLIDERS
 
 
-def look(engine: Engine, view: View, first: Any = 0, hold: Any = False) -> Look:
-    """How every control should look: model and measures of each direction included.
+def control_properties(engine: Engine, view: View, first: Any = 0, hold: Any = False) -> Properties:
+    """Properties of every control for a place.
 
     Args:
-        first: raw dimension on the first slider of these.
-        hold: how the switch stands that holds the others.
+        first: the raw dimension that the first raw slider shows.
+        hold: whether "Hold the others" is checked.
     """
     model, recipe = view.model, view.recipe
     condition = model.generator.condition
-    chosen, settings = dict(recipe.settings), open_settings(model)
+    chosen, settings = dict(recipe.settings), offered_settings(model)
     name = condition.name if condition else ""
     labels = list(condition.labels) if condition else []
-    controls: Look = {
+    controls: Properties = {
         # A snapshot of training is offered only where one is.
         "model": {"choices": sorted({*engine.names(), recipe.model}), "value": recipe.model},
         "label": {"choices": labels, "value": recipe.label, "label": name.capitalize(), "visible": bool(labels)},
@@ -261,67 +266,72 @@ def look(engine: Engine, view: View, first: Any = 0, hold: Any = False) -> Look:
             "visible": bool(setting),
         }
     directions = model.directions
-    held = holding(directions, recipe, hold)
+    held = holds_others(directions, recipe, hold)
     controls["hold"] = {"value": held, "visible": bool(variants(directions))}
-    sliders = followed(directions, held)
+    sliders = slider_directions(directions, held)
     for i in range(SLIDERS):
         if i < len(sliders):
             direction = sliders[i]
             controls[f"direction{i}"] = {
-                **slider(view, direction.name),
+                **slider_range(view, direction.name),
                 "visible": True,
                 "label": direction.title or direction.name,
                 "info": details(direction, LEAKS),
             }
         else:
             controls[f"direction{i}"] = {"value": 0.0, "visible": False}
-    return controls | raw_look(view, first)
+    return controls | raw_slider_properties(view, first)
 
 
-def raw_look(view: View, first: Any) -> Look:
-    """How the sliders of raw dimensions should look, from dimension `first` on."""
+def raw_slider_properties(view: View, first: Any) -> Properties:
+    """Properties of the sliders of raw dimensions, from dimension `first` on."""
     start, size = raw_start(view.model, first), view.model.generator.latent.size
     last = (size - 1) // SLIDERS * SLIDERS
-    controls: Look = {"first": {"value": start, "maximum": max(last, SLIDERS), "visible": last > 0}}
+    controls: Properties = {"first": {"value": start, "maximum": max(last, SLIDERS), "visible": last > 0}}
     for i, k in enumerate(range(start, start + SLIDERS)):
         controls[f"raw{i}"] = {"label": f"z{k}", "visible": k < size}
-        controls[f"raw{i}"] |= slider(view, f"z{k}") if k < size else {"value": 0.0}
+        controls[f"raw{i}"] |= slider_range(view, f"z{k}") if k < size else {"value": 0.0}
     return controls
 
 
-def slider(view: View, name: str) -> dict[str, float]:
-    """Value and ends of an offset's slider: REACH, or as far as the walls of a uniform prior are, so that no part of it
-    does nothing; and wide enough for what a recipe says."""
+def slider_range(view: View, name: str) -> dict[str, float]:
+    """Value, minimum and maximum of an offset's slider.
+
+    It reaches REACH to either side, or as far as the recipe's offset, but not beyond the bounds of a uniform prior,
+    where the slider would change nothing.
+    """
     amount = dict(view.recipe.offsets).get(name, 0.0)
     reach = max(REACH, math.ceil(abs(amount)))
     back, ahead = view.model.room(view.place, name)
     low, high = max(-reach, amount - back), min(reach, amount + ahead)
-    return {"value": amount, "minimum": min(-STEP, outward(low)), "maximum": max(STEP, outward(high))}
+    return {"value": amount, "minimum": min(-STEP, round_outward(low)), "maximum": max(STEP, round_outward(high))}
 
 
-def ends(view: View, first: Any, hold: Any) -> Look:
-    """The ends of the sliders of offsets, where they depend on the place, which they do for a uniform prior alone.
-    Arguments as of `look`."""
+def slider_ends(view: View, first: Any, hold: Any) -> Properties:
+    """Minimum and maximum of the offsets' sliders; nothing for a normal prior, where they do not depend on the place.
+
+    Arguments as of `control_properties`.
+    """
     if view.model.generator.latent.prior == "normal":
         return {}
-    looks = {name: slider(view, offset) for name, offset in dials(view, first, hold).items()}
-    return {name: {end: look[end] for end in ("minimum", "maximum")} for name, look in looks.items()}
+    ranges = {name: slider_range(view, offset) for name, offset in offset_names(view, first, hold).items()}
+    return {name: {end: found[end] for end in ("minimum", "maximum")} for name, found in ranges.items()}
 
 
-def outward(end: float) -> float:
-    """The end of a slider on the next of its steps away from 0."""
+def round_outward(end: float) -> float:
+    """Rounds away from 0 to the next step of a slider."""
     return math.copysign(math.ceil(round(abs(end) / STEP, 6)) * STEP, end)
 
 
 def show(engine: Engine, view: View, heard: bool = True) -> dict[str, Any]:
-    """What the player needs of a view: its recipe, its picture and its sound, as JSON-able values.
+    """What the player needs to show and play a view: recipe, picture and sound, as JSON values.
 
-    Without being `heard` a sound that has a picture does not send its waveform, nor compute it.
+    Unless `heard`, a sound that has a picture is sent without its waveform, which is then not computed.
 
     "recipe" is the page's state as text, "place" the same as an object with every field. Numbers travel as base64 of
     little-endian arrays: "notes" are (notes, 4) float32 of pitch, onset, duration and velocity, "pcm" the waveform in
     16 bit, as a WAV has it. Where "played_by" is "piano" the browser plays the notes, and no waveform is sent.
-    "searching" says that the model's directions are still to come.
+    "searching" says that the model's directions are still being looked for.
     """
     model, recipe, sound = view.model, view.recipe, engine.render(view.place)
     shown: dict[str, Any] = {
@@ -350,46 +360,50 @@ def show(engine: Engine, view: View, heard: bool = True) -> dict[str, Any]:
 
 
 def appraise(engine: Engine, view: View) -> dict[str, Any]:
-    """What to say of a place once the hand rests: how it is heard and how typical it is, in words, and how much is
-    done of the search for directions, from 0 to 1."""
+    """What the judge hears and how typical the latent is, in words, once a place is no longer changed.
+
+    "directions" is how much of the search for directions is done, from 0 to 1.
+    """
     model, heard = view.model, engine.hear(view.place)
     likely = [label for label in sorted(heard, key=heard.__getitem__, reverse=True)[:2] if heard[label] >= WORTH_SAYING]
-    words = [f"Heard as {' or '.join(f'{label} ({int(100 * heard[label])}%)' for label in likely)}."] if likely else []
-    words.append(distance(model.generator.latent.remoteness(engine.latent(view.place))))
+    words = []
+    if likely:
+        words.append(f"The judge hears {' or '.join(f'{label} ({int(100 * heard[label])}%)' for label in likely)}.")
+    words.append(remoteness_in_words(model.generator.latent.remoteness(engine.latent(view.place))))
     return {"words": " ".join(words), "directions": model.progress}
 
 
-def distance(remoteness: float) -> str:
+def remoteness_in_words(remoteness: float) -> str:
     """`LatentSpace.remoteness` in words."""
     if remoteness > 0.995:
-        return "Beyond all it was trained on."
+        return "Farther from the centre than nearly all random places."
     if remoteness < 0.005:
-        return "Nearer to the middle than all it was trained on."
-    return f"Farther out than {remoteness:.0%} of what it was trained on."
+        return "Nearer to the centre than nearly all random places."
+    return f"Farther from the centre than {remoteness:.0%} of random places."
 
 
 def title(view: View) -> str:
-    """A place in a few words."""
+    """A place in a few words, e.g. "spoken-digits · digit 3 · seed 7 · pc1 +1.5"."""
     recipe, condition = view.recipe, view.model.generator.condition
     words = [recipe.model]
     if condition is not None:
         blend = f" → {recipe.label_b} at {recipe.blend:.0%}" if recipe.blend else ""
         words.append(f"{condition.name} {recipe.label}{blend}")
     if recipe.mix:
-        words.append(mixture(recipe.mix))
+        words.append(mix_title(recipe.mix))
     else:
-        way = f"seed {recipe.seed} → {recipe.seed_b} at {recipe.t:.2f}"
-        words.append(f"seed {recipe.seed}" if recipe.t == 0 else way)
+        morph = f"seed {recipe.seed} → {recipe.seed_b} at {recipe.t:.2f}"
+        words.append(f"seed {recipe.seed}" if recipe.t == 0 else morph)
     if recipe.offsets:
         more = ", …" * (len(recipe.offsets) > 3)
         words.append(", ".join(f"{name} {x:+.3g}" for name, x in recipe.offsets[:3]) + more)
     return " · ".join(words)
 
 
-def mixture(mix: tuple[tuple[int, float], ...]) -> str:
-    """A mix in a few words: "between 3, 7, 12, 40", or "seeds 3 + 12 − 7" where something is taken away."""
+def mix_title(mix: tuple[tuple[int, float], ...]) -> str:
+    """A mix in a few words: "mix of seeds 3, 7", or "seeds 3 + 12 − 7" if a weight is negative."""
     if all(weight > 0 for _, weight in mix):
-        return f"seed {mix[0][0]}" if len(mix) == 1 else f"between {', '.join(str(seed) for seed, _ in mix)}"
+        return f"seed {mix[0][0]}" if len(mix) == 1 else f"mix of seeds {', '.join(str(seed) for seed, _ in mix)}"
     terms = [
         (" − " if weight < 0 else " + ") + (f"{abs(weight):.3g} × " if abs(weight) != 1 else "") + str(seed)
         for seed, weight in sorted(mix, key=lambda pair: pair[1] < 0)
@@ -398,7 +412,7 @@ def mixture(mix: tuple[tuple[int, float], ...]) -> str:
 
 
 def picture(log_mel: LogMel) -> dict[str, Any]:
-    """A log-mel in 256 levels over the RANGE_DB below its loudest point; rows are bands, the lowest first."""
+    """A log-mel spectrogram in 256 levels, from its loudest point down to RANGE_DB below; the lowest band first."""
     decibels = 20 / math.log(10) * log_mel.values
     levels = np.clip((decibels - decibels.max()) / RANGE_DB + 1, 0, 1) * 255
     return {
@@ -411,7 +425,7 @@ def picture(log_mel: LogMel) -> dict[str, Any]:
 
 
 def pcm16(sound: Sound) -> np.ndarray:
-    """(samples,) int16, rounded as libsndfile does: what is heard is the WAV file, bit for bit."""
+    """(samples,) int16, rounded as libsndfile does, so that the page plays the bits of the WAV file."""
     return np.floor(sound.waveform * 32768.0).clip(-32768, 32767).astype("<i2")
 
 
@@ -420,7 +434,7 @@ def packed(array: np.ndarray) -> str:
 
 
 def save(engine: Engine, recipe: Recipe, name: str) -> tuple[str, bytes]:
-    """A file's name and its bytes, the same as the command line writes. Raises ValueError for an unknown format."""
+    """Name and bytes of a saved file, the same as the command line writes. Raises ValueError for an unknown format."""
     place = engine.complete(recipe)
     data = formats.encode(engine.render(place), place.recipe, name)
     return f"{formats.stem(place.recipe)}.{name}", data

@@ -1,4 +1,4 @@
-"""What the lessons ask of the server: what a checkpoint has for them, and what is to be measured of their sounds."""
+"""The server's part of the panel "Learn": what a checkpoint offers to the lessons, and how sounds compare."""
 
 import json
 from collections.abc import Callable
@@ -11,29 +11,30 @@ from explorer.checkpoint import CheckpointError
 from explorer.engine import Engine
 from explorer.shelf import METRICS, SNAPSHOTS
 from explorer.ui import handlers
-from explorer.ui.panels import Answer, answering
+from explorer.ui.panels import Answer, server_function
 
-COMPARED = 8  # sounds at once, at most
+MAX_COMPARED = 8  # recipes in one request
 CURVES = ("wasserstein", "reconstruction_loss")
 
 
 class Lessons:
-    """The functions that the lessons call, on an engine. Each takes what the browser sent, unchecked."""
+    """The functions that the lessons call. Every request comes from a browser and is checked here."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def functions(self) -> tuple[Callable[[Any], Answer], ...]:
-        """What the page may call."""
-        return answering(self.equipment, 1), answering(self.measure, 1)
+        """The functions that the page can call."""
+        return server_function(self.lesson_data, 1), server_function(self.measure, 1)
 
-    def equipment(self, request: Any) -> Answer:
-        """What the checkpoint of a recipe, or that of which it plays a snapshot, has for the lessons.
+    def lesson_data(self, request: Any) -> Answer:
+        """What the checkpoint of a recipe offers to the lessons; a snapshot's checkpoint is the one it was taken from.
 
         Returns:
-            "model": its name; "size": numbers in its latent; "steps": of its snapshots, ascending, and "last": its
-            own, if it says; "curves": pairs of a figure's name and [(step, value), …]; "inversion": a checkpoint and
-            the ways of inversion that one can choose from there, or None.
+            "model": the checkpoint's name; "size": how many numbers its latent has; "steps": training steps of its
+            snapshots, ascending; "last": its own training step, or None if unknown; "curves": pairs of a metric's name
+            and [(step, value), …]; "inversion": {"model", "methods"} of a checkpoint with several methods of
+            inversion, or None.
         """
         name = handlers.read(request).model
         model = self._engine.model(name)
@@ -49,19 +50,19 @@ class Lessons:
         }
 
     def measure(self, request: Any) -> Answer:
-        """How recipes of one checkpoint compare.
+        """Lengths of latents and distances of outputs, for a list of recipes of one checkpoint.
 
         Returns:
-            "lengths": of their latents, as the root mean square of the numbers, which is near 1 for a normal prior;
-            "distances": of the generator's outputs from the first one, root mean square.
+            "lengths": root mean square of each latent, which is near 1 for a normal prior;
+            "distances": root mean square difference of each output of the generator from the first one.
         Raises:
-            ValueError: if that is no list of up to COMPARED recipes of one model.
+            ValueError: if the request is not a list of 1 to MAX_COMPARED recipes of one model.
         """
-        if not isinstance(request, list) or not 0 < len(request) <= COMPARED:
-            raise ValueError(f"a list of at most {COMPARED} recipes is needed")
+        if not isinstance(request, list) or not 0 < len(request) <= MAX_COMPARED:
+            raise ValueError(f"the request must be a list of 1 to {MAX_COMPARED} recipes")
         recipes = [handlers.read(text) for text in request]
         if len({recipe.model for recipe in recipes}) > 1:
-            raise ValueError("recipes of one model are needed")
+            raise ValueError("the recipes must be of one model")
         places = [self._engine.complete(recipe) for recipe in recipes]
         outputs = [self._engine.output(place) for place in places]
         return {
@@ -74,22 +75,22 @@ class Lessons:
         try:
             lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
             return [
-                (figure, [(int(line["step"]), float(line[figure])) for line in lines if figure in line])
-                for figure in CURVES
-                if any(figure in line for line in lines)
+                (metric, [(int(line["step"]), float(line[metric])) for line in lines if metric in line])
+                for metric in CURVES
+                if any(metric in line for line in lines)
             ]
-        except (OSError, ValueError, KeyError, TypeError):  # snapshots of one's own may lack them
+        except (OSError, ValueError, KeyError, TypeError):  # a user's own snapshots may lack the file
             return []
 
     def _inversion(self, first: str) -> dict[str, Any] | None:
-        """The first checkpoint, beginning with the given one, whose sound can be found again in several ways."""
+        """The first checkpoint with several methods of inversion; the given one is tried before the others."""
         for name in (first, *self._engine.names()):
             try:
-                ways = self._engine.model(name).settings.get("inversion", ())
+                methods = self._engine.model(name).settings.get("inversion", ())
             except CheckpointError:
                 continue
-            if len(ways) > 1:
-                return {"model": name, "ways": list(ways)}
+            if len(methods) > 1:
+                return {"model": name, "methods": list(methods)}
         return None
 
 

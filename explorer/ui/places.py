@@ -1,4 +1,4 @@
-"""What the panel Places asks of the server: the gallery of a checkpoint, and the places in a file that was opened."""
+"""The server's part of the panel "Places": the gallery of a checkpoint, and the places in a file that is opened."""
 
 import json
 from pathlib import Path
@@ -11,16 +11,16 @@ from explorer.files.gallery import NamedRecipe
 from explorer.recipe import RecipeError
 from explorer.ui import handlers
 
-MAX_BYTES = 8 << 20  # of a file of places: ten thousand of 800 bytes each
+MAX_BYTES = 8 << 20  # of a file of places, enough for ten thousand places
 
 
-def greeting(engine: Engine, model: Any) -> dict[str, Any]:
-    """The gallery of a checkpoint. Raises CheckpointError."""
-    return {"places": [_sent(engine, place) for place in gallery.shown(engine, str(model))]}
+def gallery_of(engine: Engine, model: Any) -> dict[str, Any]:
+    """The places of a checkpoint's gallery, as JSON values. Raises CheckpointError."""
+    return {"places": [_as_json(engine, place) for place in gallery.shown(engine, str(model))]}
 
 
-def opened(engine: Engine, path: Path) -> list[dict[str, Any]] | None:
-    """The places in a file; None if it is none of places.
+def read_places(engine: Engine, path: Path) -> list[dict[str, Any]] | None:
+    """Reads the places in a file; None if it is not a file of places.
 
     Raises:
         RecipeError: naming the file without its folder, if its places cannot be read.
@@ -37,15 +37,15 @@ def opened(engine: Engine, path: Path) -> list[dict[str, Any]] | None:
     if not isinstance(data, dict) or "places" not in data:
         return None
     try:
-        return [_sent(engine, place) for place in gallery.loads(text)]
+        return [_as_json(engine, place) for place in gallery.loads(text)]
     except RecipeError as error:
         raise RecipeError(f"{path.name}: {error}") from None
 
 
-def _sent(engine: Engine, named: NamedRecipe) -> dict[str, Any]:
-    """A named recipe as the page keeps it: settled where it can be, so that one sound is kept but once."""
+def _as_json(engine: Engine, named: NamedRecipe) -> dict[str, Any]:
+    """A named recipe as the page stores it: completed if possible, so that each sound is stored only once."""
     try:
-        recipe = handlers.settle(engine, named.recipe).recipe
-    except (RecipeError, CheckpointError):  # told where its picture would be
+        recipe = handlers.make_view(engine, named.recipe).recipe
+    except (RecipeError, CheckpointError):  # the page shows the error in place of its picture
         recipe = named.recipe
     return {"name": named.name, "time": named.time, "recipe": recipe.to_json()}

@@ -1,7 +1,7 @@
-"""The page's scripts: ES modules, served as they are written, from memory.
+"""Serves the page's scripts, which are ES modules, from memory and without a build step.
 
-Their address holds a hash of all of them. So a browser may keep them for good, and never mixes two versions; a server
-whose files are replaced while it runs goes on with those it was started with.
+Their URL contains a hash of all of them, so browsers can cache them for good and never mix two versions. A server whose
+files are replaced while it runs keeps serving the ones that it was started with.
 """
 
 import functools
@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 PAGE = Path(__file__).resolve().parent / "page"  # templates, scripts and style
 
-# A module that does not come, or fails, says so in place of the part of the page that it would have made.
+# If a module cannot be loaded or fails, an alert is shown where its part of the page would have been.
 START = """
 // Events, which gradio knows if their names stand here: {events}
 const page = `${{gradio_config.root}}/{address}`;
@@ -37,7 +37,7 @@ import(`${{page}}/{name}.js`)
 
 
 class Scripts:
-    """The modules in PAGE, read once."""
+    """The modules in the folder PAGE, read once."""
 
     def __init__(self) -> None:
         self._files = {path.name: path.read_bytes() for path in sorted(PAGE.glob("*.js"))}
@@ -45,15 +45,15 @@ class Scripts:
         self._address = f"page/{version}"
 
     def route(self) -> Route:
-        """Serves them."""
+        """The route at which a server offers the modules."""
         return Route(f"/{self._address}/{{name}}", self._send)
 
     def start(self, name: str, events: Sequence[str] = ()) -> str:
-        """The `js_on_load` of a gr.HTML: it calls `start` of a module, and has all modules fetched side by side.
+        """The text for `js_on_load` of a gr.HTML: preloads all modules and calls `start` of one.
 
         Args:
-            name: of the module, without ".js".
-            events: of the gr.HTML, which the module triggers.
+            name: file name of the module, without ".js".
+            events: names of the gr.HTML's events that the module triggers.
         """
         return START.format(address=self._address, names=list(self._files), name=name, events=list(events))
 
@@ -67,10 +67,10 @@ class Scripts:
 
 @functools.cache
 def scripts() -> Scripts:
-    """Those of this process."""
+    """The scripts as this process serves them."""
     return Scripts()
 
 
 def template(name: str) -> str:
-    """The HTML of a part of the page."""
+    """The HTML template of a part of the page."""
     return (PAGE / f"{name}.html").read_text(encoding="utf-8")

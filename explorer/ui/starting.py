@@ -1,4 +1,4 @@
-"""Starts the app from the command line, and says in a sentence why it cannot. Loads gradio after both were checked."""
+"""Starts the app, after it has checked the address and the folder for temporary files, without which gradio fails."""
 
 import errno
 import os
@@ -18,13 +18,13 @@ DEFAULT_HOST = "127.0.0.1"
 
 
 def launch(folder: Path, host: str | None, port: int | None, share: bool) -> None:
-    """Serves the checkpoints of a folder until it is interrupted.
+    """Serves the app on the checkpoints in a folder until it is interrupted.
 
     Args:
-        host, port: where None, gradio's environment variables, then its defaults.
+        host, port: None for what gradio's environment variables say, or else its defaults.
         share: open a public link through gradio's servers.
     Raises:
-        OSError: if it cannot be served there, or no folder for temporary files can be written to.
+        OSError: if the address cannot be used, or no folder for temporary files can be written to.
     """
     check_address(host or os.environ.get("GRADIO_SERVER_NAME") or DEFAULT_HOST, port)
     with temporary_files():
@@ -34,27 +34,27 @@ def launch(folder: Path, host: str | None, port: int | None, share: bool) -> Non
 
 
 def check_address(host: str, port: int | None) -> None:
-    """Raises OSError with a sentence if one cannot listen there; gradio says only that it found no port."""
+    """Raises OSError with a clear message if the address cannot be used; gradio says only that it found no port."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host.strip("[]"), port or 0, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as listener:
-            if os.name == "posix":  # or a port counts as in use for a minute after its last connection
+            if os.name == "posix":  # otherwise a port counts as in use for a minute after its last connection
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
-    except (OSError, ValueError) as error:  # the latter for what is no name of a host at all
+    except (OSError, ValueError) as error:  # ValueError for a text that cannot be a host name
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             raise OSError(f"port {port} is in use; choose another with --port") from None
         if isinstance(error, PermissionError):
             raise OSError(f"port {port} may not be used by this user; choose one from 1024 with --port") from None
-        raise OSError(f"{host!r} is no address of this machine ({error}); choose another with --host") from None
+        raise OSError(f"{host!r} is not an address of this machine ({error}); choose another with --host") from None
 
 
 @contextmanager
 def temporary_files() -> Iterator[None]:
-    """Gives gradio a folder for the files of visitors, and deletes it in the end.
+    """Gives gradio a new folder for the files of visitors, and deletes it at the end.
 
-    gradio's own choice is one folder of a fixed name for all users of a machine, in which only the first may write.
-    Ours is a new one, in the folder that the environment names if it does.
+    By default gradio uses one folder of a fixed name for all users of a machine, where only the first user may write.
+    This folder lies in the one that the environment variable names, or else in the system's temporary folder.
     """
     given = os.environ.get(TEMPORARY)
     try:

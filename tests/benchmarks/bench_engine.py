@@ -29,7 +29,7 @@ def visit(engine: Engine, name: str, visitor: int, until: float) -> int:
     moves = 0
     while time.perf_counter() < until:
         recipe = Recipe(name, seed=visitor, offsets=(("z0", 0.001 * (moves + 1)),))
-        handlers.show(engine, handlers.settle(engine, recipe))
+        handlers.show(engine, handlers.make_view(engine, recipe))
         moves += 1
     return moves
 

@@ -1,4 +1,4 @@
-"""What a visitor can see and do, found by role and label."""
+"""What a visitor can see and do; elements are found by role and label."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +32,7 @@ def expect_another_picture(page: Page, before: str) -> None:
 
 
 def expect_offset(page: Page, name: str, slider: Locator) -> None:
-    """The page's place has come to where the slider stands."""
+    """Waits until the offset of the present place is the slider's value."""
     page.wait_for_function(
         "([name, x]) => JSON.parse(explorer.place()).offsets?.[name] === x", arg=[name, float(slider.input_value())]
     )
@@ -51,7 +51,7 @@ def place(page: Page) -> Recipe:
 
 
 def drag(page: Page, slider: Locator, to: float) -> None:
-    """Takes the slider's thumb in the middle and pulls it to a share of its width."""
+    """Drags a slider from its middle to a share of its width."""
     box = slider.bounding_box()
     assert box is not None
     y = box["y"] + box["height"] / 2
@@ -62,7 +62,7 @@ def drag(page: Page, slider: Locator, to: float) -> None:
 
 
 def drag_in(page: Page, box: Locator, start: tuple[float, float], end: tuple[float, float]) -> None:
-    """Presses at one point and lets go at another, both in shares of the box's width and height."""
+    """Drags from one point to another, both in shares of the box's width and height."""
     at = box.bounding_box()
     assert at is not None
     (x0, y0), (x1, y1) = [(at["x"] + x * at["width"], at["y"] + y * at["height"]) for x, y in (start, end)]

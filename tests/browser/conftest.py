@@ -1,6 +1,6 @@
-"""The app on small untrained generators, and pages of a real Chromium that must not complain.
+"""The app with small untrained generators, and pages in a real Chromium that must log no errors.
 
-Without a Chromium these tests are skipped, but fail under CI=true: there they are part of the promise.
+Without a Chromium these tests are skipped; with CI=true they fail instead.
 """
 
 import os
@@ -38,8 +38,8 @@ SMALL = {
     "piano": ("pianogan", PianoGANConfig(latent_size=32, code_size=16, width=16, blocks=3, decoder_width=16)),
     "words": ("spectogan", SpectoGANConfig(latent=16, channels=(8, 8, 8, 8, 8), style=8, labels=("yes", "no"))),
 }
-PATIENCE_MS = 30_000  # a busy machine is no failure
-# Keeps what goes to the loudspeaker where a test can look at it.
+PATIENCE_MS = 30_000  # so that a busy machine is no failure
+# Makes the output for the loudspeaker available to tests.
 LISTEN = """
     const connect = AudioNode.prototype.connect;
     AudioNode.prototype.connect = function (to, ...rest) {
@@ -66,7 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     vectors = torch.eye(make().latent.size)
     held = Direction("register", vectors[0], "Register"), Direction("register-only", vectors[1], "Register only")
     checkpoint.save(folder / "steered.safetensors", make(), directions=held)
-    write(folder, "untold", seed=5)  # nobody visits it before the test that looks for its directions
+    write(folder, "untold", seed=5)  # only visited by the test of the search for directions
     (folder / "broken.safetensors").write_bytes(b"cut short")
     return folder
 

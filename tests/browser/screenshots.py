@@ -18,8 +18,13 @@ from explorer.engine import Engine
 from explorer.shelf import DEFAULT_FOLDER, snapshots
 from explorer.ui import serve
 
-VIEWS = {"Directions": 2, "Between": 13, "Places": 11, "Learn": 2}  # with how many small pictures each has at least
-LESSON = "Generator and critic"  # the one that is open in `Learn`
+VIEWS = {
+    "Directions": 2,
+    "Between": 13,
+    "Places": 11,
+    "Learn": 2,
+}  # tabs, with the least number of small pictures that each shows
+LESSON = "Generator and critic"  # the lesson that is opened in `Learn`
 SCREENS = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 360, "height": 740}}
 
 

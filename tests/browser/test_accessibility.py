@@ -1,4 +1,4 @@
-"""axe-core over every view: nothing serious."""
+"""axe-core finds no serious problem in any tab."""
 
 import pytest
 from acts import Visit
@@ -15,7 +15,7 @@ def test_axe_finds_nothing_serious(visit: Visit, scheme: str, tab: str, model: s
     page = visit(f"?model={model}", color_scheme=scheme, reduced_motion="reduce")
     page.get_by_role("tab", name=tab).click()
     expect(page.get_by_role("tab", name=tab)).to_have_attribute("aria-selected", "true")
-    # Every folded part, the lessons too, of which only one is open at a time.
+    # Opens every folded part; without the attribute `name` several lessons can be open at a time.
     page.evaluate("document.querySelectorAll('details').forEach((d) => { d.removeAttribute('name'); d.open = true; })")
     found = Axe().run(page).response["violations"]
     serious = [v for v in found if v["impact"] in ("serious", "critical")]

@@ -1,4 +1,4 @@
-"""What a visitor does between two seeds, and between four."""
+"""The panel "Between": the morph between two seeds, the pad between four, and files of a morph."""
 
 import re
 import zipfile
@@ -16,7 +16,7 @@ from explorer.files.formats import read_recipe
 from explorer.recipe import Recipe
 
 pytestmark = pytest.mark.browser
-WAY = "?model=toy&seed=3&seed_b=9&label=high"
+MORPH = "?model=toy&seed=3&seed_b=9&label=high"
 
 
 def panel(page: Page) -> Locator:
@@ -28,8 +28,8 @@ def corner(page: Page, name: str) -> Locator:
     return panel(page).get_by_role("button", name=f"{name}: corner of the pad")
 
 
-def alone(page: Page, end: str, before: str = "") -> str:
-    """The picture of what the seed of one end sounds like alone, once it is drawn and another than `before`."""
+def seed_picture(page: Page, end: str, before: str = "") -> str:
+    """The picture above seed A or B, once it is drawn and differs from `before`."""
     return str(
         page.wait_for_function(
             """([end, before]) => {
@@ -48,12 +48,12 @@ def save(page: Page, kind: str, steps: int, folder: Path) -> Path:
     between.get_by_role("spinbutton", name="Steps").fill(str(steps))
     between.get_by_role("combobox", name="As").select_option(label=kind)
     with page.expect_download() as info:
-        between.get_by_role("button", name="Save the path").click()
+        between.get_by_role("button", name="Save the morph").click()
     info.value.save_as(folder / info.value.suggested_filename)
     return folder / info.value.suggested_filename
 
 
-def test_a_step_of_the_strip_leads_to_its_place_and_the_strip_follows_its_seeds(visit: Visit) -> None:
+def test_a_step_of_the_morph_goes_to_its_place_and_the_steps_follow_the_seeds(visit: Visit) -> None:
     page = visit("?model=words&seed=3&seed_b=9")
     before = pixels(page)
     panel(page).get_by_role("button", name="Step 4 of 7").click()
@@ -65,10 +65,10 @@ def test_a_step_of_the_strip_leads_to_its_place_and_the_strip_follows_its_seeds(
     expect(panel(page).get_by_role("button", name="Step 7 of 7")).to_have_attribute("title", re.compile("3 → 8"))
 
 
-def test_averages_and_differences_come_back_through_the_address_and_are_left_with_a_seed(visit: Visit) -> None:
-    page = visit(WAY)
+def test_averages_and_differences_are_in_the_address_and_end_with_a_new_seed(visit: Visit) -> None:
+    page = visit(MORPH)
     panel(page).get_by_role("button", name="Average of A and B").click()
-    expect(status(page)).to_contain_text("between 3, 9")
+    expect(status(page)).to_contain_text("mix of seeds 3, 9")
     assert place(page).mix == ((3, 1.0), (9, 1.0))
     panel(page).get_by_role("spinbutton", name="Seed C").fill("21")
     panel(page).get_by_role("button", name="A − B + C").click()
@@ -81,10 +81,10 @@ def test_averages_and_differences_come_back_through_the_address_and_are_left_wit
     assert place(page).mix == ()
 
 
-def test_the_pad_follows_arrow_keys_and_the_pointer_to_a_corner_that_is_the_seed_itself(
+def test_the_pad_follows_arrow_keys_and_the_pointer_and_its_corner_is_the_seed_itself(
     visit: Visit, folder: Path
 ) -> None:
-    page = visit(WAY)
+    page = visit(MORPH)
     panel(page).get_by_role("spinbutton", name="Seed D").fill("40")
     expect(corner(page, "D 40")).to_be_visible()
     across = panel(page).get_by_role("slider", name="Across")
@@ -101,49 +101,49 @@ def test_the_pad_follows_arrow_keys_and_the_pointer_to_a_corner_that_is_the_seed
     assert Engine(folder).complete(place(page)) == Engine(folder).complete(Recipe("toy", seed=40, label="high"))
 
 
-def test_the_path_plays_one_step_after_another_and_stops_where_it_is(visit: Visit) -> None:
-    page = visit(WAY)
+def test_a_morph_plays_one_step_after_another_and_stops_at_the_present_one(visit: Visit) -> None:
+    page = visit(MORPH)
     panel(page).get_by_role("button", name="Step 7 of 7").click()
     expect(status(page)).to_contain_text("9 at 1.00")
-    panel(page).get_by_role("button", name="Play the path").click()
+    panel(page).get_by_role("button", name="Play the morph").click()
     page.wait_for_function("explorer.speaker.playing && (explorer.shown().title.match(/0.[67]/))")
-    panel(page).get_by_role("button", name="Stop the path").click()
-    expect(panel(page).get_by_role("button", name="Play the path")).to_be_visible()
+    panel(page).get_by_role("button", name="Stop the morph").click()
+    expect(panel(page).get_by_role("button", name="Play the morph")).to_be_visible()
     expect(status(page)).to_contain_text("3 → 9 at 0.")
     assert float(page.get_by_role("slider", name="From A to B").input_value()) == pytest.approx(place(page).t, abs=0.01)
 
 
-def test_a_path_is_saved_as_wav_midi_and_zip(visit: Visit, folder: Path, tmp_path: Path) -> None:
-    page, engine = visit(WAY), Engine(folder)
+def test_a_morph_is_saved_as_wav_midi_and_zip(visit: Visit, folder: Path, tmp_path: Path) -> None:
+    page, engine = visit(MORPH), Engine(folder)
     wav = save(page, "WAV", 4, tmp_path)
     assert sf.info(wav).duration == pytest.approx(4 * 0.5 - 3 * morphs.CROSSFADE, abs=1e-3)
     assert (read_recipe(wav).seed, read_recipe(wav).seed_b) == (3, 9)
     notes = pretty_midi.PrettyMIDI(str(save(page, "MIDI", 3, tmp_path))).instruments[0].notes
-    way = morphs.steps(engine, Recipe("toy", seed=3, seed_b=9, label="high"), 3)
-    assert sorted(n.pitch for n in notes) == sorted(n.pitch for r in way for n in engine.render(r).notes or ())
+    steps = morphs.steps(engine, Recipe("toy", seed=3, seed_b=9, label="high"), 3)
+    assert sorted(n.pitch for n in notes) == sorted(n.pitch for r in steps for n in engine.render(r).notes or ())
     with zipfile.ZipFile(save(page, "ZIP of steps", 2, tmp_path)) as archive:
         assert len(archive.namelist()) == 4  # a WAV and a MIDI file of each
 
 
-def test_a_cancelled_file_is_not_handed_over(visit: Visit) -> None:
+def test_a_cancelled_file_is_not_downloaded(visit: Visit) -> None:
     page = visit("?model=piano&seed=3&seed_b=9")
-    handed: list[str] = []
-    page.on("download", lambda file: handed.append(file.suggested_filename))
+    downloaded: list[str] = []
+    page.on("download", lambda file: downloaded.append(file.suggested_filename))
     between = panel(page)
     between.get_by_role("spinbutton", name="Steps").fill("25")
     between.get_by_role("combobox", name="As").select_option(label="GIF")
-    between.get_by_role("button", name="Save the path").click()
+    between.get_by_role("button", name="Save the morph").click()
     expect(between.get_by_role("progressbar")).to_be_visible()
     between.get_by_role("button", name="Cancel").click()
     expect(status(page)).to_contain_text("cancelled")
     expect(between.get_by_role("progressbar")).to_be_hidden()
-    expect(between.get_by_role("button", name="Save the path")).to_be_enabled()
-    assert handed == []
+    expect(between.get_by_role("button", name="Save the morph")).to_be_enabled()
+    assert downloaded == []
 
 
-def test_the_picture_beside_a_seed_shows_the_seed_without_what_leads_away_from_it(visit: Visit) -> None:
+def test_the_picture_of_a_seed_shows_it_without_morph_and_offsets(visit: Visit) -> None:
     between = visit("?model=words&seed=3&seed_b=9&t=0.5&offsets.pc1=2")
-    assert alone(between, "B") == alone(visit("?model=words&seed=9"), "A")
+    assert seed_picture(between, "B") == seed_picture(visit("?model=words&seed=9"), "A")
 
 
 @pytest.mark.parametrize(
@@ -156,16 +156,16 @@ def test_the_picture_beside_a_seed_shows_the_seed_without_what_leads_away_from_i
     ],
     ids=["seed", "condition", "truncation", "checkpoint"],
 )
-def test_the_picture_beside_a_seed_follows(visit: Visit, there: str) -> None:
+def test_the_picture_of_a_seed_follows(visit: Visit, there: str) -> None:
     page = visit("?model=words&seed=3&label=yes")
-    before = alone(page, "A")
+    before = seed_picture(page, "A")
     page.evaluate("link => explorer.go(link)", f"?{there}")
-    assert alone(page, "A", before) != before
+    assert seed_picture(page, "A", before) != before
 
 
-def test_a_slider_that_changes_no_seed_asks_for_no_picture_of_one(visit: Visit) -> None:
+def test_a_slider_asks_for_no_new_picture_of_a_seed(visit: Visit) -> None:
     page = visit("?model=words&seed=3&seed_b=9")
-    alone(page, "A"), alone(page, "B")
+    seed_picture(page, "A"), seed_picture(page, "B")
     asked: list[Request] = []
     page.on("request", lambda r: asked.append(r) if '"pictures"' in (r.post_data or "") else None)
     drag(page, direction(page), 0.8)
@@ -175,7 +175,7 @@ def test_a_slider_that_changes_no_seed_asks_for_no_picture_of_one(visit: Visit) 
     assert len(asked) == 1  # for the seed
 
 
-def test_the_picture_beside_seed_b_leads_to_that_end(visit: Visit) -> None:
+def test_the_picture_of_seed_b_goes_to_the_end_of_the_morph(visit: Visit) -> None:
     page = visit("?model=words&seed=3&seed_b=9&offsets.pc1=2")
     page.get_by_role("button", name="Go to B, seed 9").press("Enter")
     expect(page.get_by_role("slider", name="From A to B")).to_have_value("1")

@@ -1,4 +1,4 @@
-"""What a visitor sees when the server fails, is cut off, or does not answer: one sentence, and nothing is lost."""
+"""When the server fails, is cut off, or does not answer, a visitor sees one sentence and loses nothing."""
 
 import re
 
@@ -7,8 +7,8 @@ from acts import Visit, choose, direction, pixels, place, player, seed, status
 from playwright.sync_api import Page, Route, expect
 
 pytestmark = pytest.mark.browser
-FUNCTIONS = re.compile("/component_server/")  # what the page's scripts ask
-EVENTS = re.compile("/run/predict")  # what gradio's own controls ask
+FUNCTIONS = re.compile("/component_server/")  # requests of the page's scripts
+EVENTS = re.compile("/run/predict")  # requests of gradio's own controls
 NO_ANSWER = "The server did not answer; try again."
 
 
@@ -27,7 +27,7 @@ def fail(page: Page, what: re.Pattern[str], fault: str) -> None:
 
 
 @pytest.mark.parametrize("fault", ["connection", "status", "content"])
-def test_moves_that_fail_are_told_and_are_in_the_next_one_that_does_not(visit: Visit, fault: str) -> None:
+def test_a_failed_move_is_reported_and_included_in_the_next_one(visit: Visit, fault: str) -> None:
     page = visit("?model=toy", faults=True)
     fail(page, FUNCTIONS, fault)
     before = pixels(page)
@@ -41,7 +41,7 @@ def test_moves_that_fail_are_told_and_are_in_the_next_one_that_does_not(visit: V
     expect(page.get_by_role("alert")).to_have_count(0)
 
 
-def test_a_choice_that_fails_is_told_and_the_place_stays(visit: Visit) -> None:
+def test_a_failed_change_of_place_is_reported_and_the_place_stays(visit: Visit) -> None:
     page = visit("?model=toy&seed=5", faults=True)
     fail(page, EVENTS, "status")
     page.get_by_role("button", name="Random").click()
@@ -53,7 +53,7 @@ def test_a_choice_that_fails_is_told_and_the_place_stays(visit: Visit) -> None:
     expect(page.get_by_role("alert")).to_have_count(0)
 
 
-def test_a_file_that_fails_is_told_and_can_be_asked_for_again(visit: Visit) -> None:
+def test_a_failed_download_is_reported_and_can_be_repeated(visit: Visit) -> None:
     page = visit("?model=toy", faults=True)
     fail(page, FUNCTIONS, "status")
     button = player(page).get_by_role("button", name="WAV")
@@ -64,7 +64,7 @@ def test_a_file_that_fails_is_told_and_can_be_asked_for_again(visit: Visit) -> N
         button.click()
 
 
-def test_pictures_that_fail_are_got_once_the_server_answers_again(visit: Visit) -> None:
+def test_missing_pictures_are_fetched_once_the_server_answers_again(visit: Visit) -> None:
     page = visit("?model=toy&seed=1", faults=True)
     fail(page, FUNCTIONS, "status")
     page.get_by_role("tab", name="Places").click()
@@ -74,7 +74,7 @@ def test_pictures_that_fail_are_got_once_the_server_answers_again(visit: Visit) 
     expect(page.get_by_role("list", name="History").get_by_role("button")).to_have_count(2)
 
 
-def test_the_same_mistake_made_again_is_told_again(visit: Visit) -> None:
+def test_a_repeated_mistake_is_reported_again(visit: Visit) -> None:
     page = visit("?model=toy&seed=1")
     for number in ("-5", "6", "-5"):
         seed(page).fill(number)
@@ -84,7 +84,7 @@ def test_the_same_mistake_made_again_is_told_again(visit: Visit) -> None:
             expect(page.get_by_role("alert")).to_have_count(0)
 
 
-def test_a_part_of_the_page_that_does_not_load_says_so_and_the_rest_works(visit: Visit) -> None:
+def test_a_part_of_the_page_that_does_not_load_is_reported_and_the_rest_works(visit: Visit) -> None:
     def without_places(page: Page) -> None:
         page.route(re.compile("/places.js"), lambda route: route.abort())
 

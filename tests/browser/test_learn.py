@@ -1,4 +1,4 @@
-"""What a reader does in the lessons: predict, hear, and look back at how the network learned."""
+"""The panel "Learn": predictions, the sounds that check them, and the snapshots of training."""
 
 import json
 import re
@@ -25,7 +25,7 @@ LATENT, TRAINING, DISTANCE, PHASE, INTERPOLATION = "latent vector", "critic", "W
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """In place of the app that other tests visit: words with two snapshots and an inversion, and a piano without."""
+    """An app of its own: `words` with two snapshots and two methods of inversion, and `piano` with neither."""
     folder = tmp_path_factory.mktemp("lessons")
     family, config = SMALL["words"]
     with torch.random.fork_rng(devices=[]):
@@ -79,12 +79,12 @@ def test_each_lesson_answers_a_prediction_with_a_sound_and_an_explanation(visit:
     expect(player(page).get_by_role("button", name="Stop")).to_be_visible()  # it plays
 
 
-def test_a_wrong_prediction_is_told_so_and_the_distances_on_the_line_are_scipys(visit: Visit) -> None:
+def test_a_wrong_prediction_is_corrected_and_the_distances_equal_scipys(visit: Visit) -> None:
     learn = lesson(visit("?model=words"), DISTANCE)
     group = learn.get_by_role("group", name="Once the two no longer overlap")
     group.get_by_role("radio", name="goes on growing").check()
     group.get_by_role("button", name="See it").click()
-    expect(group.get_by_role("status")).to_contain_text("Not so; you chose “goes on growing”.")
+    expect(group.get_by_role("status")).to_contain_text("No: you chose “goes on growing”.")
     expect(learn.get_by_text("slope 0.00. Wasserstein 3.00, slope 1.00")).to_be_visible()
     x = np.arange(-5, 6, 0.001) + 0.0005
     for shift, width in (-0.5, 2.0), (1.3, 1.0), (0.25, 0.5):
@@ -96,31 +96,31 @@ def test_a_wrong_prediction_is_told_so_and_the_distances_on_the_line_are_scipys(
         expect(learn.get_by_text(f"Wasserstein {wasserstein_distance(x, x, real, generated):.2f}")).to_be_visible()
 
 
-def test_the_scrubber_replays_the_same_latent_and_comes_back(visit: Visit) -> None:
+def test_the_slider_over_snapshots_keeps_the_latent_and_comes_back_to_the_checkpoint(visit: Visit) -> None:
     page = visit("?model=words&seed=7&label=no")
     final, link = pixels(page), place(page)
     learn = lesson(page, TRAINING)
-    scrubber = learn.get_by_role("group", name="Training, step by step")
-    expect(scrubber.get_by_role("button", name="step")).to_have_count(3)
-    slider = scrubber.get_by_role("slider", name="Step of training")
+    snapshots = learn.get_by_role("group", name="Training, step by step")
+    expect(snapshots.get_by_role("button", name="step")).to_have_count(3)
+    slider = snapshots.get_by_role("slider", name="Step of training")
     expect(slider).to_have_attribute("aria-valuetext", "step 900, the final checkpoint")
     slider.press("ArrowLeft")
-    expect(scrubber.get_by_role("status")).to_contain_text(
+    expect(snapshots.get_by_role("status")).to_contain_text(
         "Step 300, critic's Wasserstein estimate 2.33, reconstruction loss 0.00333."
     )
     expect_another_picture(page, final)
     assert (place(page).model, place(page).seed, place(page).label) == ("words@300", 7, "no")
-    expect(scrubber.get_by_role("img", name="Curves over 900 steps of training")).to_be_visible()
-    scrubber.get_by_role("button", name="Back to the final checkpoint").click()
+    expect(snapshots.get_by_role("img", name="Curves over 900 steps of training")).to_be_visible()
+    snapshots.get_by_role("button", name="Back to the final checkpoint").click()
     expect(slider).to_have_attribute("aria-valuetext", "step 900, the final checkpoint")
     assert place(page) == link
     assert pixels(page) == final
 
 
-def test_a_checkpoint_without_snapshots_says_so_and_borrows_another_for_the_phase(visit: Visit) -> None:
+def test_a_checkpoint_without_snapshots_says_so_and_the_phase_lesson_uses_another(visit: Visit) -> None:
     page = visit("?model=piano&seed=7")
     learn = lesson(page, TRAINING)
-    expect(learn.get_by_text("No snapshots of its training came with this checkpoint.")).to_be_visible()
+    expect(learn.get_by_text("This checkpoint has no snapshots of its training.")).to_be_visible()
     learn.locator("summary").filter(has_text=PHASE).click()
     predict(learn, "With Griffin-Lim", "hollow")
     expect(status(page)).to_contain_text("words")

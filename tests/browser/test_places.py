@@ -1,4 +1,4 @@
-"""Places that are kept, visited and offered: found again by whoever looks, after whatever happened between."""
+"""The panel "Places": favourites, history and gallery, across restarts, files, tabs and storage errors."""
 
 import json
 import re
@@ -37,7 +37,7 @@ def keep(page: Page) -> None:
     expect(status(page)).to_contain_text("Kept: ")
 
 
-def test_favourites_are_found_again_after_the_server_was_started_anew(browser: Browser, folder: Path) -> None:
+def test_favourites_are_still_there_after_a_restart_of_the_server(browser: Browser, folder: Path) -> None:
     port = free_port()
     context = browser.new_context()
 
@@ -66,7 +66,7 @@ def test_favourites_are_found_again_after_the_server_was_started_anew(browser: B
     context.close()
 
 
-def test_exported_favourites_are_the_same_places_for_whoever_imports_them(visit: Visit, tmp_path: Path) -> None:
+def test_exported_favourites_are_the_same_places_when_imported_by_another_visitor(visit: Visit, tmp_path: Path) -> None:
     page = visit("?model=toy&seed=8&offsets.pc1=0.1")
     keep(page)
     items(page, "Favourites").get_by_role("textbox").fill("Bells")
@@ -80,7 +80,7 @@ def test_exported_favourites_are_the_same_places_for_whoever_imports_them(visit:
     assert [(p.name, p.recipe.seed) for p in kept] == [("toy · register low · seed 9 · pc1 +0.1", 9), ("Bells", 8)]
 
     other = visit("?model=words")
-    for words in ("2 of 2 places added", "0 of 2 places added to the favourites; the rest were there"):
+    for words in ("2 of 2 places added", "0 of 2 places added to the favourites; the rest were there already"):
         with other.expect_file_chooser() as chooser:
             places(other).get_by_role("button", name="Import").click()
         chooser.value.set_files(tmp_path / "favourites.json")
@@ -91,7 +91,7 @@ def test_exported_favourites_are_the_same_places_for_whoever_imports_them(visit:
     assert place(other) == kept[1].recipe
 
 
-def test_a_file_of_places_that_is_broken_is_refused_in_a_sentence(visit: Visit, tmp_path: Path) -> None:
+def test_a_broken_file_of_places_is_refused_in_a_sentence(visit: Visit, tmp_path: Path) -> None:
     path = tmp_path / "favourites.json"
     path.write_text('{"version": 1, "places": [{"name": "x"}]}')
     page = visit("?model=toy")
@@ -99,7 +99,7 @@ def test_a_file_of_places_that_is_broken_is_refused_in_a_sentence(visit: Visit, 
     expect(page.get_by_role("alert")).to_contain_text("favourites.json: place 1: a recipe is an object")
 
 
-def test_a_favourite_on_weights_that_are_not_here_says_so(visit: Visit, tmp_path: Path) -> None:
+def test_a_favourite_of_unknown_weights_says_so(visit: Visit, tmp_path: Path) -> None:
     path = tmp_path / "favourites.json"
     path.write_text(gallery.dumps([gallery.NamedRecipe("Lost", Recipe("toy", weights="0123456789ab"))]))
     page = visit("?model=toy")
@@ -144,7 +144,7 @@ def test_a_favourite_is_moved_by_keys_and_stays_there_in_another_visit_and_in_an
     assert [place.name for place in kept] == ["Three", "One", "Two"]
 
 
-def test_the_way_to_a_visited_place_can_be_undone(visit: Visit) -> None:
+def test_going_to_a_place_of_the_history_can_be_undone(visit: Visit) -> None:
     page = visit("?model=toy&seed=8")
     seed(page).fill("9")
     expect(status(page)).to_contain_text("seed 9")
@@ -154,7 +154,7 @@ def test_the_way_to_a_visited_place_can_be_undone(visit: Visit) -> None:
     expect(status(page)).to_contain_text("seed 9")
 
 
-def test_a_newcomer_is_greeted_with_the_gallery(visit: Visit) -> None:
+def test_a_newcomer_sees_the_gallery(visit: Visit) -> None:
     page = visit("")
     expect(page.get_by_role("tab", name="Places")).to_have_attribute("aria-selected", "true")
     card(page, "Gallery", "Seed 5").click()
@@ -163,30 +163,30 @@ def test_a_newcomer_is_greeted_with_the_gallery(visit: Visit) -> None:
     expect(page.get_by_role("tab", name="Directions")).to_have_attribute("aria-selected", "true")
 
 
-def test_places_that_cannot_be_read_are_put_aside_and_offered(visit: Visit, tmp_path: Path) -> None:
+def test_stored_places_that_cannot_be_read_are_set_aside_and_can_be_saved(visit: Visit, tmp_path: Path) -> None:
     page = visit("?model=toy&seed=8")
     whole = {"name": "Whole", "recipe": {"version": 1, "model": "toy", "seed": 3}}
     text = json.dumps({"version": 1, "places": [whole, {"name": "No recipe"}]})
     page.evaluate("text => localStorage.setItem('latent-explorer.favourites', text)", text)
     page.reload()
-    expect(player(page).get_by_role("alert")).to_contain_text("favourites that this browser kept cannot be read")
+    expect(player(page).get_by_role("alert")).to_contain_text("favourites stored in this browser cannot be read")
     expect(card(page, "Favourites", "Whole")).to_be_enabled()
     with page.expect_download() as info:
-        places(page).get_by_role("button", name="Save what was there").click()
+        places(page).get_by_role("button", name="Save the damaged list").click()
     assert Path(info.value.path()).read_text(encoding="utf-8") == text
 
 
-def test_a_browser_that_keeps_nothing_says_so_and_the_places_last_as_long_as_the_page(visit: Visit) -> None:
+def test_a_browser_that_cannot_store_says_so_and_places_last_until_the_page_closes(visit: Visit) -> None:
     page = visit("?model=toy&seed=8")
     page.add_init_script("Storage.prototype.setItem = () => { throw new DOMException('', 'QuotaExceededError'); };")
     page.reload()
-    expect(player(page).get_by_role("alert")).to_contain_text("keeps no more places (QuotaExceededError)")
+    expect(player(page).get_by_role("alert")).to_contain_text("cannot store more places (QuotaExceededError)")
     keep(page)
     expect(card(page, "Favourites", "seed 8")).to_be_visible()
     expect(places(page).get_by_role("alert")).to_contain_text("Export them")
 
 
-def test_holding_the_others_moves_the_offset_over_and_a_link_opens_with_it(visit: Visit) -> None:
+def test_hold_the_others_moves_the_offset_to_the_variant_and_is_checked_from_a_link(visit: Visit) -> None:
     page = visit("?model=steered")
     register = page.get_by_role("slider", name="Register", exact=False).first
     drag(page, register, 0.7)

@@ -1,4 +1,4 @@
-"""A model with nothing but a waveform and a uniform prior is seen, heard, moved and saved as every other one."""
+"""A model with only a waveform and a uniform prior is shown, played, moved and saved like any other."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ from explorer.files.formats import read_recipe
 pytestmark = pytest.mark.browser
 
 
-def test_a_bare_waveform_is_seen_moved_and_saved(visit: Visit, folder: Path, tmp_path: Path) -> None:
+def test_a_waveform_without_spectrogram_is_shown_moved_and_saved(visit: Visit, folder: Path, tmp_path: Path) -> None:
     page = visit("?model=toy")
     before = pixels(page)
     choose(page, "poor")
@@ -33,7 +33,7 @@ def test_a_bare_waveform_is_seen_moved_and_saved(visit: Visit, folder: Path, tmp
     np.testing.assert_allclose(waveform, expected, atol=1 / 32768)
 
 
-def test_a_bare_waveform_morphs_from_seed_to_seed(visit: Visit) -> None:
+def test_a_waveform_without_spectrogram_morphs_from_seed_to_seed(visit: Visit) -> None:
     page = visit("?model=poor&seed=3&seed_b=9")
     before = pixels(page)
     page.get_by_role("tab", name="Between").click()
@@ -42,7 +42,7 @@ def test_a_bare_waveform_morphs_from_seed_to_seed(visit: Visit) -> None:
     assert (place(page).t, place(page).path) == (0.5, "line")
 
 
-def test_a_sound_with_notes_that_no_piano_plays_is_heard_as_its_waveform(visit: Visit) -> None:
+def test_notes_that_the_page_does_not_play_are_heard_as_a_waveform(visit: Visit) -> None:
     page = visit("?model=toy&seed=3")
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url))

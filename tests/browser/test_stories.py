@@ -1,4 +1,4 @@
-"""What a visitor does, in a real browser, found by role and label."""
+"""What a visitor does with the player and the sliders, in a real browser."""
 
 import io
 import re
@@ -48,7 +48,7 @@ def test_choosing_a_model_shows_its_sound(visit: Visit, model: str) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_dragging_a_slider_changes_the_picture_and_ends_where_the_hand_ends(visit: Visit, model: str) -> None:
+def test_dragging_a_slider_changes_the_picture_and_ends_where_the_pointer_ends(visit: Visit, model: str) -> None:
     page = visit(f"?model={model}")
     before = pixels(page)
     drag(page, direction(page), 0.9)
@@ -70,7 +70,7 @@ def test_arrow_keys_move_a_slider(visit: Visit, model: str) -> None:
 
 
 def held_moves(page: Page) -> list[Route]:
-    """From now on what sliders ask the server waits in this list, until `continue_`."""
+    """Holds back the next request of a slider, in this list, until its `continue_` is called."""
     waiting: list[Route] = []
 
     def hold(route: Route) -> None:
@@ -89,7 +89,7 @@ def press(page: Page, slider: Locator, key: str, times: int = 1) -> None:
         page.keyboard.press(key)
 
 
-def test_two_sliders_that_move_while_an_answer_is_owed_both_count(visit: Visit) -> None:
+def test_two_sliders_that_move_while_an_answer_is_pending_both_count(visit: Visit) -> None:
     page = visit("?model=toy")
     waiting = held_moves(page)
     press(page, direction(page, 1), "ArrowRight", 2)
@@ -101,7 +101,7 @@ def test_two_sliders_that_move_while_an_answer_is_owed_both_count(visit: Visit) 
     )
 
 
-def test_an_answer_that_comes_after_that_to_a_later_choice_is_not_shown(visit: Visit) -> None:
+def test_an_answer_that_arrives_after_that_of_a_later_choice_is_not_shown(visit: Visit) -> None:
     page = visit("?model=toy&label=low")
     waiting = held_moves(page)
     press(page, direction(page), "ArrowRight", 4)
@@ -115,13 +115,13 @@ def test_an_answer_that_comes_after_that_to_a_later_choice_is_not_shown(visit: V
     assert dict(place(page).offsets)["pc1"] == 0.2
 
 
-def test_a_number_beyond_a_sliders_end_takes_it_to_its_end(visit: Visit) -> None:
+def test_a_number_beyond_a_sliders_end_is_set_to_its_end(visit: Visit) -> None:
     page = visit("?model=toy")
     page.get_by_role("spinbutton", name="Direction 1", exact=False).first.fill("900")
     page.wait_for_function("JSON.parse(explorer.place()).offsets?.pc1 === 4")
 
 
-def test_raw_sliders_move_what_they_are_named_after_when_the_first_is_another(visit: Visit) -> None:
+def test_raw_sliders_move_the_dimensions_they_are_named_after_from_another_first_one(visit: Visit) -> None:
     page = visit("?model=words")
     page.get_by_role("tab", name="Raw").click()
     press(page, page.get_by_role("slider", name="First dimension"), "ArrowRight")
@@ -179,7 +179,7 @@ def test_two_visitors_share_nothing(visit: Visit) -> None:
     assert (place(there).seed, dict(place(there).offsets).keys()) == (2, {"pc2"})
 
 
-def test_the_address_leads_back_to_the_same_place(visit: Visit) -> None:
+def test_the_address_opens_the_same_place(visit: Visit) -> None:
     page = visit("?model=words&seed=5")
     page.get_by_label("no", exact=True).first.check()
     drag(page, page.get_by_role("slider", name="From A to B"), 0.4)
@@ -194,7 +194,7 @@ def test_the_address_leads_back_to_the_same_place(visit: Visit) -> None:
 
 
 @pytest.mark.parametrize("name", ["WAV", "PNG", "PDF", "JSON", "MID"])
-def test_a_saved_file_leads_back_to_its_place(visit: Visit, tmp_path: Path, name: str) -> None:
+def test_a_saved_file_opens_at_its_place(visit: Visit, tmp_path: Path, name: str) -> None:
     page = visit("?model=toy&seed=8&label=high&offsets.pc1=1.5")
     path = download(page, name, tmp_path)
     assert read_recipe(path).seed == 8
@@ -217,7 +217,7 @@ def test_a_file_dropped_on_the_page_is_opened(visit: Visit) -> None:
     expect(status(page)).to_contain_text("toy · register low · seed 77")
 
 
-def test_undo_and_redo_walk_through_the_places(visit: Visit) -> None:
+def test_undo_and_redo_go_through_the_places(visit: Visit) -> None:
     page = visit("?model=toy&seed=1")
     seed(page).fill("2")
     expect(status(page)).to_contain_text("seed 2")
@@ -243,7 +243,7 @@ def test_random_leaves_a_locked_seed(visit: Visit) -> None:
     expect(seed(page)).to_have_value("123456")
 
 
-def test_reset_takes_every_move_back(visit: Visit) -> None:
+def test_reset_undoes_every_move(visit: Visit) -> None:
     page = visit("?model=toy&seed=4&offsets.pc1=2&offsets.z1=1&truncation=0.5&seed_b=5&t=0.5")
     page.get_by_role("button", name="Reset", exact=True).click()
     expect(direction(page)).to_have_value("0")
@@ -251,7 +251,7 @@ def test_reset_takes_every_move_back(visit: Visit) -> None:
     assert place(page).truncation == 1
 
 
-def test_a_broken_checkpoint_is_named_and_the_sound_stays(visit: Visit) -> None:
+def test_a_broken_checkpoint_is_reported_and_the_sound_stays(visit: Visit) -> None:
     page = visit("?model=toy&seed=5")
     page.get_by_label("Checkpoint").click()
     page.get_by_role("option", name="broken").click()
@@ -266,13 +266,13 @@ def test_a_link_to_a_broken_checkpoint_opens_another(visit: Visit) -> None:
     assert place(page).model == "piano"
 
 
-def test_a_link_to_weights_that_are_not_here_says_so(visit: Visit) -> None:
+def test_a_link_to_unknown_weights_says_so(visit: Visit) -> None:
     page = visit("?model=toy&weights=0123456789ab")
     expect(page.get_by_role("alert")).to_contain_text("made with weights 0123456789ab of 'toy'")
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_sound_that_plays_goes_on_from_where_it_is_when_a_slider_moves(visit: Visit, model: str) -> None:
+def test_a_playing_sound_goes_on_from_its_position_when_a_slider_moves(visit: Visit, model: str) -> None:
     page = visit(f"?model={model}")
     page.get_by_role("button", name="Play").click()
     expect(page.get_by_role("button", name="Stop")).to_be_visible()
@@ -314,7 +314,7 @@ def test_a_loop_has_no_gap(visit: Visit, model: str) -> None:
     assert start == pytest.approx(end, abs=1e-6)  # a waveform's loop from 0 to 0 is the whole of it
 
 
-def test_a_seed_that_is_none_is_refused_in_a_sentence(visit: Visit) -> None:
+def test_a_number_that_is_not_a_seed_is_refused_in_a_sentence(visit: Visit) -> None:
     page = visit("?model=toy&seed=1")
     seed(page).fill("-5")
     expect(page.get_by_role("alert")).to_contain_text("seed must be a whole number from 0")
@@ -349,11 +349,13 @@ def test_the_same_png_comes_from_the_library(visit: Visit, folder: Path, tmp_pat
     assert download(page, "PNG", tmp_path).read_bytes() == expected
 
 
-def test_a_place_at_rest_says_how_typical_it_is(visit: Visit) -> None:
+def test_a_settled_place_shows_how_typical_it_is(visit: Visit) -> None:
     page = visit("?model=words&truncation=2")
-    expect(player(page).get_by_text("Beyond all it was trained on.")).to_be_visible()
+    expect(player(page).get_by_text("Farther from the centre than nearly all random places.")).to_be_visible()
     page.get_by_role("button", name="Reset", exact=True).click()
-    expect(player(page).get_by_text(re.compile("Farther out than [0-9]+% of what it was trained on."))).to_be_visible()
+    expect(
+        player(page).get_by_text(re.compile("Farther from the centre than [0-9]+% of random places."))
+    ).to_be_visible()
 
 
 @pytest.fixture
@@ -371,7 +373,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     gate.set()
 
 
-def test_a_checkpoint_without_directions_is_played_at_once_and_gets_its_sliders_when_they_are_found(
+def test_a_checkpoint_without_directions_plays_at_once_and_gets_its_sliders_later(
     visit: Visit, gate: threading.Event
 ) -> None:
     page = visit("?model=untold")

@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { ask, Asking, NO_ANSWER } from "../../explorer/ui/page/asking.js";
 
-/** A server whose answers come when the test says so, in any order. */
+/** A server that answers when the test says so, in any order. */
 function heldServer() {
   /** @type {Array<{ question: any, answer: (answer: any) => void }>} */
   const sent = [];
@@ -11,7 +11,7 @@ function heldServer() {
   return { sent, send };
 }
 
-/** Lets everything that was resolved go its way. */
+/** Waits until the callbacks of all resolved promises have run. */
 const settled = () => new Promise((resolve) => { setImmediate(resolve); });
 
 function hand(overdue = 60_000) {
@@ -26,7 +26,7 @@ function hand(overdue = 60_000) {
   return { asking, sent, received, late, answer, questions };
 }
 
-test("of the questions that come while one is on its way only the newest is asked", async () => {
+test("while a question is pending, only the newest of the later ones is asked next", async () => {
   const { asking, answer, questions, received } = hand();
   for (const question of [1, 2, 3, 4]) asking.ask(question);
   assert.equal(asking.state, "behind");
@@ -39,7 +39,7 @@ test("of the questions that come while one is on its way only the newest is aske
   assert.equal(asking.state, "idle");
 });
 
-test("the next question has set out before the answer to the last is drawn", async () => {
+test("the next question is sent before the answer to the last is drawn", async () => {
   const { sent, send } = heldServer();
   /** @type {number[]} */
   const sentWhenDrawn = [];
@@ -52,7 +52,7 @@ test("the next question has set out before the answer to the last is drawn", asy
   sent[1].answer({});
 });
 
-test("an answer to a question that was discarded is dropped", async () => {
+test("the answer to a discarded question is dropped", async () => {
   const { asking, answer, received } = hand();
   asking.ask(1);
   asking.discard();
@@ -61,7 +61,7 @@ test("an answer to a question that was discarded is dropped", async () => {
   assert.deepEqual(received, []);
 });
 
-test("an outdated answer that comes last changes nothing, and asks nothing again", async () => {
+test("an outdated answer that arrives last changes nothing and sends nothing", async () => {
   const { asking, answer, questions, received } = hand();
   asking.ask(1);
   asking.discard();
@@ -76,7 +76,7 @@ test("an outdated answer that comes last changes nothing, and asks nothing again
   assert.deepEqual(received, [{ of: 2 }, { of: 3 }]);
 });
 
-test("what was lost on its way stays the newest, so that the next question builds on it", async () => {
+test("a lost question stays the newest, so that the next one builds on it", async () => {
   const { asking, answer, received } = hand();
   asking.ask("lost");
   await answer(0, { error: NO_ANSWER, lost: true });
@@ -89,7 +89,7 @@ test("what was lost on its way stays the newest, so that the next question build
   assert.equal(asking.newest, null);
 });
 
-test("what the server refused is forgotten", async () => {
+test("a refused question is forgotten", async () => {
   const { asking, answer } = hand();
   asking.ask("refused");
   await answer(0, { error: "t must be between 0 and 1" });
@@ -97,7 +97,7 @@ test("what the server refused is forgotten", async () => {
   assert.equal(asking.state, "idle");
 });
 
-test("an answer that is overdue is told, and counts when it comes after all", async (t) => {
+test("an overdue answer is reported, and counts when it arrives", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const { asking, sent, late, received } = hand(1000);
   asking.ask(1);
@@ -141,13 +141,13 @@ for (const [name, send] of /** @type {const} */ ([
   });
 }
 
-test("an answer that never comes is given up", async (t) => {
+test("a request without an answer ends after the limit", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const answer = ask(() => new Promise(() => {}), {}, 5000);
   t.mock.timers.tick(5000);
   assert.deepEqual(await answer, { error: NO_ANSWER, lost: true });
 });
 
-test("what the server says of a request it refuses is passed on", async () => {
+test("the error message of a refused request is passed on", async () => {
   assert.deepEqual(await ask(async () => ({ error: "no such place" }), {}), { error: "no such place" });
 });

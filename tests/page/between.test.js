@@ -26,18 +26,18 @@ test("a place of the morph lies on the upper edge", () => {
   assert.deepEqual(pointOf(place({}, 0.4), SEEDS), { x: 0.4, y: 0, seeds: SEEDS });
 });
 
-test("a mix with two strange seeds brings them to C and D, each where it belongs", () => {
+test("a mix with two other seeds assigns them to C and D by their weights", () => {
   const [a, b, c, d] = cornerWeights(0.2, 0.3);
   assert.deepEqual(pointOf(place({ 3: a, 9: b, 70: c, 50: d }), SEEDS)?.seeds, [3, 9, 70, 50]);
   assert.deepEqual(pointOf(place({ 3: a, 9: b, 70: d, 50: c }), SEEDS)?.seeds, [3, 9, 50, 70]);
 });
 
-test("what takes a seed away, or mixes five, is on no pad", () => {
+test("a mix with a negative weight, or of five seeds, is not on the pad", () => {
   assert.equal(pointOf(place({ 3: 1, 9: -1, 2: 1 }), SEEDS), null);
   assert.equal(pointOf(place({ 3: 1, 9: 1, 5: 1, 6: 1, 7: 1 }), SEEDS), null);
 });
 
-test("a morph is played there and back", () => {
+test("a morph is played to its end and back", () => {
   const steps = [];
   for (let [step, by, i] = [0, 1, 0]; i < 7; i++) {
     steps.push(step);
@@ -46,7 +46,7 @@ test("a morph is played there and back", () => {
   assert.deepEqual(steps, [0, 1, 2, 3, 2, 1, 0]);
 });
 
-test("blocks that do not overlap are ln 2 apart by Jensen-Shannon, without a slope", () => {
+test("blocks that do not overlap have a Jensen-Shannon divergence of ln 2 with slope 0", () => {
   assert.deepEqual(distances(2, 1), {
     jensenShannon: Math.LN2, jensenShannonSlope: 0, wasserstein: 2, wassersteinSlope: 1 });
   assert.equal(distances(-0.5, 1).jensenShannon, Math.LN2 / 2);

@@ -11,7 +11,7 @@ const PLACE = Object.freeze({
   offsets: Object.freeze({ pc1: 1.5 }), label: "yes", label_b: "no", blend: 0, settings: { inversion: "vocoder" },
 });
 
-test("a change leaves the place it starts from as it was", () => {
+test("a change returns a new place and leaves the old one as it was", () => {
   const before = identity(PLACE);
   withOffset(PLACE, "pc1", 2);
   withMix(PLACE, [[3, 1]]);
@@ -20,7 +20,7 @@ test("a change leaves the place it starts from as it was", () => {
   assert.equal(identity(PLACE), before);
 });
 
-test("an offset is set beside the others, and one of 0 is none", () => {
+test("an offset is added to the others, and an offset of 0 is removed", () => {
   assert.deepEqual(withOffset(PLACE, "pc2", -1).offsets, { pc1: 1.5, pc2: -1 });
   assert.deepEqual(withOffset(PLACE, "pc1", 0).offsets, {});
   assert.deepEqual(withOffset(PLACE, "pc2", 0).offsets, { pc1: 1.5 });
@@ -31,19 +31,19 @@ test("weights of one seed are added, rounded to four digits, and left out where 
   assert.deepEqual(withMix(PLACE, [[3, 1], [9, 1], [3, -1]]).mix, { 9: 1 });
 });
 
-test("t takes the place of a mix", () => {
+test("setting t removes a mix", () => {
   const mixed = withMix(PLACE, [[3, 1], [9, 1]]);
   assert.ok(isMix(mixed));
   assert.ok(!isMix(withT(mixed, 0.5)));
   assert.equal(withT(mixed, 0.5).t, 0.5);
 });
 
-test("label and numbers change nothing else", () => {
+test("setting a label or a number changes no other field", () => {
   assert.deepEqual(withLabel(PLACE, "no"), { ...PLACE, label: "no" });
   assert.deepEqual(withNumber(PLACE, "truncation", 0.5), { ...PLACE, truncation: 0.5 });
 });
 
-test("a seed alone keeps condition and decoding and nothing that leads away from it", () => {
+test("a seed alone keeps label, truncation and settings, but no morph, mix or offsets", () => {
   assert.deepEqual(seedAlone(withMix(PLACE, [[1, 1]]), 9), {
     version: 1, model: "words", weights: "0123456789ab", seed: 9, truncation: 1, label: "yes", label_b: "no", blend: 0,
     settings: { inversion: "vocoder" },
@@ -59,11 +59,11 @@ test("equal recipes have one identity, whatever the order of their fields", () =
   assert.notEqual(identity({ ...PLACE, seed_b: null }), identity(without(PLACE, "seed_b")));
 });
 
-test("an identity is itself a recipe that reads back", () => {
+test("an identity is itself a recipe in JSON", () => {
   assert.deepEqual(JSON.parse(identity(PLACE)), PLACE);
 });
 
-test("the address of a place keeps gradio's own parameters and drops those of the last place", () => {
+test("the address of a place keeps gradio's parameters and drops those of the last place", () => {
   assert.equal(addressQuery("?model=toy&seed=4", "?model=words&seed=3&__theme=dark"), "?model=toy&seed=4&__theme=dark");
   assert.equal(addressQuery("?model=toy", ""), "?model=toy");
 });

@@ -13,7 +13,7 @@ function sent(/** @type {Record<string, any>} */ fields = {}) {
   return { recipe: JSON.stringify(place), place, title: `seed ${place.seed}`, link: "?model=toy", formats: [], seconds: 1 };
 }
 
-/** A session with a player that shows nothing, and a server whose answers come when the test says so. */
+/** A session with a player that shows nothing, and a server that answers when the test says so. */
 function open() {
   const session = new Session(() => /** @type {any} */ ({ getItem: () => null, setItem() {} }));
   const [warned, shown, triggered] = /** @type {string[][]} */ ([[], [], []]);
@@ -39,7 +39,7 @@ function open() {
 /** The place that the next move builds on. */
 const target = (/** @type {Session} */ session) => /** @type {Place} */ (session.target);
 
-test("two sliders that move while an answer is owed both count", async (t) => {
+test("two sliders that move while an answer is pending both count", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const { session, asked, receive } = open();
   receive(sent());
@@ -50,7 +50,7 @@ test("two sliders that move while an answer is owed both count", async (t) => {
   assert.deepEqual(asked[1].place.offsets, { pc1: 1, pc2: 2 });
 });
 
-test("a move that was lost on its way is in the next one", async (t) => {
+test("a move whose request was lost is included in the next one", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const { session, asked, receive, warned } = open();
   receive(sent());
@@ -66,7 +66,7 @@ test("a move that was lost on its way is in the next one", async (t) => {
   assert.equal(warned.at(-1), "");
 });
 
-test("what a choice brings outdates what the hand asked before", async (t) => {
+test("the answer to a gradio event discards earlier moves of sliders", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const { session, asked, receive, shown } = open();
   receive(sent());
@@ -78,7 +78,7 @@ test("what a choice brings outdates what the hand asked before", async (t) => {
   assert.deepEqual(target(session).offsets, {});
 });
 
-test("an event takes along the place that the hand leads to, and before the first sound what it is given", (t) => {
+test("an event sends the newest place, and before the first sound the text it is given", (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const { session, receive } = open();
   assert.equal(session.sends("?model=toy"), "?model=toy");
@@ -87,7 +87,7 @@ test("an event takes along the place that the hand leads to, and before the firs
   assert.deepEqual(JSON.parse(session.sends("")).offsets, { pc1: 1 });
 });
 
-test("an event of gradio's that brings no answer is told, and none that brings one", (t) => {
+test("a gradio event is reported as slow only if it gets no answer", (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const { session, receive, warned } = open();
   receive(sent());
@@ -100,7 +100,7 @@ test("an event of gradio's that brings no answer is told, and none that brings o
   assert.equal(warned.at(-1), SLOW_ANSWER);
 });
 
-test("an error leaves the sound and is taken back by the next answer", (t) => {
+test("an error keeps the sound and is cleared by the next answer", (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const { session, receive, warned } = open();
   receive(sent());
@@ -111,7 +111,7 @@ test("an error leaves the sound and is taken back by the next answer", (t) => {
   assert.equal(warned.at(-1), "");
 });
 
-test("a place counts as visited once the pointer is up and no answer is owed", (t) => {
+test("a place counts as visited once the pointer is up and no answer is pending", (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const { session, receive } = open();
   let settles = 0;
@@ -129,7 +129,7 @@ test("a place counts as visited once the pointer is up and no answer is owed", (
   assert.deepEqual(session.undo.places.length, 2);
 });
 
-test("a preview is shown without being visited", (t) => {
+test("a preview is shown but not counted as visited", (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const { session, receive, shown } = open();
   receive(sent());
@@ -140,7 +140,7 @@ test("a preview is shown without being visited", (t) => {
   assert.equal(session.undo.places.length, 1);
 });
 
-test("going leads to a recipe, a text or an object", () => {
+test("go takes a recipe as text or as an object", () => {
   const { session, triggered } = open();
   session.go("?model=toy&seed=4");
   assert.equal(session.sendsDestination(), "?model=toy&seed=4");
@@ -149,7 +149,7 @@ test("going leads to a recipe, a text or an object", () => {
   assert.deepEqual(triggered, ["go", "go"]);
 });
 
-test("a visit after an undo takes the place of what could be redone", () => {
+test("a visit after an undo replaces what could be redone", () => {
   const undo = new Undo();
   for (const place of ["a", "b", "b", "c"]) undo.visit(place);
   assert.deepEqual(undo.places, ["a", "b", "c"]);

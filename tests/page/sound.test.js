@@ -8,7 +8,7 @@ import {
 const near = (/** @type {number} */ a, /** @type {number} */ b, tolerance = 1e-6) => (
   assert.ok(Math.abs(a - b) <= tolerance, `${a} is not ${b}`));
 
-test("a crossfade keeps the power equal, from one sound alone to the other alone", () => {
+test("a crossfade keeps the power constant, from only one sound to only the other", () => {
   assert.equal(RISE.length, FALL.length);
   RISE.forEach((gain, i) => near(gain ** 2 + FALL[i] ** 2, 1));
   near(RISE[0], 0);
@@ -44,7 +44,7 @@ test("a note is played with the nearest sample of its layer", () => {
   assert.deepEqual(files, ["soft60", "soft72", "loud60", "loud60"]);
 });
 
-test("a sample sounds an octave higher at twice its rate, and its cents are made good", () => {
+test("a sample sounds an octave higher at twice its rate, and its cents are corrected", () => {
   near(playbackRate(MANIFEST.samples[0], 72), 2);
   near(playbackRate(MANIFEST.samples[1], 60), 0.5);
   near(playbackRate(MANIFEST.samples[2], 60), 2 ** (0.5 / 12));
@@ -62,7 +62,7 @@ test("notes are played on the piano only if the server says so", () => {
 });
 
 /**
- * A voice whose notes are taken down as [note, time, skipped] in place of being struck.
+ * A voice that records its notes as [note, time, skipped] instead of playing them.
  * @param {number[][]} notes
  */
 function voiceOf(notes, loop = true, seconds = 2) {
@@ -98,7 +98,7 @@ test("without a loop there is one lap", (t) => {
   assert.deepEqual(struck.map(([note]) => note), [0, 1, 2]);
 });
 
-test("a voice that begins in the middle strikes what still sounds, from where it has come to", (t) => {
+test("a voice that begins in the middle continues the notes that still sound", (t) => {
   t.mock.timers.enable({ apis: ["setInterval"] });
   const { voice, struck } = voiceOf([[60, 0, 0.1, 80], [62, 0.5, 1, 80], [64, 1.25, 0.25, 80]]);
   voice.start(10, 1);
@@ -106,7 +106,7 @@ test("a voice that begins in the middle strikes what still sounds, from where it
   assert.deepEqual(struck[0], [1, 10, 0.5]); // the first has been silent for 0.4 s
 });
 
-test("a note that a busy page is late for is struck at once and from where it would be", (t) => {
+test("a note that is late on a busy page is struck at once, from its present position", (t) => {
   t.mock.timers.enable({ apis: ["setInterval"] });
   const { voice, struck, at } = voiceOf(NOTES);
   voice.start(0, 0);
@@ -118,7 +118,7 @@ test("a note that a busy page is late for is struck at once and from where it wo
   near(skip, 0.2);
 });
 
-test("a piece without a note is silence and no endless loop", (t) => {
+test("a piece without notes is silent and does not loop for ever", (t) => {
   t.mock.timers.enable({ apis: ["setInterval"] });
   const { voice, struck, at } = voiceOf([]);
   voice.start(0, 0);

@@ -24,7 +24,7 @@ function open(storage = new FakeStorage()) {
   return { stored, storage, said, warned };
 }
 
-test("what is kept is there when the page is opened again", () => {
+test("favourites are there when the page is opened again", () => {
   const { stored, storage } = open();
   stored.toggle(place(1));
   stored.toggle(place(2));
@@ -38,7 +38,7 @@ test("keeping a place twice removes it, whatever the order of its fields", () =>
   assert.deepEqual(stored.favourites.read(), []);
 });
 
-test("what another tab adds is neither hidden nor overwritten", () => {
+test("favourites that another tab adds are neither hidden nor overwritten", () => {
   const { stored, storage } = open(), other = open(storage).stored;
   stored.toggle(place(1));
   other.toggle(place(2));
@@ -47,7 +47,7 @@ test("what another tab adds is neither hidden nor overwritten", () => {
 });
 
 for (const text of ["", "{", "null", "[]", "{\"version\":2,\"places\":[]}", "{\"version\":1}", "{\"version\":1,\"places\":{}}"]) {
-  test(`a stored text ${JSON.stringify(text)} is set aside, and one goes on`, () => {
+  test(`a stored text ${JSON.stringify(text)} is set aside, and the list starts empty`, () => {
     const { stored, storage, warned } = open();
     storage.setItem(KEY, text);
     assert.deepEqual(stored.favourites.read(), []);
@@ -60,7 +60,7 @@ for (const text of ["", "{", "null", "[]", "{\"version\":2,\"places\":[]}", "{\"
   });
 }
 
-test("of a list that can be read in part, that part stays", () => {
+test("the readable places of a damaged list stay", () => {
   const { stored, storage } = open();
   const places = [place(1), null, { recipe: 5 }, { name: 7, recipe: {} }, place(2)];
   storage.setItem(KEY, JSON.stringify({ version: 1, places }));
@@ -68,7 +68,7 @@ test("of a list that can be read in part, that part stays", () => {
   assert.deepEqual(stored.favourites.read(), [place(1), place(2)]);
 });
 
-test("a full storage is told once, and its places last until the page is closed", () => {
+test("a full storage is reported once, and its places last until the page is closed", () => {
   const { stored, storage, warned } = open();
   stored.toggle(place(1));
   storage.quota = 10;
@@ -80,7 +80,7 @@ test("a full storage is told once, and its places last until the page is closed"
   assert.deepEqual(open(storage).stored.favourites.read(), [place(1)]);
 });
 
-test("once there is room again all of it is stored and the warning goes", () => {
+test("once there is room again everything is stored and the warning disappears", () => {
   const { stored, storage } = open();
   storage.quota = 10;
   stored.toggle(place(1));
@@ -98,7 +98,7 @@ test("a browser that denies its storage still keeps places until the page is clo
   assert.deepEqual(stored.favourites.read(), [place(1)]);
 });
 
-test("what was removed comes back where it was, beside what came since", () => {
+test("a removed favourite comes back at its position, and newer ones stay", () => {
   const { stored } = open();
   for (const seed of [1, 2, 3]) stored.toggle(place(seed));
   let putBack = () => {};
@@ -109,7 +109,7 @@ test("what was removed comes back where it was, beside what came since", () => {
   assert.deepEqual(stored.favourites.read(), [place(3), place(2), place(1), place(4)]);
 });
 
-test("a favourite moves as far as its list goes", () => {
+test("a favourite cannot be moved beyond the ends of the list", () => {
   const { stored } = open();
   for (const seed of [1, 2, 3]) stored.toggle(place(seed));
   stored.reorder(place(3), 1);
@@ -119,7 +119,7 @@ test("a favourite moves as far as its list goes", () => {
   assert.deepEqual(stored.favourites.read(), [place(2), place(3), place(1)]);
 });
 
-test("history has each place once, the newest first, and fifty of them", () => {
+test("history has each place once, the newest first, and at most fifty", () => {
   const { stored } = open();
   for (let seed = 0; seed < 60; seed++) stored.visit(place(seed));
   stored.visit(place(30));
@@ -129,7 +129,7 @@ test("history has each place once, the newest first, and fifty of them", () => {
   assert.equal(new Set(seeds).size, 50);
 });
 
-test("a newcomer is one who has neither favourites nor history", () => {
+test("a newcomer has neither favourites nor history", () => {
   const first = open();
   first.stored.visit(place(1));
   assert.ok(first.stored.newcomer);
@@ -138,12 +138,12 @@ test("a newcomer is one who has neither favourites nor history", () => {
   assert.ok(!second.stored.newcomer);
 });
 
-test("of a file's places those that are there already are not added", () => {
+test("places of a file that are favourites already are not added", () => {
   const { stored, said } = open();
   stored.toggle(place(1));
   stored.add([place(2), place(1, "another name"), place(2)]);
   assert.deepEqual(stored.favourites.read(), [place(1), place(2)]);
-  assert.equal(said.at(-1), "1 of 2 places added to the favourites; the rest were there");
+  assert.equal(said.at(-1), "1 of 2 places added to the favourites; the rest were there already");
 });
 
 test("a file of places reads back", () => {

@@ -1,4 +1,4 @@
-"""The app's API: a recipe, as JSON or as a link, to a file."""
+"""The app's API, which turns a recipe, as JSON or as a link, into a file."""
 
 import sys
 from collections.abc import Iterator
@@ -62,10 +62,10 @@ def test_the_api_renders_the_sound_that_the_library_renders(client: Client, fold
         ("?model=words", "exe", "no format 'exe'"),
     ],
 )
-def test_the_api_says_what_is_wrong(client: Client, text: str, name: str, answer: str) -> None:
+def test_the_api_reports_bad_input(client: Client, text: str, name: str, answer: str) -> None:
     with pytest.raises(AppError, match=answer):
         rendered(client, text, name)
 
 
-def test_only_render_is_offered(client: Client) -> None:
+def test_render_is_the_only_endpoint(client: Client) -> None:
     assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/render"]

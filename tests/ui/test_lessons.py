@@ -1,4 +1,4 @@
-"""What the lessons are told: the equipment of a checkpoint, and how sounds compare."""
+"""What the server offers to the lessons: data of a checkpoint, and distances of sounds."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ from explorer.ui.learn import Lessons
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The toy of step 90, how it was at steps 0 and 30, and figures of its training."""
+    """A toy checkpoint of step 90, with snapshots of steps 0 and 30 and metrics of its training."""
     checkpoint.save(tmp_path / "toy.safetensors", make(), provenance={"step": 90})
     for step in (30, 0):
         checkpoint.save(tmp_path / "snapshots" / "toy" / f"{step}.safetensors", make(step), dtype=torch.int8)
@@ -29,8 +29,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("model", ["toy", "toy@30"])
-def test_a_checkpoint_and_its_snapshots_have_the_same_equipment(folder: Path, model: str) -> None:
-    assert Lessons(Engine(folder)).equipment(Recipe(model).to_json()) == {
+def test_a_checkpoint_and_its_snapshots_have_the_same_lesson_data(folder: Path, model: str) -> None:
+    assert Lessons(Engine(folder)).lesson_data(Recipe(model).to_json()) == {
         "model": "toy",
         "size": 6,
         "steps": [0, 30],
@@ -40,25 +40,25 @@ def test_a_checkpoint_and_its_snapshots_have_the_same_equipment(folder: Path, mo
     }
 
 
-def test_a_checkpoint_without_snapshots_or_provenance_has_neither(tmp_path: Path) -> None:
+def test_a_checkpoint_without_snapshots_and_provenance_has_no_steps_and_no_curves(tmp_path: Path) -> None:
     write(tmp_path)
-    found = Lessons(Engine(tmp_path)).equipment(Recipe("toy").to_json())
+    found = Lessons(Engine(tmp_path)).lesson_data(Recipe("toy").to_json())
     assert (found["steps"], found["last"], found["curves"]) == ([], None, [])
 
 
-def test_broken_figures_are_left_out(folder: Path) -> None:
+def test_a_damaged_file_of_metrics_is_ignored(folder: Path) -> None:
     (folder / "snapshots" / "toy" / "metrics.jsonl").write_text('{"step": 1, "wasser', encoding="utf-8")
-    assert Lessons(Engine(folder)).equipment(Recipe("toy").to_json())["curves"] == []
+    assert Lessons(Engine(folder)).lesson_data(Recipe("toy").to_json())["curves"] == []
 
 
-def test_the_middle_of_a_line_is_shorter_and_that_of_an_arc_is_not(tmp_path: Path) -> None:
+def test_half_way_the_latent_is_shorter_on_a_line_but_not_on_an_arc(tmp_path: Path) -> None:
     write(tmp_path, latent=4096)
     recipes = [Recipe("toy", seed=1), *(Recipe("toy", seed=1, seed_b=2, t=0.5, path=path) for path in ("arc", "line"))]
     lengths = Lessons(Engine(tmp_path)).measure([recipe.to_json() for recipe in recipes])["lengths"]
     assert lengths == pytest.approx([1, 1, 0.5**0.5], abs=0.03)
 
 
-def test_distances_are_those_of_the_outputs_from_the_first(folder: Path) -> None:
+def test_distances_are_root_mean_square_differences_of_outputs_from_the_first(folder: Path) -> None:
     engine, recipes = Engine(folder), [Recipe("toy", seed=seed) for seed in (1, 2)]
     first, second = (engine.output(recipe).numpy() for recipe in recipes)
     found = Lessons(engine).measure([recipe.to_json() for recipe in recipes])["distances"]
@@ -68,6 +68,6 @@ def test_distances_are_those_of_the_outputs_from_the_first(folder: Path) -> None
 @pytest.mark.parametrize(
     "request_", [None, [], ["model=toy"] * 9, "model=toy", ["model=toy", "model=toy@30"], [7], ["{"], ["model=none"]]
 )
-def test_what_cannot_be_compared_is_refused(folder: Path, request_: object) -> None:
+def test_recipes_that_cannot_be_compared_are_refused(folder: Path, request_: object) -> None:
     with pytest.raises((ValueError, RecipeError, CheckpointError)):
         Lessons(Engine(folder)).measure(request_)

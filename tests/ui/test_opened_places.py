@@ -1,4 +1,4 @@
-"""What the panel Places asks of the server, without a browser."""
+"""Files of places that are opened in the app, without a browser."""
 
 import json
 from pathlib import Path
@@ -18,33 +18,33 @@ def engine(tmp_path: Path) -> Engine:
     return Engine(tmp_path / "models")
 
 
-def test_a_file_of_one_recipe_is_none_of_places(engine: Engine, tmp_path: Path) -> None:
+def test_a_file_of_one_recipe_is_not_a_file_of_places(engine: Engine, tmp_path: Path) -> None:
     path = tmp_path / "place.json"
     path.write_text(Recipe("toy").to_json())
-    assert places.opened(engine, path) is None
+    assert places.read_places(engine, path) is None
 
 
-def test_places_of_a_file_are_settled_so_that_one_sound_is_kept_once(engine: Engine, tmp_path: Path) -> None:
+def test_places_of_a_file_are_completed_so_that_equal_sounds_have_equal_recipes(engine: Engine, tmp_path: Path) -> None:
     recipe = Recipe("toy", seed=3)
     path = tmp_path / "favourites.json"
     path.write_text(
-        dumps([NamedRecipe("bare", recipe), NamedRecipe("settled", handlers.settle(engine, recipe).recipe)])
+        dumps([NamedRecipe("bare", recipe), NamedRecipe("completed", handlers.make_view(engine, recipe).recipe)])
     )
-    bare, settled = places.opened(engine, path) or []
-    assert bare["recipe"] == settled["recipe"]
-    assert (bare["name"], settled["name"]) == ("bare", "settled")
+    bare, completed = places.read_places(engine, path) or []
+    assert bare["recipe"] == completed["recipe"]
+    assert (bare["name"], completed["name"]) == ("bare", "completed")
 
 
-def test_a_place_on_weights_that_are_not_here_is_kept_as_it_is(engine: Engine, tmp_path: Path) -> None:
+def test_a_place_of_an_unknown_checkpoint_stays_as_it_is(engine: Engine, tmp_path: Path) -> None:
     elsewhere = Recipe("opera", weights="0123456789ab", seed=3)
     path = tmp_path / "favourites.json"
     path.write_text(dumps([NamedRecipe("aria", elsewhere)]))
-    found = places.opened(engine, path) or []
+    found = places.read_places(engine, path) or []
     assert Recipe.from_json(found[0]["recipe"]) == elsewhere
 
 
-def test_a_broken_file_of_places_is_named_without_its_folder(engine: Engine, tmp_path: Path) -> None:
+def test_an_error_in_a_file_of_places_names_the_file_without_its_folder(engine: Engine, tmp_path: Path) -> None:
     path = tmp_path / "favourites.json"
     path.write_text(json.dumps({"version": 1, "places": [{"recipe": {"model": "toy", "t": "far"}}]}))
     with pytest.raises(RecipeError, match=r"^favourites\.json: place 1: t must be a number"):
-        places.opened(engine, path)
+        places.read_places(engine, path)

@@ -1,4 +1,4 @@
-"""How the page's scripts are served: together, whole, and under an address that changes with them."""
+"""The page's scripts are served completely, under a URL that changes with their content."""
 
 import re
 import shutil
@@ -12,12 +12,12 @@ from explorer.ui import scripts
 from explorer.ui.scripts import PAGE, Scripts
 
 IMPORTED = re.compile(r"""^import .* from "\./([^"]+)";$""", re.MULTILINE)
-PARTS = ["player", "alone", "between", "places", "learn"]
+PARTS = ["player", "seed_picture", "between", "places", "learn"]
 
 
 @pytest.fixture
 def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The page's folder, to be changed."""
+    """A copy of the page's folder that a test may change."""
     folder = tmp_path / "page"
     shutil.copytree(PAGE, folder)
     monkeypatch.setattr(scripts, "PAGE", folder)
@@ -32,7 +32,7 @@ def address(served: Scripts) -> str:
     return served.route().path.replace("{name}", "")
 
 
-def test_every_module_that_one_imports_is_served_as_a_script_that_may_be_kept_for_good() -> None:
+def test_every_imported_module_is_served_as_a_script_that_browsers_may_cache_for_good() -> None:
     served = Scripts()
     wanted = [f"{name}.js" for name in PARTS]
     for name in wanted:
@@ -44,7 +44,7 @@ def test_every_module_that_one_imports_is_served_as_a_script_that_may_be_kept_fo
     assert len(wanted) > len(PARTS)
 
 
-def test_a_change_of_one_module_changes_the_address_of_all(copy: Path) -> None:
+def test_a_change_of_one_module_changes_the_url_of_all(copy: Path) -> None:
     before = address(Scripts())
     assert address(Scripts()) == before
     with (copy / "recipe.js").open("a") as file:
@@ -52,7 +52,7 @@ def test_a_change_of_one_module_changes_the_address_of_all(copy: Path) -> None:
     assert address(Scripts()) != before
 
 
-def test_a_server_goes_on_with_the_scripts_that_it_was_started_with(copy: Path) -> None:
+def test_a_running_server_keeps_serving_the_scripts_that_it_was_started_with(copy: Path) -> None:
     served = Scripts()
     before = client(served).get(address(served) + "player.js").text
     (copy / "player.js").write_text("changed")
@@ -60,12 +60,12 @@ def test_a_server_goes_on_with_the_scripts_that_it_was_started_with(copy: Path) 
 
 
 @pytest.mark.parametrize("name", ["style.css", "package.json", "none.js", "..%2Fapp.py", "..%2F..%2Frecipe.py"])
-def test_nothing_but_scripts_is_served_there(name: str) -> None:
+def test_only_scripts_are_served(name: str) -> None:
     served = Scripts()
     assert client(served).get(address(served) + name).status_code == 404
 
 
-def test_the_events_of_a_part_stand_in_its_start_for_gradio_to_find() -> None:
+def test_the_start_script_names_the_events_of_its_module_for_gradio() -> None:
     start = Scripts().start("player", events=("random", "go"))
     assert "'random'" in start
     assert "'go'" in start

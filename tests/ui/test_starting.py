@@ -1,4 +1,4 @@
-"""The app starts where others have taken the usual places, and says in a sentence why it cannot."""
+"""The app starts where the default folder or port is taken, or says in one sentence why it cannot."""
 
 import os
 import socket
@@ -11,11 +11,11 @@ from serving import free_port, offline, serving
 from explorer.__main__ import main
 from explorer.checkpoint import CheckpointError
 from explorer.recipe import RecipeError
-from explorer.ui.panels import WRONG, answering, told
+from explorer.ui.panels import UNEXPECTED, error_message, server_function
 from explorer.ui.starting import TEMPORARY, check_address, temporary_files
 
 
-def test_the_app_starts_beside_a_gradio_folder_that_it_may_not_use(tmp_path: Path) -> None:
+def test_the_app_starts_although_gradios_temporary_folder_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "gradio").write_text("of somebody else")  # no folder: to root any folder would be open
     (tmp_path / "models").mkdir()
     port = free_port()
@@ -25,7 +25,9 @@ def test_the_app_starts_beside_a_gradio_folder_that_it_may_not_use(tmp_path: Pat
     assert [path.name for path in tmp_path.glob("explorer-*")] == []
 
 
-def test_a_folder_that_the_environment_names_is_used_and_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_named_in_the_environment_is_used_and_not_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(TEMPORARY, str(tmp_path / "mine"))
     with temporary_files():
         assert Path(os.environ[TEMPORARY]).parent == tmp_path / "mine"
@@ -40,7 +42,7 @@ def run(capsys: pytest.CaptureFixture[str], folder: Path, *argv: str) -> str:
     return said
 
 
-def test_no_folder_for_temporary_files_is_one_line(
+def test_a_missing_temporary_folder_is_reported_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "taken").write_text("")
@@ -48,26 +50,26 @@ def test_no_folder_for_temporary_files_is_one_line(
     assert f"name one in the variable {TEMPORARY}" in run(capsys, tmp_path)
 
 
-def test_a_port_in_use_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_in_use_is_reported_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         assert f"port {port} is in use" in run(capsys, tmp_path, "--port", str(port))
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "a..b", "x" * 300, "a\0b", "\ud800"])
-def test_a_host_that_is_not_this_machine_is_one_sentence(host: str) -> None:
-    with pytest.raises(OSError, match="is no address of this machine"):
+def test_a_host_that_is_not_this_machine_is_reported_in_one_sentence(host: str) -> None:
+    with pytest.raises(OSError, match="is not an address of this machine"):
         check_address(host, None)
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), ZeroDivisionError(), TypeError("bad operand"), MemoryError()])
-def test_an_error_that_nobody_foresaw_is_a_sentence_on_the_page_and_a_traceback_in_the_log(
+def test_an_unexpected_error_gives_a_sentence_on_the_page_and_a_traceback_in_the_log(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(request: object) -> dict[str, object]:
         raise error
 
-    assert answering(fail, 1)(None) == {"error": WRONG}
+    assert server_function(fail, 1)(None) == {"error": UNEXPECTED}
     assert caplog.records[0].exc_info is not None
     assert caplog.records[0].exc_info[1] is error
 
@@ -82,5 +84,5 @@ def test_an_error_that_nobody_foresaw_is_a_sentence_on_the_page_and_a_traceback_
         (RecipeError("half a character: \ud800"), "half a character: \\ud800"),
     ],
 )
-def test_a_visitor_is_told_one_line_without_the_servers_folder(error: Exception, sentence: str | None) -> None:
-    assert told(error) == (sentence or "no checkpoint 'a/b/c' in models; there are: toy")
+def test_an_error_message_is_one_line_without_the_servers_folders(error: Exception, sentence: str | None) -> None:
+    assert error_message(error) == (sentence or "no checkpoint 'a/b/c' in models; there are: toy")

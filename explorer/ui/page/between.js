@@ -1,4 +1,4 @@
-// The morph from A to B in steps, a pad between four seeds, and files of the whole morph.
+// The panel "Between": the morph from A to B in steps, a pad between four seeds, and files of the whole morph.
 
 import { MorphFile } from "./morph_file.js";
 import { MorphPlayer } from "./morph_player.js";
@@ -13,8 +13,8 @@ import { unpack } from "./unpack.js";
 /** @typedef {import("./panel.js").Answer} Answer */
 
 const STEPS = 7;
-const PATIENCE = 5000; // ms that an answer to the hand on the pad may take
-const MAX_SEED = 2 ** 32 - 1, ROLLED = 10_000;
+const LATE = 5000; // ms after which the pad no longer waits for the place that it has asked for
+const MAX_SEED = 2 ** 32 - 1, ROLLED = 10_000; // new seeds are below this
 const CORNERS = ["a", "b", "c", "d"];
 const FORMATS = new Map(Object.entries({
   wav: "WAV", mid: "MIDI", zip: "ZIP of steps", gif: "GIF", png: "Picture", svg: "Picture, SVG", pdf: "Picture, PDF",
@@ -24,13 +24,13 @@ const FORMATS = new Map(Object.entries({
 export function start({ element, server }) {
   const find = finder(element);
   const input = (/** @type {string} */ name) => /** @type {HTMLInputElement} */ (find(name));
-  const seedC = input("seed-c"), seedD = input("seed-d"), even = input("even"), playButton = find("walk");
+  const seedC = input("seed-c"), seedD = input("seed-d"), even = input("even"), playButton = find("play-morph");
   const stepCards = find("steps"), formats = /** @type {HTMLSelectElement} */ (find("format"));
-  const pad = new Pad({ pad: find("pad"), across: input("across"), down: input("down") }, leadToMix);
+  const pad = new Pad({ pad: find("pad"), across: input("across"), down: input("down") }, goToPoint);
   const player = new MorphPlayer(element, showPlaying);
   let steps = /** @type {Answer[]} */ ([]); // of the morph, as the server sent them
-  let stepsAsked = "", cornersAsked = "", refreshing = false; // the questions that steps and corners answer
-  let led = "", ledUntil = 0; // the mix that the hand leads to, and until when the page may take to show it
+  let stepsAsked = "", cornersAsked = "", refreshing = false; // the requests that steps and corners were drawn from
+  let asked = "", askedUntil = 0; // the mix that the pad has asked for, and until when it waits for it
 
   const place = () => /** @type {Place} */ (session.place);
   const seeds = () => /** @type {import("./pad.js").Seeds} */ (
@@ -42,13 +42,13 @@ export function start({ element, server }) {
 
   // Steps
 
-  /** Brings steps and corners up to the present place: one question at a time, and what was overtaken is dropped. */
+  /** Brings steps and corners up to date, one request at a time; answers that are outdated are dropped. */
   async function refresh() {
     if (refreshing || !session.shown || !visible(element)) return;
     refreshing = true;
     try {
       for (let request; toKey(request = stepsRequest()) !== stepsAsked;) {
-        const answer = await ask(server.strip, [...request, false]);
+        const answer = await ask(server.steps, [...request, false]);
         if (!visible(element)) return;
         if (toKey(request) !== toKey(stepsRequest())) continue;
         stepsAsked = toKey(request);
@@ -91,7 +91,7 @@ export function start({ element, server }) {
   async function play() {
     session.warn();
     if (!steps.length || stepsAsked !== toKey(stepsRequest()) || !steps.every((step) => playable(step))) {
-      const request = stepsRequest(), answer = await ask(server.strip, [...request, true]);
+      const request = stepsRequest(), answer = await ask(server.steps, [...request, true]);
       if (!answer || toKey(request) !== toKey(stepsRequest())) return;
       stepsAsked = toKey(request);
       drawSteps(answer.steps);
@@ -101,7 +101,7 @@ export function start({ element, server }) {
   }
 
   function showPlaying() {
-    playButton.textContent = player.playing ? "Stop the path" : "Play the path";
+    playButton.textContent = player.playing ? "Stop the morph" : "Play the morph";
     markNearest();
   }
 
@@ -116,19 +116,19 @@ export function start({ element, server }) {
     });
   }
 
-  /** Leads to what a hand has made of the pad. */
-  function leadToMix(/** @type {number} */ x, /** @type {number} */ y) {
+  /** Goes to the mix at a point of the pad. */
+  function goToPoint(/** @type {number} */ x, /** @type {number} */ y) {
     if (!session.place) return;
     const weights = cornerWeights(x, y), mixed = withMix(session.place, seeds().map((seed, i) => [seed, weights[i]]));
-    led = identity(mixed.mix);
-    ledUntil = performance.now() + PATIENCE;
+    asked = identity(mixed.mix);
+    askedUntil = performance.now() + LATE;
     session.drag(mixed);
   }
 
-  /** Shows on the pad a place that was come to by whatever way, unless the hand is further on by now. */
+  /** Shows the present place on the pad, unless the pad waits for a newer one. */
   function followPlace() {
-    if (performance.now() < ledUntil && led !== identity(place().mix)) return;
-    ledUntil = 0;
+    if (performance.now() < askedUntil && asked !== identity(place().mix)) return;
+    askedUntil = 0;
     const point = pointOf(place(), seeds());
     if (point) [seedC.value, seedD.value] = point.seeds.slice(2).map(String);
     pad.show(point);
@@ -139,7 +139,7 @@ export function start({ element, server }) {
       return session.warn(`A seed must be a whole number from 0 to ${MAX_SEED}.`);
     }
     session.warn();
-    if (session.place && isMix(session.place) && !pad.away) leadToMix(pad.x, pad.y);
+    if (session.place && isMix(session.place) && !pad.away) goToPoint(pad.x, pad.y);
     refresh();
   }
 
@@ -148,7 +148,7 @@ export function start({ element, server }) {
     reseed();
   }
 
-  /** Leads to a mix of A, B and C. */
+  /** Goes to a mix of A, B and C. */
   function mix(/** @type {number[]} */ ...weights) {
     if (session.place) session.go(withMix(session.place, weights.map((weight, i) => [seeds()[i], weight])));
   }
@@ -162,7 +162,7 @@ export function start({ element, server }) {
     const bar = /** @type {HTMLProgressElement} */ (find("progress"));
     file = new MorphFile(server);
     session.warn();
-    session.say("Saving the path …");
+    session.say("Saving the morph …");
     button.disabled = true;
     bar.hidden = cancel.hidden = false;
     bar.removeAttribute("value");

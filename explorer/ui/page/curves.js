@@ -2,34 +2,34 @@
 
 import { GENERATED, REAL, SLOPE, stroke, surface } from "./figures.js";
 
-/** A figure's name and what was measured of it, steps ascending.
- * @typedef {[figure: string, points: Array<[step: number, value: number]>]} Curve */
+/** A metric's name and its values, steps ascending.
+ * @typedef {[metric: string, points: Array<[step: number, value: number]>]} Curve */
 
 const NAMES = new Map([["wasserstein", "critic's Wasserstein estimate"], ["reconstruction_loss", "reconstruction loss"]]);
 
-const nameOf = (/** @type {string} */ figure) => NAMES.get(figure) ?? figure;
+const nameOf = (/** @type {string} */ metric) => NAMES.get(metric) ?? metric;
 
-/** A number with its thousands apart. @param {number} x */
+/** A number with separators between thousands. @param {number} x */
 export const count = (x) => x.toLocaleString("en");
 
 /**
- * What was last measured at a step, in words: ", reconstruction loss 0.12".
+ * The last values up to a step, in words: ", reconstruction loss 0.12".
  * @param {Curve[]} curves
  * @param {number} step
  */
 export function measuredAt(curves, step) {
-  return curves.map(([figure, points]) => {
+  return curves.map(([metric, points]) => {
     const value = points.filter(([at]) => at <= step).pop()?.[1];
-    return value === undefined ? "" : `, ${nameOf(figure)} ${value.toPrecision(3)}`;
+    return value === undefined ? "" : `, ${nameOf(metric)} ${value.toPrecision(3)}`;
   }).join("");
 }
 
 /**
- * Draws the curves one below the other, with a line at a step.
+ * Draws the curves below one another, with a vertical line at a step.
  * @param {HTMLCanvasElement} canvas
  * @param {Curve[]} curves
  * @param {number} step
- * @param {number[]} snapshots steps that are marked
+ * @param {number[]} snapshots steps to mark on the axis
  */
 export function drawCurves(canvas, curves, step, snapshots) {
   canvas.hidden = !curves.length;
@@ -37,7 +37,7 @@ export function drawCurves(canvas, curves, step, snapshots) {
   const { context, across, down, ink } = surface(canvas), each = down / curves.length;
   const last = Math.max(...curves.map(([, points]) => points[points.length - 1][0]));
   const x = (/** @type {number} */ s) => Math.min(1, s / last) * (across - 8) + 4;
-  const told = curves.map(([figure, points], i) => {
+  const descriptions = curves.map(([metric, points], i) => {
     const values = points.map(([, value]) => value), high = Math.max(...values), low = Math.min(0, ...values);
     const top = i * each + 20, foot = (i + 1) * each - 8;
     const y = (/** @type {number} */ v) => foot - (v - low) / (high - low || 1) * (foot - top);
@@ -48,11 +48,11 @@ export function drawCurves(canvas, curves, step, snapshots) {
     stroke(context, i ? GENERATED : REAL, points.map(([s, v]) => [x(s), y(v)]));
     context.fillStyle = ink;
     context.textAlign = "left";
-    context.fillText(nameOf(figure), 10, i * each + 12);
+    context.fillText(nameOf(metric), 10, i * each + 12);
     context.textAlign = "right";
     context.fillText(`up to ${high.toPrecision(3)}`, across - 4, i * each + 12);
-    return `${nameOf(figure)} from ${values[0].toPrecision(3)} to ${values[values.length - 1].toPrecision(3)}`;
+    return `${nameOf(metric)} from ${values[0].toPrecision(3)} to ${values[values.length - 1].toPrecision(3)}`;
   });
   stroke(context, SLOPE, [[x(step), 0], [x(step), down]]);
-  canvas.setAttribute("aria-label", `Curves over ${count(last)} steps of training: ${told.join("; ")}`);
+  canvas.setAttribute("aria-label", `Curves over ${count(last)} steps of training: ${descriptions.join("; ")}`);
 }

@@ -1,12 +1,12 @@
-// Lesson 3: real and generated data as two uniform blocks on a line, and how far apart they are.
+// Lesson 3: real and generated data as two uniform distributions on a line, and two distances between them.
 
 import { GENERATED, REAL, SLOPE, stroke, surface } from "./figures.js";
 
-export const REACH = 3; // of the shift, as its slider has it
+export const REACH = 3; // of the shift to either side; the slider in learn.html has the same bounds
 
 /**
- * Jensen-Shannon divergence, in nats, and Wasserstein distance of two uniform blocks of a width, and their slopes along
- * the shift of one block against the other.
+ * Jensen-Shannon divergence, in nats, and Wasserstein distance of two uniform distributions of equal width, and the
+ * slopes of both along the shift of one against the other.
  * @param {number} by shift
  * @param {number} wide width
  */
@@ -21,12 +21,12 @@ export function distances(by, wide) {
 }
 
 /**
- * Draws the blocks with a critic over them, and both distances over the shift.
+ * Draws the distributions as blocks with a critic over them, and below both distances as functions of the shift.
  * @param {HTMLCanvasElement} canvas
  * @param {number} by shift
  * @param {number} wide width
- * @param {boolean} critic that of WGAN-GP in place of the best discriminator
- * @returns {string} the figures in words
+ * @param {boolean} critic draws the critic of WGAN-GP in place of the optimal discriminator
+ * @returns {string} the distances in words
  */
 export function drawBlocks(canvas, by, wide, critic) {
   const now = distances(by, wide);
@@ -51,12 +51,12 @@ export function drawBlocks(canvas, by, wide, critic) {
   stroke(context, ink, [[0, base], [across, base]]);
   context.fillStyle = ink;
   context.textAlign = "left";
-  context.fillText(critic ? "critic of WGAN-GP: slope 1 all the way" : "best discriminator: flat on either side", 2, 12);
+  context.fillText(critic ? "critic of WGAN-GP: slope 1 everywhere" : "best discriminator: flat on each block", 2, 12);
   if (critic) {
     const middle = at((by + wide) / 2), rise = 0.5 * Math.sign(by);
     stroke(context, SLOPE, [[0, 46 - rise * 0.12 * middle], [across, 46 + rise * 0.12 * (across - middle)]]);
   } else {
-    // real / (real + generated): 1, one half where they overlap, 0, and nothing where there is neither
+    // real / (real + generated): 1 for real, 0 for generated, 1/2 where they overlap; undefined where there is neither
     const edges = [...new Set([0, wide, by, by + wide])].sort((a, b) => a - b);
     const blunt = wide ? 0 : 4 / unit;
     const pieces = wide ? edges.slice(1).map((end, i) => [edges[i], end]) : edges.map((x) => [x - blunt, x + blunt]);
@@ -69,7 +69,7 @@ export function drawBlocks(canvas, by, wide, critic) {
       }
     }
   }
-  // Both distances over the shift, and their tangents where it stands
+  // Both distances over the shift, and their tangents at the present shift
   const top = 146, foot = down - 22;
   const x = (/** @type {number} */ s) => across / 2 + s / REACH * (across / 2 - 24);
   const y = (/** @type {number} */ v) => foot - v / REACH * (foot - top);

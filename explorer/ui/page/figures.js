@@ -1,9 +1,12 @@
-// What the lessons' figures are drawn with.
+// Colours and canvas helpers of the lessons' figures.
 
-// Okabe and Ito's colours, told apart on light and dark.
+// From the colour-blind safe palette of Okabe and Ito, visible on light and dark.
 export const REAL = "#0072B2", GENERATED = "#D55E00", SLOPE = "#009E73";
 
-/** A canvas as large as it is shown, and its size in CSS pixels. @param {HTMLCanvasElement} canvas */
+/**
+ * Prepares a canvas for drawing; `across` and `down` are its size in CSS pixels.
+ * @param {HTMLCanvasElement} canvas
+ */
 export function surface(canvas) {
   const scale = window.devicePixelRatio || 1, { clientWidth, clientHeight } = canvas;
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
@@ -16,6 +19,7 @@ export function surface(canvas) {
 }
 
 /**
+ * Draws a line through points.
  * @param {CanvasRenderingContext2D} context
  * @param {string} colour
  * @param {number[][]} points

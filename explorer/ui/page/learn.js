@@ -1,4 +1,5 @@
-// Five lessons that let the reader predict and then hear, and a scrubber over the snapshots of training.
+// The panel "Learn": five lessons, each with predictions that one can check by ear, and a slider over the snapshots of
+// training.
 
 import { count, drawCurves, measuredAt } from "./curves.js";
 import { drawBlocks, REACH } from "./divergence.js";
@@ -10,23 +11,23 @@ import { session } from "./session.js";
 /** @typedef {import("./recipe.js").Recipe} Recipe */
 /** @typedef {import("./panel.js").Answer} Answer */
 /**
- * What a prediction is tried on.
+ * The sounds that a prediction is checked with.
  * @typedef {object} Example
  * @property {Array<[caption: string, recipe: Recipe]>} sounds
- * @property {number} lead which of them is played
- * @property {Recipe[]} [others] that are measured too
- * @property {(measured: Answer) => string} [tell] what to say of the measured
+ * @property {number} played index of the one that is played
+ * @property {Recipe[]} [others] recipes that are measured but not shown
+ * @property {(measured: Answer) => string} [sentence] describes what Lessons.measure has returned
  */
 
 const NUDGE = 2; // standard deviations
-const GIVE_UP = 10_000; // ms until a sound that does not come is no longer waited for
+const GIVE_UP = 10_000; // ms after which a sound is no longer played when it arrives
 const FAR_SEEDS = [1_000_003, 2_000_003, 3_000_017, 4_000_037, 5_000_011];
 const SEEDS = 2 ** 32;
 
-/** The least and the greatest of some numbers, in words. @param {number[]} numbers */
+/** The smallest and the largest of some numbers, in words. @param {number[]} numbers */
 const range = (numbers) => `from ${Math.min(...numbers).toFixed(2)} to ${Math.max(...numbers).toFixed(2)}`;
 
-/** A seed beside another. @param {number} seed */
+/** The neighbour of a seed. @param {number} seed */
 const neighbour = (seed) => (seed ? seed - 1 : 1);
 
 /** @param {import("./session.js").Component} component */
@@ -36,18 +37,18 @@ export function start({ element, server }) {
   const shift = input("shift"), width = input("width"), penalty = input("penalty"), stepBar = input("step");
   const blocks = /** @type {HTMLCanvasElement} */ (find("line")), curves = /** @type {HTMLCanvasElement} */ (find("curves"));
   const stepCards = find("steps"), finalButton = /** @type {HTMLButtonElement} */ (find("final"));
-  // What the checkpoint has for the lessons: Lessons.equipment in learn.py.
-  let equipped = /** @type {Answer | null} */ (null);
-  // Of its training, the checkpoint itself the last.
+  // What the checkpoint offers to the lessons, see Lessons.lesson_data in learn.py.
+  let data = /** @type {Answer | null} */ (null);
+  // Its snapshots in the order of training; the last is the checkpoint itself.
   let steps = /** @type {Array<{ model: string, step: number, name: string }>} */ ([]);
   let stepsShown = "", refreshing = false;
 
   const place = () => /** @type {Place} */ (session.place);
 
-  /** The seed, the label and the settings of the present place, on the final checkpoint and without all else. */
+  /** Seed, label and settings of the present place, on the final checkpoint. */
   const plain = () => {
     const { version, seed, label, settings } = place();
-    return { version, model: equipped?.model, seed, label, settings };
+    return { version, model: data?.model, seed, label, settings };
   };
 
   /** @type {Record<string, () => Example | null>} */
@@ -55,41 +56,41 @@ export function start({ element, server }) {
     seeds() {
       const base = plain(), next = neighbour(base.seed);
       return {
-        sounds: [[`seed ${base.seed}`, base], [`seed ${next}`, { ...base, seed: next }]], lead: 1,
+        sounds: [[`seed ${base.seed}`, base], [`seed ${next}`, { ...base, seed: next }]], played: 1,
         others: FAR_SEEDS.map((seed) => ({ ...base, seed })),
-        tell: ({ distances: [, near, ...far] }) => `Measured here: the output is ${near.toFixed(2)} away from the `
+        sentence: ({ distances: [, near, ...far] }) => `Measured here: the output is ${near.toFixed(2)} away from the `
           + `neighbour's, and ${range(far)} away from those of five seeds far off.`,
       };
     },
     nudge() {
       const base = plain();
       return {
-        sounds: [[`seed ${base.seed}`, base], [`z0 + ${NUDGE}`, { ...base, offsets: { z0: NUDGE } }]], lead: 1,
+        sounds: [[`seed ${base.seed}`, base], [`z0 + ${NUDGE}`, { ...base, offsets: { z0: NUDGE } }]], played: 1,
         others: FAR_SEEDS.map((seed) => ({ ...base, seed })),
-        tell: ({ distances: [, near, ...far] }) => `Measured here: the output moved by ${near.toFixed(2)}; `
+        sentence: ({ distances: [, near, ...far] }) => `Measured here: the output moved by ${near.toFixed(2)}; `
           + `to five other seeds it is ${range(far)}.`,
       };
     },
     noise() {
-      if (!equipped?.steps.length) return null;
+      if (!data?.steps.length) return null;
       const here = without(place(), "weights"), [first] = steps;
-      return { sounds: [[first.name, { ...here, model: first.model }], ["final", { ...here, model: equipped.model }]], lead: 0 };
+      return { sounds: [[first.name, { ...here, model: first.model }], ["final", { ...here, model: data.model }]], played: 0 };
     },
     variety() {
       const base = plain(), seeds = [0, 1, 2, 3].map((i) => (base.seed + i) % SEEDS);
       return {
-        sounds: seeds.map((seed) => [`seed ${seed}`, { ...base, seed }]), lead: 1,
-        tell: ({ distances: [, ...found] }) => "Measured here: the outputs of the other three are "
+        sounds: seeds.map((seed) => [`seed ${seed}`, { ...base, seed }]), played: 1,
+        sentence: ({ distances: [, ...found] }) => "Measured here: the outputs of the other three are "
           + `${found.map((/** @type {number} */ x) => x.toFixed(2)).join(", ")} away from the first.`,
       };
     },
     phase() {
-      if (!equipped?.inversion) return null;
-      const { model, ways } = equipped.inversion;
-      const base = { ...(model === equipped.model ? plain() : without(plain(), "label")), model };
+      if (!data?.inversion) return null;
+      const { model, methods } = data.inversion;
+      const base = { ...(model === data.model ? plain() : without(plain(), "label")), model };
       return {
-        sounds: ways.map((/** @type {string} */ way) => [way, { ...base, settings: { inversion: way } }]),
-        lead: ways.length - 1,
+        sounds: methods.map((/** @type {string} */ method) => [method, { ...base, settings: { inversion: method } }]),
+        played: methods.length - 1,
       };
     },
     middle() {
@@ -97,14 +98,14 @@ export function start({ element, server }) {
       const half = { ...base, t: 0.5 };
       return {
         sounds: [["A", { ...base, t: 0 }], ["arc, middle", { ...half, path: "arc" }],
-          ["line, middle", { ...half, path: "line" }], ["B", { ...base, t: 1 }]], lead: 2,
-        tell: ({ lengths: [ofA, arc, line, ofB] }) => "Measured here, beside the mean of A and B: "
+          ["line, middle", { ...half, path: "line" }], ["B", { ...base, t: 1 }]], played: 2,
+        sentence: ({ lengths: [ofA, arc, line, ofB] }) => "Measured here, beside the mean of A and B: "
           + `arc ${(2 * arc / (ofA + ofB)).toFixed(2)}, line ${(2 * line / (ofA + ofB)).toFixed(2)}.`,
       };
     },
   };
 
-  /** Leads to a place, as the server has settled it, and plays it. */
+  /** Goes to a place, with the recipe as the server has completed it, and plays it. */
   function hear(/** @type {string} */ recipe) {
     if (recipe === session.shown?.recipe) return session.play();
     session.addEventListener("settle", () => session.play(), { once: true, signal: AbortSignal.timeout(GIVE_UP) });
@@ -117,7 +118,7 @@ export function start({ element, server }) {
     return made;
   }
 
-  /** Adds to a prediction what answers it: a button, the sounds, and a place that screen readers watch. */
+  /** Adds a button, the sounds and a result, which screen readers announce, to the form of a prediction. */
   function prepare(/** @type {HTMLFormElement} */ form) {
     const seen = form.dataset.hear === "apart", lesson = form.dataset.hear ?? "";
     const button = make("button", { textContent: seen ? "See it" : "Hear it", className: "try", disabled: true });
@@ -135,27 +136,27 @@ export function start({ element, server }) {
       button.disabled = false;
       if (!answered) return;
       verdict.textContent = "right" in chosen.dataset ? "Right."
-        : `Not so; you chose “${chosen.parentElement?.textContent?.trim()}”.`;
+        : `No: you chose “${chosen.parentElement?.textContent?.trim()}”.`;
       explanation.hidden = false;
     };
   }
 
-  /** Whether a lesson's sounds are there. */
+  /** Shows and plays the sounds of a lesson; false if that fails. */
   async function playExample(/** @type {string} */ lesson, /** @type {HTMLElement} */ sounds,
     /** @type {HTMLElement} */ measured) {
-    const example = equipped && examples[lesson]();
+    const example = data && examples[lesson]();
     if (!example) return false;
     const recipes = example.sounds.map(([, recipe]) => toJson(recipe)), others = (example.others ?? []).map(toJson);
     const answer = await ask(server.pictures, recipes);
-    const found = example.tell ? await ask(server.measure, [...recipes, ...others]) : null;
+    const found = example.sentence ? await ask(server.measure, [...recipes, ...others]) : null;
     if (!answer) return false;
-    measured.textContent = found && example.tell ? example.tell(found) : "";
+    measured.textContent = found && example.sentence ? example.sentence(found) : "";
     sounds.replaceChildren(...answer.pictures.map((/** @type {Answer} */ sent, /** @type {number} */ i) => (
       soundCard(sent, example.sounds[i][0]))));
-    const lead = answer.pictures[example.lead];
-    if (lead.error) session.warn(lead.error);
-    else hear(lead.recipe);
-    return !lead.error;
+    const played = answer.pictures[example.played];
+    if (played.error) session.warn(played.error);
+    else hear(played.recipe);
+    return !played.error;
   }
 
   function showBlocks() {
@@ -163,29 +164,29 @@ export function start({ element, server }) {
     shift.setAttribute("aria-valuetext", shift.valueAsNumber.toFixed(2));
   }
 
-  /** The case that lesson 3 asks for: far apart. */
+  /** Moves the blocks of lesson 3 far apart. */
   function showApart() {
     shift.value = String(REACH);
     showBlocks();
     return true;
   }
 
-  // Lesson 2: the scrubber
+  // Lesson 2: the slider over the snapshots
 
   const stepNow = () => Math.max(0, steps.findIndex(({ model }) => model === place().model));
 
   /** The present place at a step of training. */
   const atStep = (/** @type {number} */ i) => toJson({ ...without(place(), "weights"), model: steps[i].model });
 
-  /** Brings the lessons up to the checkpoint, and the scrubber to the place, if anybody looks. */
+  /** Updates the lessons to the checkpoint and the pictures of lesson 2 to the place, if they are visible. */
   async function refresh() {
     if (refreshing || !session.shown || !visible(element)) return;
     refreshing = true;
     try {
       for (let done = ""; done !== session.shown.recipe && visible(element);) {
         done = session.shown.recipe;
-        if (!steps.some(({ model }) => model === place().model)) await equip();
-        if (/** @type {HTMLDetailsElement} */ (find("training")).open && equipped?.steps.length) await showSteps();
+        if (!steps.some(({ model }) => model === place().model)) await loadData();
+        if (/** @type {HTMLDetailsElement} */ (find("training")).open && data?.steps.length) await showSteps();
       }
     } finally {
       refreshing = false;
@@ -197,10 +198,10 @@ export function start({ element, server }) {
     }
   }
 
-  async function equip() {
-    const answer = await ask(server.equipment, session.shown?.recipe);
+  async function loadData() {
+    const answer = await ask(server.lesson_data, session.shown?.recipe);
     if (!answer) return;
-    equipped = answer;
+    data = answer;
     const { model, size, last, inversion } = answer, snapshots = /** @type {number[]} */ (answer.steps);
     steps = [...snapshots.map((step) => ({ model: `${model}@${step}`, step, name: `step ${count(step)}` })),
       { model, step: last ?? Infinity, name: last === null ? "final" : `step ${count(last)}` }];
@@ -213,9 +214,9 @@ export function start({ element, server }) {
     }
   }
 
-  /** The small pictures of the present place at every step. */
+  /** Shows the pictures of the present place at every snapshot. */
   async function showSteps() {
-    const key = identity([equipped?.model, without(place(), "model", "weights")]);
+    const key = identity([data?.model, without(place(), "model", "weights")]);
     if (key === stepsShown) return;
     const answer = await ask(server.pictures, steps.map((_, i) => atStep(i)));
     if (!answer) return;
@@ -225,22 +226,22 @@ export function start({ element, server }) {
   }
 
   function showStep() {
-    if (!equipped?.steps.length) return;
+    if (!data?.steps.length) return;
     const i = stepNow(), { step, name } = steps[i], isLast = i === steps.length - 1;
     const words = isLast ? `${name}, the final checkpoint` : name;
     stepBar.value = String(i);
     stepBar.setAttribute("aria-valuetext", words);
-    find("summary").textContent = `${words[0].toUpperCase()}${words.slice(1)}${measuredAt(equipped.curves, step)}.`;
+    find("summary").textContent = `${words[0].toUpperCase()}${words.slice(1)}${measuredAt(data.curves, step)}.`;
     finalButton.disabled = isLast;
-    drawCurves(curves, equipped.curves, step, steps.map((s) => s.step));
+    drawCurves(curves, data.curves, step, steps.map((s) => s.step));
   }
 
   for (const form of element.querySelectorAll("form")) prepare(form);
   for (const control of [shift, width, penalty]) control.oninput = showBlocks;
   stepBar.oninput = () => session.go(atStep(stepBar.valueAsNumber));
   finalButton.onclick = () => hear(atStep(steps.length - 1));
-  element.addEventListener("toggle", refresh, true); // it does not bubble
+  element.addEventListener("toggle", refresh, true); // because the event does not bubble
   new IntersectionObserver(refresh).observe(element);
-  new ResizeObserver(() => { if (equipped && visible(element)) { showBlocks(); showStep(); } }).observe(element);
+  new ResizeObserver(() => { if (data && visible(element)) { showBlocks(); showStep(); } }).observe(element);
   whenSettled(element, refresh);
 }

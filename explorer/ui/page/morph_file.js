@@ -1,12 +1,12 @@
-// Has the server make a file of a whole morph, which may take a minute, and fetches it piece by piece.
+// A file of a whole morph: the server makes it, which may take a minute; then it is fetched in pieces.
 
 import { ask, saveAs } from "./panel.js";
 import { session } from "./session.js";
 import { decodeBase64 } from "./unpack.js";
 
-const FETCHING_LIMIT = 600_000; // ms that a piece may take
+const FETCHING_LIMIT = 600_000; // ms, for one piece
 
-/** One file that is being made. */
+/** One file that the server makes. */
 export class MorphFile {
   cancelled = false;
   #job = "";
@@ -15,7 +15,7 @@ export class MorphFile {
   constructor(server) { this.server = server; }
 
   /**
-   * Resolves when the file was handed over, or cancelled, or when what went wrong was told.
+   * Resolves when the file was downloaded or cancelled, or an error was shown.
    * @param {unknown} request of `begin_file`
    * @param {(done: number, total: number) => void} progress
    */
@@ -34,10 +34,10 @@ export class MorphFile {
     session.say("Saving was cancelled");
   }
 
-  /** Asks again and again until the file is made. @param {(done: number, total: number) => void} progress */
+  /** Asks for the progress until the file is finished. @param {(done: number, total: number) => void} progress */
   async #made(progress) {
     while (!this.cancelled) {
-      const state = await ask(this.server.ask_file, this.#job);
+      const state = await ask(this.server.file_progress, this.#job);
       if (!state) return null;
       progress(state.done, state.total);
       if (state.name) return state;
@@ -56,7 +56,7 @@ export class MorphFile {
     return pieces;
   }
 
-  /** The server may forget it. */
+  /** Tells the server to delete the file. */
   #drop() {
     if (this.#job) this.server.cancel_file(this.#job).catch(() => undefined);
   }

@@ -1,14 +1,14 @@
-// Plays the steps of a morph one after the other, there and back. Times are in seconds.
+// Plays the steps of a morph one after another, to the end and back. Times are in seconds.
 
 import { session } from "./session.js";
 
 /** @typedef {import("./unpack.js").Sound} Sound */
 
-const DWELL = 4; // on a step of a longer sound; a shorter one is heard to its end
-const LEAST = 0.1; // between two steps
+const MAX_STEP = 4; // for which a step is played; a shorter sound is played to its end
+const MIN_STEP = 0.1; // between two steps
 
 /**
- * The step after this one, there and back.
+ * The next step and direction; it turns round at both ends.
  * @param {number} step
  * @param {number} by 1 or -1
  * @param {number} count
@@ -20,15 +20,15 @@ export function nextStep(step, by, count) {
 }
 
 export class MorphPlayer {
-  /** The sounds of the steps, while they are played. @type {Sound[]} */
+  /** The sounds of the steps while the morph plays, otherwise empty. @type {Sound[]} */
   sounds = [];
   #step = 0;
   #by = 1;
   #timer = /** @type {ReturnType<typeof setTimeout> | undefined} */ (undefined);
 
   /**
-   * @param {HTMLElement} element without which it ends
-   * @param {() => void} changed told of every step, and of the end
+   * @param {HTMLElement} element stops when this has left the page
+   * @param {() => void} changed called at every step and at the end
    */
   constructor(element, changed) {
     this.element = element;
@@ -39,7 +39,7 @@ export class MorphPlayer {
 
   /**
    * @param {Sound[]} sounds
-   * @param {number} step to begin with
+   * @param {number} step the first one to play
    */
   async start(sounds, step) {
     this.sounds = sounds;
@@ -47,7 +47,7 @@ export class MorphPlayer {
     await this.#play(0);
   }
 
-  /** Ends on the step where it is, unless something else is shown by now. */
+  /** Stops and stays at the present step, unless something else is shown by now. */
   stop() {
     const sound = this.sounds[this.#step];
     clearTimeout(this.#timer);
@@ -56,7 +56,7 @@ export class MorphPlayer {
     if (session.shown === sound) session.go(sound.recipe);
   }
 
-  /** Shows the present step, has it heard from a position on, and sees to the next. @param {number} [position] */
+  /** Shows and plays the present step from a position, and sets a timer for the next. @param {number} [position] */
   async #play(position) {
     const speaker = /** @type {import("./sound.js").Speaker} */ (session.speaker), sound = this.sounds[this.#step];
     clearTimeout(this.#timer);
@@ -67,14 +67,14 @@ export class MorphPlayer {
     }
     if (!this.playing) return;
     this.changed();
-    const left = sound.seconds <= DWELL ? sound.seconds - speaker.at(speaker.now) - speaker.fade : DWELL;
-    this.#timer = setTimeout(() => this.#goOn(), 1000 * Math.max(LEAST, left));
+    const left = sound.seconds <= MAX_STEP ? sound.seconds - speaker.at(speaker.now) - speaker.fade : MAX_STEP;
+    this.#timer = setTimeout(() => this.#next(), 1000 * Math.max(MIN_STEP, left));
   }
 
-  #goOn() {
+  #next() {
     const shown = this.sounds[this.#step];
     if (!this.element.isConnected || session.shown !== shown || !session.speaker?.playing) return this.stop();
     [this.#step, this.#by] = nextStep(this.#step, this.#by, this.sounds.length);
-    this.#play(this.sounds[this.#step].seconds <= DWELL ? 0 : undefined);
+    this.#play(this.sounds[this.#step].seconds <= MAX_STEP ? 0 : undefined);
   }
 }

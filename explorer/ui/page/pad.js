@@ -1,4 +1,4 @@
-// A pad between four seeds: A and B above, C and D below.
+// A square pad that mixes four seeds: A and B are its upper corners, C and D its lower ones.
 
 import { isMix } from "./recipe.js";
 
@@ -6,7 +6,7 @@ import { isMix } from "./recipe.js";
 /** @typedef {[a: number, b: number, c: number, d: number]} Seeds */
 
 /**
- * How much of each corner is in a point of the pad: bilinear weights, whose sum is 1.
+ * Bilinear weights of the four corners at a point of the pad; their sum is 1.
  * @param {number} x from the left, 0 to 1
  * @param {number} y from the top, 0 to 1
  */
@@ -15,19 +15,19 @@ export const cornerWeights = (x, y) => [(1 - x) * (1 - y), x * (1 - y), (1 - x) 
 /**
  * Where a place lies on the pad.
  * @param {Place} place
- * @param {Seeds} seeds at the corners as they are
- * @returns {{ x: number, y: number, seeds: Seeds } | null} with the seeds C and D that the place needs there; null for
- *   a place that is on no pad
+ * @param {Seeds} seeds at the corners now
+ * @returns {{ x: number, y: number, seeds: Seeds } | null} with C and D replaced if the place mixes other seeds; null
+ *   if the pad cannot show the place
  */
 export function pointOf(place, seeds) {
   if (!isMix(place)) return { x: place.t, y: 0, seeds };
   const { mix } = place, [a, b, oldC, oldD] = seeds, weight = (/** @type {number} */ seed) => mix[seed] ?? 0;
   const others = Object.keys(mix).map(Number).filter((seed) => seed !== a && seed !== b);
-  const strange = others.some((seed) => seed !== oldC && seed !== oldD);
-  if (Object.values(mix).some((w) => w < 0) || (strange && others.length > 2)) return null;
+  const unknown = others.some((seed) => seed !== oldC && seed !== oldD);
+  if (Object.values(mix).some((w) => w < 0) || (unknown && others.length > 2)) return null;
   let [c, d] = [oldC, oldD];
-  if (strange) {
-    // On a pad the products over its diagonals are equal.
+  if (unknown) {
+    // The products of bilinear weights along both diagonals are equal, which tells C and D apart.
     const [first, second = oldD] = others;
     const error = (/** @type {number} */ atC, /** @type {number} */ atD) => (
       Math.abs(weight(a) * weight(atD) - weight(b) * weight(atC)));
@@ -39,13 +39,13 @@ export function pointOf(place, seeds) {
   return { x: share(1) + share(3), y: share(2) + share(3), seeds: corners };
 }
 
-const NUDGE = 0.02, LEAP = 0.1; // of an arrow key, and with Shift
+const STEP = 0.02, LARGE_STEP = 0.1; // of an arrow key, without and with Shift
 
-/** The pad's dot, moved by pointer, arrow keys, and its two hidden sliders. */
+/** The pad's dot, which is moved by the pointer, arrow keys, or two hidden sliders. */
 export class Pad {
   /**
    * @param {{ pad: HTMLElement, across: HTMLInputElement, down: HTMLInputElement }} elements
-   * @param {(x: number, y: number) => void} moved told where a hand has moved the dot
+   * @param {(x: number, y: number) => void} moved called when the visitor has moved the dot
    */
   constructor({ pad, across, down }, moved) {
     this.pad = pad;
@@ -65,21 +65,21 @@ export class Pad {
 
   get x() { return this.across.valueAsNumber; }
   get y() { return this.down.valueAsNumber; }
-  /** Whether the place that is shown is on no pad. */
+  /** Whether the pad cannot show the present place. */
   get away() { return this.pad.classList.contains("away"); }
 
-  /** As if a hand had moved the dot there. @param {number} x @param {number} y */
+  /** Moves the dot as the visitor would. @param {number} x @param {number} y */
   moveTo(x, y) {
     this.show({ x, y });
     this.moved(this.x, this.y);
   }
 
-  /** Shows a point, or that there is none. @param {{ x: number, y: number } | null} point */
+  /** Shows the dot at a point, or hides it. @param {{ x: number, y: number } | null} point */
   show(point) {
     this.pad.classList.toggle("away", point === null);
     if (point === null) return;
     for (const [slider, value, name] of /** @type {const} */ ([[this.across, point.x, "--x"], [this.down, point.y, "--y"]])) {
-      slider.value = String(value); // rounded and kept within its bounds
+      slider.value = String(value); // which rounds it and keeps it within bounds
       slider.setAttribute("aria-valuetext", `${Math.round(100 * slider.valueAsNumber)} %`);
       this.pad.style.setProperty(name, slider.value);
     }
@@ -94,7 +94,7 @@ export class Pad {
 
   /** @param {KeyboardEvent} event */
   #key(event) {
-    const by = event.shiftKey ? LEAP : NUDGE;
+    const by = event.shiftKey ? LARGE_STEP : STEP;
     const steps = new Map([["ArrowLeft", [-by, 0]], ["ArrowRight", [by, 0]], ["ArrowUp", [0, -by]], ["ArrowDown", [0, by]]]);
     const step = steps.get(event.key);
     if (!step) return;

@@ -1,5 +1,5 @@
-// What the panels beside the player have in common. The module of a panel exports `start`, which is called with what
-// gradio hands to the script of a gr.HTML, once for each such panel on the page.
+// Functions that the panels beside the player share. The module of each panel exports `start`, which is called once for
+// each such panel on the page, with what gradio passes to the script of a gr.HTML.
 
 import { ask as askOnce } from "./asking.js";
 import { Picture } from "./picture.js";
@@ -21,7 +21,7 @@ export const finder = (element) => (name) => /** @type {any} */ (element.querySe
 export const visible = (element) => element.isConnected && element.offsetParent !== null;
 
 /**
- * A new element.
+ * Makes an element.
  * @template {keyof HTMLElementTagNameMap} Tag
  * @param {Tag} tag
  * @param {Partial<HTMLElementTagNameMap[Tag]>} properties
@@ -34,14 +34,14 @@ export function make(tag, properties = {}, ...children) {
   return made;
 }
 
-/** Calls back once the player is on the page: at once, if it already is. @param {() => void} callback */
+/** Calls back once the player is on the page, or at once if it is there already. @param {() => void} callback */
 export function whenReady(callback) {
   if (session.speaker) callback();
   else session.addEventListener("ready", callback, { once: true });
 }
 
 /**
- * Calls back with what is shown now, and whenever another place has settled, for as long as the panel is there.
+ * Calls back with the sound that is shown now, and with every later one that has settled, while the panel exists.
  * @param {HTMLElement} element
  * @param {(sound: Sound) => void} callback
  */
@@ -55,10 +55,10 @@ export function whenSettled(element, callback) {
 }
 
 /**
- * Asks the server; what goes wrong is told where the player tells it, and answered with null.
+ * Asks the server. If that fails, shows the error below the player and returns null.
  * @param {import("./asking.js").ServerFunction} send
  * @param {unknown} request
- * @param {number} [limit] ms until it is given up
+ * @param {number} [limit] ms until it gives up
  * @returns {Promise<Answer | null>}
  */
 export async function ask(send, request, limit) {
@@ -69,8 +69,8 @@ export async function ask(send, request, limit) {
 }
 
 /**
- * A button that shows a sound and leads to it.
- * @param {Answer} sent what the server says of the sound
+ * A button with the picture of a sound, which goes to that sound.
+ * @param {Answer} sent the sound as the server has sent it
  * @param {string} caption
  * @param {() => void} act
  */
@@ -90,7 +90,7 @@ export function card(sent, caption, act = () => session.go(sent.recipe)) {
 }
 
 /**
- * Hands the visitor a file.
+ * Downloads a file.
  * @param {string} name
  * @param {BlobPart[]} pieces
  */

@@ -1,22 +1,22 @@
-// Draws what a sound looks like: a spectrogram, a piano roll, or a waveform. Times are in seconds.
+// Draws the picture of a sound: a spectrogram, a piano roll, or a waveform. Times are in seconds.
 
 /** @typedef {import("./unpack.js").Sound} Sound */
 /** Where a picture is drawn in its canvas, in CSS pixels.
  * @typedef {{ x: number, y: number, width: number, height: number }} Area */
 
-// Perceptually even and told apart by colour-blind eyes: 17 steps of matplotlib's magma and viridis.
+// Perceptually uniform and safe for colour-blind eyes: 17 steps each of matplotlib's magma and viridis.
 const MAGMA = "0000040a08221d114736106b51127c6a1c818326819c2e7fb73779d0416fe75263f56b5cfc8961fea772fec488fde2a3fcfdbf";
 const VIRIDIS = "44015448186a472d7b4240863b528b33638d2c728e26828e21918c1fa08828ae803fbc735ec96284d44baddc30d8e219fde725";
 const MARGIN = { left: 46, right: 10, top: 34, bottom: 24 }, NO_MARGIN = { left: 0, right: 0, top: 0, bottom: 0 };
 const NOTE_NAMES = ["C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B"];
 const LOWEST_KEY = 21, KEYS = 88; // of a piano, as MIDI note numbers
-const HERTZ = [100, 200, 500, 1000, 2000, 4000, 8000, 16000]; // named on a frequency axis
-const SECONDS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50]; // between two times named on the axis
-const SECONDS_ROOM = 48; // pixels that a named time needs
+const HERTZ = [100, 200, 500, 1000, 2000, 4000, 8000, 16000]; // labelled on a frequency axis
+const SECONDS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50]; // between two labels on the time axis
+const SECONDS_ROOM = 48; // pixels that a label needs
 
 /**
- * 256 colours [r, g, b] between the equal steps of a colour map.
- * @param {string} steps six hexadecimal digits each
+ * Interpolates 256 colours [r, g, b] from equally spaced colours.
+ * @param {string} steps six hexadecimal digits for each colour
  * @returns {number[][]}
  */
 export function colours(steps) {
@@ -30,8 +30,8 @@ export function colours(steps) {
 }
 
 /**
- * Where round frequencies lie on an axis whose bands are equally high: 0 is the bottom of the lowest, 1 the top of the
- * highest band, and a band's frequency is that of its middle.
+ * Heights of round frequencies on an axis of equally high bands: 0 is the bottom of the lowest band, 1 the top of the
+ * highest, and a band's frequency is that of its middle.
  * @param {number[]} frequencies of the bands, ascending
  * @returns {Array<{ hertz: number, height: number }>}
  */
@@ -45,7 +45,7 @@ export function frequencyTicks(frequencies) {
 }
 
 /**
- * The times that are named on an axis, so that their names do not touch.
+ * Times for the labels of an axis, far enough apart that the labels do not touch.
  * @param {number} seconds
  * @param {number} width of the axis in CSS pixels
  * @returns {number[]}
@@ -56,7 +56,7 @@ export function timeTicks(seconds, width) {
 }
 
 /**
- * The least and the greatest sample of each column of a waveform's picture.
+ * The lowest and the highest sample of each column of a waveform's picture.
  * @param {Float32Array} samples
  * @param {number} columns
  * @returns {Array<[low: number, high: number]>}
@@ -74,7 +74,7 @@ const VIRIDIS_COLOURS = colours(VIRIDIS).map((rgb) => `rgb(${rgb.map(Math.round)
 export class Picture {
   /**
    * @param {HTMLCanvasElement} canvas
-   * @param {boolean} plain to be shown small, without axes
+   * @param {boolean} plain draws no axes, for small pictures
    */
   constructor(canvas, plain = false) {
     this.canvas = canvas;

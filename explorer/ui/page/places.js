@@ -1,5 +1,4 @@
-// Places to go back to: a gallery to begin with, favourites, and those visited. Their pictures are made again when they
-// are looked at.
+// The panel "Places": gallery, favourites and history. Only recipes are stored; visible items fetch their pictures.
 
 import { ask, card, finder, make, saveAs, visible, whenReady, whenSettled } from "./panel.js";
 import { identity } from "./recipe.js";
@@ -9,14 +8,14 @@ import { dumps, fromSent } from "./store.js";
 /** @typedef {import("./store.js").StoredPlace} StoredPlace */
 /** @typedef {import("./panel.js").Answer} Answer */
 /**
- * A list's item. `fill` is called once its picture is there, `update` whenever the list is drawn.
+ * An item of a list. `fill` is called once its picture has arrived, `update` whenever the list is drawn.
  * @typedef {{ item: HTMLLIElement, fill: (sent: Answer) => void, update?: (place: StoredPlace) => void }} Item
  */
 
 /** @param {import("./session.js").Component} component */
 export function start({ element, props, server }) {
   const find = finder(element), { stored } = session;
-  const pictures = /** @type {Map<string, Answer>} */ (new Map()); // by recipe, what the server sent of it
+  const pictures = /** @type {Map<string, Answer>} */ (new Map()); // by recipe
   const items = /** @type {WeakMap<Element, Item>} */ (new WeakMap()), filled = new WeakSet();
   let gallery = { model: "", places: /** @type {StoredPlace[]} */ ([]) }, filling = false;
 
@@ -38,7 +37,7 @@ export function start({ element, props, server }) {
     fill();
   }
 
-  /** One item for each place, those that are there already left as they are, with the focus where it was. */
+  /** Updates a list to one item for each place; existing items are reused, so that the focus stays. */
   function list(/** @type {HTMLElement} */ root, /** @type {StoredPlace[]} */ places,
     /** @type {(place: StoredPlace) => Item} */ create) {
     const focused = /** @type {HTMLElement | null} */ (document.activeElement);
@@ -55,7 +54,7 @@ export function start({ element, props, server }) {
     if (focused && root.contains(focused)) focused.focus({ preventScroll: true });
   }
 
-  /** A picture, its name below. @returns {Item} */
+  /** An item with a picture and a name. @returns {Item} */
   function picture(/** @type {StoredPlace} */ place) {
     const item = make("li");
     return {
@@ -64,7 +63,7 @@ export function start({ element, props, server }) {
     };
   }
 
-  /** A picture, its name to be changed, what it is, and buttons to move and to remove it. @returns {Item} */
+  /** An item with a picture, an editable name, a title, and buttons to move and remove it. @returns {Item} */
   function favourite(/** @type {StoredPlace} */ place) {
     const name = make("input", { type: "text", maxLength: 200 }), about = make("small");
     const [up, down, cross] = ["↑", "↓", "✕"].map((sign) => make("button", { type: "button", textContent: sign }));
@@ -80,7 +79,7 @@ export function start({ element, props, server }) {
       up.setAttribute("aria-label", `Move ${words} earlier`);
       down.setAttribute("aria-label", `Move ${words} later`);
       cross.setAttribute("aria-label", `Remove ${words}`);
-      // They keep the focus, so that one can go back.
+      // aria-disabled instead of disabled, so that the button keeps the focus.
       up.setAttribute("aria-disabled", String(item.previousElementSibling === null));
       down.setAttribute("aria-disabled", String(item.nextElementSibling === null));
       item.querySelector(".card span")?.replaceChildren(words);
@@ -93,7 +92,7 @@ export function start({ element, props, server }) {
     return { item, fill: fillItem, update };
   }
 
-  /** Gets the pictures that are looked at and not there yet. */
+  /** Fetches the pictures of visible items that have none yet. */
   async function fill() {
     if (filling) return;
     filling = true;
@@ -120,22 +119,22 @@ export function start({ element, props, server }) {
     }
   }
 
-  /** Gets the gallery of the checkpoint that is open, once it is looked at. */
-  async function look() {
+  /** Fetches the gallery of the present checkpoint when the panel is visible. */
+  async function loadGallery() {
     const model = session.place?.model;
     if (!visible(element) || !model || model === gallery.model) return;
     gallery = { model, places: [] };
-    const answer = await ask(server.greeting, model);
+    const answer = await ask(server.gallery, model);
     if (model !== gallery.model) return;
-    if (!answer) gallery.model = ""; // to be asked again
+    if (!answer) gallery.model = ""; // asks again next time
     else {
       gallery.places = answer.places.map(fromSent);
       draw();
     }
   }
 
-  /** Offers what was removed back. */
-  function offer(/** @type {string} */ words, /** @type {() => void} */ putBack) {
+  /** Shows a button that puts back what was removed. */
+  function offerUndo(/** @type {string} */ words, /** @type {() => void} */ putBack) {
     const undo = make("button", { type: "button", textContent: "Put back" });
     undo.onclick = () => {
       putBack();
@@ -143,7 +142,7 @@ export function start({ element, props, server }) {
       find("keep").focus();
     };
     find("removed").replaceChildren(words, " ", undo);
-    if (document.activeElement === document.body) undo.focus(); // the button that was pressed has gone
+    if (document.activeElement === document.body) undo.focus(); // because the button that was pressed is gone
   }
 
   find("keep").onclick = () => session.keep();
@@ -157,8 +156,8 @@ export function start({ element, props, server }) {
   stored.addEventListener("change", draw);
   stored.addEventListener("removal", (event) => {
     const { words, putBack } = /** @type {CustomEvent} */ (event).detail;
-    offer(words, putBack);
+    offerUndo(words, putBack);
   });
-  new IntersectionObserver(() => { draw(); look(); }).observe(element);
-  whenSettled(element, () => { draw(); look(); });
+  new IntersectionObserver(() => { draw(); loadGallery(); }).observe(element);
+  whenSettled(element, () => { draw(); loadGallery(); });
 }

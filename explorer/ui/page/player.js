@@ -9,8 +9,8 @@ import { decodeBase64 } from "./unpack.js";
 
 /** @typedef {import("./unpack.js").Sound} Sound */
 
-const AT_HAND = ["wav", "mid", "png"]; // formats that are not in the menu
-const AGAIN = 1000; // ms until the server is asked again how far the search for directions is
+const AT_HAND = ["wav", "mid", "png"]; // formats whose buttons are not in the menu
+const AGAIN = 1000; // ms between two requests for the progress of the search for directions
 const SAVING_LIMIT = 600_000; // ms that a file may take
 const TYPING = "textarea, select, [contenteditable], input:not([type=range], [type=checkbox], [type=radio])";
 const PRESSABLE = `${TYPING}, button, a, summary, input:not([type=range]), [role=tab], [role=option]`;
@@ -46,7 +46,7 @@ export function start(component) {
     refresh();
   }
 
-  /** What is not done while a slider moves: address, downloads, a word to screen readers. */
+  /** Updates what stays as it is while a slider moves: address, downloads, and the text for screen readers. */
   function settle() {
     const sound = /** @type {Sound} */ (session.shown);
     window.history.replaceState(null, "", addressQuery(sound.link, location.search));
@@ -57,7 +57,7 @@ export function start(component) {
     appraise();
   }
 
-  /** Buttons that save in formats. */
+  /** Makes a button for each format, which saves the sound in it. */
   function offer(/** @type {HTMLElement} */ group, /** @type {string[]} */ formats) {
     group.replaceChildren(...formats.map((format) => {
       const button = make("button", { type: "button", textContent: format.toUpperCase() });
@@ -66,11 +66,11 @@ export function start(component) {
     }));
   }
 
-  /** Shows what takes longer to say of a place than a slider may: how it is heard, how typical it is. */
+  /** Shows what the judge hears and how typical the place is, which would take too long while a slider moves. */
   async function appraise() {
     clearTimeout(appraising);
     const { recipe } = /** @type {Sound} */ (session.shown);
-    const answer = await server.appraise(recipe).catch(() => undefined); // it is missed by nobody
+    const answer = await server.appraise(recipe).catch(() => undefined); // optional: no error is shown
     if (recipe !== session.shown?.recipe || !answer?.words) return;
     appraised = recipe;
     find("verdict").textContent = answer.words;
@@ -83,7 +83,7 @@ export function start(component) {
     }
   }
 
-  /** Shows where the ear is: the line at every frame, the rest when it would read differently. */
+  /** Shows the position: the line at every frame, the other elements when their text changes. */
   function follow() {
     const { position, seconds } = speaker, { area } = picture;
     playhead.style.transform = `translateX(${area.x + area.width * position / seconds}px)`;
@@ -143,14 +143,14 @@ export function start(component) {
     if (speaker.sound && x >= 0 && x <= 1) speaker.seek(Math.min(x, 0.999) * speaker.seconds);
   }
 
-  /** Follows a slider, whatever moves it. */
+  /** Asks for the place at a slider's new value, however the slider was moved. */
   function slide(/** @type {Event} */ event) {
-    const input = /** @type {HTMLInputElement} */ (event.target), slider = input.closest("[id^=dial-]");
+    const input = /** @type {HTMLInputElement} */ (event.target), slider = input.closest("[id^=live-]");
     const place = session.target, value = input.valueAsNumber;
     if (!slider || !place || !Number.isFinite(value)) return;
     const { min, max } = /** @type {HTMLInputElement} */ (slider.querySelector("input[type=range]"));
     const within = Math.min(Math.max(value, Number(min)), Number(max)); // a number typed beside it may be anything
-    const name = slider.id.slice("dial-".length), direction = session.dials[name];
+    const name = slider.id.slice("live-".length), direction = session.offsetNames[name];
     if (direction) session.drag(withOffset(place, direction, within));
     else if (name === "t") session.drag(withT(place, within));
     else if (name === "truncation" || name === "blend") session.drag(withNumber(place, name, within));
@@ -166,7 +166,7 @@ export function start(component) {
     event.preventDefault();
   }
 
-  /** A file dropped anywhere is one chosen with the button that opens files. */
+  /** Opens a file dropped on the page, as if chosen with the button "Open a saved file". */
   function drop(/** @type {DragEvent} */ event) {
     const input = /** @type {HTMLInputElement | null} */ (document.querySelector("input[type=file]"));
     if (!event.dataTransfer?.files.length || !input) return;
@@ -175,7 +175,7 @@ export function start(component) {
     input.dispatchEvent(new Event("change", { bubbles: true }));
   }
 
-  /** Whoever comes for the first time, by no link, sees the gallery. */
+  /** Shows the gallery to newcomers, unless they have followed a link. */
   function welcome() {
     if (!session.stored.newcomer || arrivedByLink) return;
     const tabs = /** @type {HTMLElement[]} */ ([...document.querySelectorAll("[role=tab]")]);

@@ -1,4 +1,4 @@
-// Recipes, as explorer/recipe.py has them. The server fills in what a recipe leaves out, so no default stands here.
+// Recipes, with the fields of explorer/recipe.py. The server fills in missing fields, so there are no defaults here.
 
 /**
  * Every field of a recipe, as the server sends it in "place".
@@ -10,7 +10,7 @@
  * @property {number | null} seed_b
  * @property {number} t from seed (0) to seed_b (1)
  * @property {string | null} path
- * @property {Record<string, number>} mix weights by seed; if any, heard in place of seed, seed_b and t
+ * @property {Record<string, number>} mix weights by seed; unless empty it replaces seed, seed_b and t
  * @property {number} truncation
  * @property {Record<string, number>} offsets in standard deviations, by direction
  * @property {string | null} label
@@ -19,18 +19,18 @@
  * @property {Record<string, string>} settings
  */
 
-/** A recipe that may leave fields out. @typedef {Partial<Place>} Recipe */
+/** A recipe that may lack fields. @typedef {Partial<Place>} Recipe */
 
 const WEIGHT_DIGITS = 4;
 
 /**
- * What the server, a link or a saved file takes for a recipe.
+ * A recipe as text, which the server can read.
  * @param {Recipe} recipe
  */
 export const toJson = (recipe) => JSON.stringify(recipe);
 
 /**
- * The same text for equal recipes, whatever the order of their fields.
+ * A text that is the same for equal recipes, whatever the order of their fields.
  * @param {unknown} recipe
  * @returns {string}
  */
@@ -64,7 +64,7 @@ export function withOffset(place, name, amount) {
 }
 
 /**
- * The point t of the morph from seed to seed_b, which takes the place of a mix.
+ * The place at t of the morph from seed to seed_b; it replaces a mix.
  * @param {Place} place
  * @param {number} t
  * @returns {Place}
@@ -87,7 +87,7 @@ export const withNumber = (place, name, value) => ({ ...place, [name]: value });
 export const withLabel = (place, label) => ({ ...place, label });
 
 /**
- * A mix of seeds in place of the morph. Weights of a seed that is named twice are added; those of 0 are left out.
+ * The place at a mix of seeds. Weights of a repeated seed are added; weights of 0 are left out.
  * @param {Place} place
  * @param {Array<[seed: number, weight: number]>} weights
  * @returns {Place}
@@ -106,7 +106,7 @@ export function withMix(place, weights) {
 export const isMix = (place) => Object.keys(place.mix).length > 0;
 
 /**
- * A seed by itself, under the same condition and decoded in the same way.
+ * A seed by itself: without morph, mix and offsets, but with the same label, truncation and settings.
  * @param {Place} place
  * @param {number} seed
  * @returns {Recipe}
@@ -114,10 +114,10 @@ export const isMix = (place) => Object.keys(place.mix).length > 0;
 export const seedAlone = (place, seed) => ({ ...without(place, "seed_b", "t", "path", "mix", "offsets"), seed });
 
 /**
- * The query of the page's address at a place: its link, and what of the present query is not ours (gradio's begins
- * with two underscores).
- * @param {string} link "?model=…", as the server writes it
- * @param {string} present query of the present address
+ * The query of the page's address at a place: its link, and gradio's own parameters of the present query, whose names
+ * begin with two underscores.
+ * @param {string} link "?model=…", as the server has sent it
+ * @param {string} present the query of the present address
  */
 export function addressQuery(link, present) {
   const foreign = [...new URLSearchParams(present)].filter(([name]) => name.startsWith("__"));

@@ -1,4 +1,4 @@
-// What all parts of the page share: the sound that is shown, and the ways to another. It knows no element of the page.
+// The state that all parts of the page share: the sound that is shown, and how to get another. It uses no DOM element.
 
 import { Asking, ask, NO_ANSWER, OVERDUE, SLOW_ANSWER } from "./asking.js";
 import { toJson } from "./recipe.js";
@@ -20,10 +20,10 @@ import { unpack } from "./unpack.js";
  * `begin` it is played even if nothing was. Resolves when it is heard.
  * @typedef {(how: { begin: boolean, position?: number }) => Promise<void>} Draw */
 
-const SETTLED = 350; // ms without a move until a place counts as visited
-const PATIENCE = 3000; // ms that an answer which is owed keeps the present place from settling
+const SETTLED = 350; // ms without a change after which a place settles: it counts as visited
+const PATIENCE = 3000; // ms that a place waits for an expected answer before it settles
 
-/** The places visited, one of them the present one. */
+/** The places visited, for undo and redo; `now` is the index of the present one. */
 export class Undo {
   /** @type {string[]} */
   places = [];
@@ -54,10 +54,10 @@ export class Session extends EventTarget {
   speaker = null;
   /** Whether a pointer is down. */
   held = false;
-  /** Whether the sliders still lack the directions they are to follow. */
+  /** Whether the server still looks for the directions of the sliders. */
   searching = false;
-  /** For each slider of an offset, the direction's name. @type {Record<string, string>} */
-  dials = {};
+  /** For each visible slider of an offset, the offset's name. @type {Record<string, string>} */
+  offsetNames = {};
   undo = new Undo();
   /** @type {Component | null} */
   #player = null;
@@ -190,7 +190,7 @@ export class Session extends EventTarget {
   /** @param {import("./asking.js").Answer} sent */
   #show(sent) {
     this.warn(sent.error);
-    if (sent.dials) this.dials = sent.dials;
+    if (sent.offset_names) this.offsetNames = sent.offset_names;
     if (sent.places) this.stored.add(sent.places.map(fromSent));
     if (!sent.recipe) return;
     const first = this.shown === null;

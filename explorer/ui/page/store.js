@@ -1,24 +1,24 @@
-// The places that stay in the visitor's browser: favourites, and those visited.
+// The places stored in the visitor's browser: favourites and history.
 
 import { identity } from "./recipe.js";
 
-/** As explorer/files/gallery.py has it.
+/** A place as explorer/files/gallery.py stores it.
  * @typedef {{ name?: string, time?: string, recipe: import("./recipe.js").Recipe }} StoredPlace */
 
-const VISITS = 50; // visited places that are remembered
+const VISITS = 50; // places in the history
 const VERSION = 1; // as in explorer/files/gallery.py
 
-/** A file of places, as the library reads it. @param {StoredPlace[]} places */
+/** The text of a file of places, which the library reads. @param {StoredPlace[]} places */
 export const dumps = (places) => `${JSON.stringify({ version: VERSION, places }, null, 1)}\n`;
 
-/** A place as the server sends it, whose recipe is a text. @param {any} sent @returns {StoredPlace} */
+/** Converts a place from the server, whose recipe is a text. @param {any} sent @returns {StoredPlace} */
 export const fromSent = (sent) => ({ ...sent, recipe: JSON.parse(sent.recipe) });
 
 /** @param {any} place */
 const isPlace = (place) => typeof place?.recipe?.model === "string" && typeof (place.name ?? "") === "string";
 
 /**
- * What can be read of a stored text, and whether that is the whole of it.
+ * The places that can be read from a stored text; `whole` says whether nothing was left out.
  * @param {string} text
  * @returns {{ places: StoredPlace[], whole: boolean }}
  */
@@ -26,12 +26,12 @@ export function readable(text) {
   try {
     const { version, places } = JSON.parse(text), good = places.filter(isPlace);
     if (version === VERSION) return { places: good, whole: good.length === places.length };
-  } catch { /* not ours, or cut short */ }
+  } catch { /* not a list of places, or cut off */ }
   return { places: [], whole: false };
 }
 
 /**
- * Both lists, of equal recipes only the first.
+ * Both lists joined; of equal recipes only the first is kept.
  * @param {StoredPlace[]} first
  * @param {StoredPlace[]} second
  */
@@ -45,16 +45,16 @@ export function joined(first, second) {
   return [...all.values()];
 }
 
-/** One list of places, read anew each time, since another tab may have changed it. */
+/** One stored list of places, read again each time because another tab may have changed it. */
 export class Store {
-  /** What the browser does not keep lasts until the page is closed. @type {StoredPlace[] | null} */
+  /** The list if the browser cannot store it; it is lost when the page is closed. @type {StoredPlace[] | null} */
   unsaved = null;
 
   /**
    * @param {string} name
-   * @param {() => Storage} storage throws where the browser has none for us
-   * @param {(words: string | null, text?: string) => void} trouble told what is wrong, with the text that could not be
-   *   read, and null once the list is stored again
+   * @param {() => Storage} storage throws if the browser denies its storage
+   * @param {(words: string | null, text?: string) => void} trouble called with what is wrong and the text that could
+   *   not be read, and with null once the list is stored again
    */
   constructor(name, storage, trouble) {
     this.name = name;
@@ -91,23 +91,23 @@ export class Store {
   }
 
   /**
-   * Keeps a list until the page is closed.
+   * Keeps a list in memory, until the page is closed.
    * @param {StoredPlace[]} places
    * @param {unknown} error
    */
   #hold(places, error) {
     const reason = error instanceof Error ? error.name : String(error);
-    this.trouble(`This browser keeps no more places (${reason}): these last until the page is closed. Export them to keep them.`);
+    this.trouble(`This browser cannot store more places (${reason}). Export them: new ones are lost when the page closes.`);
     return this.unsaved = places;
   }
 
   /**
-   * Moves what cannot be read out of the way, as it is, and goes on with what can.
+   * Stores a damaged text under another key and goes on with the places that can be read.
    * @param {string} text
    * @param {StoredPlace[]} places
    */
   #setAside(text, places) {
-    this.trouble(`Some of the ${this.name} that this browser kept cannot be read.`, text);
+    this.trouble(`Some of the ${this.name} stored in this browser cannot be read.`, text);
     try {
       this.storage().setItem(`${this.key}.damaged`, text);
       this.storage().setItem(this.key, dumps(places));
@@ -119,13 +119,13 @@ export class Store {
 }
 
 /**
- * Favourites and visited places. Its events: "change" of a list, and "removal", whose detail is
- * { words, putBack }: what was removed, and a function that puts it back.
+ * Favourites and history. Events: "change" of a list, and "removal", whose detail is { words, putBack }: what was
+ * removed, and a function that puts it back.
  */
 export class StoredPlaces extends EventTarget {
-  /** What is wrong with the storage, and what could not be read. @type {{ words: string, text: string } | null} */
+  /** What is wrong with the storage, and the unreadable text. @type {{ words: string, text: string } | null} */
   trouble = null;
-  /** Whether there was nothing here before the first visit. */
+  /** Whether both lists were empty at the first visit. */
   newcomer = false;
 
   /**
@@ -144,7 +144,7 @@ export class StoredPlaces extends EventTarget {
     this.visited = new Store("history", storage, trouble);
   }
 
-  /** Tells those who show the lists, also of what another tab has changed. */
+  /** Announces a change of a list; also called when another tab has made one. */
   changed() { this.dispatchEvent(new Event("change")); }
 
   /**
@@ -165,7 +165,7 @@ export class StoredPlaces extends EventTarget {
     return this.favourites.read().find(({ recipe }) => identity(recipe) === key);
   }
 
-  /** Keeps a place or, if it is kept already, no longer does. @param {StoredPlace} place */
+  /** Adds a place to the favourites, or removes it if it is there already. @param {StoredPlace} place */
   toggle(place) {
     if (this.has(place)) return this.remove(place);
     this.#write(this.favourites, [place, ...this.favourites.read()]);
@@ -188,7 +188,7 @@ export class StoredPlaces extends EventTarget {
   }
 
   /**
-   * Moves a favourite by places in their list, as far as that goes.
+   * Moves a favourite up or down in the list.
    * @param {StoredPlace} place
    * @param {number} by
    */
@@ -205,7 +205,7 @@ export class StoredPlaces extends EventTarget {
   clearVisited() { this.#take(this.visited, () => true, "History cleared"); }
 
   /**
-   * Adds a place to those visited.
+   * Adds a place to the history.
    * @param {StoredPlace} place
    */
   visit(place) {
@@ -214,12 +214,12 @@ export class StoredPlaces extends EventTarget {
     this.#write(this.visited, joined([{ ...place, name: "" }], past).slice(0, VISITS));
   }
 
-  /** Adds the places of a file that was opened to the favourites. @param {StoredPlace[]} places */
+  /** Adds the places of an opened file to the favourites. @param {StoredPlace[]} places */
   add(places) {
     const before = this.favourites.read(), file = joined([], places), all = joined(before, file);
     const more = all.length - before.length;
     this.#write(this.favourites, all);
-    const rest = more < file.length ? "; the rest were there" : "";
+    const rest = more < file.length ? "; the rest were there already" : "";
     this.say(`${more} of ${file.length} places added to the favourites${rest}`);
   }
 

@@ -1,4 +1,4 @@
-// What the server sends of a sound (explorer/ui/handlers.py, `show`), with its arrays unpacked.
+// Unpacks the arrays of a sound that the server has sent (`show` in explorer/ui/handlers.py).
 
 /**
  * @typedef {object} Spectrogram
@@ -10,22 +10,22 @@
 
 /**
  * @typedef {object} Sound
- * @property {string} recipe as JSON, without what is at its default
- * @property {import("./recipe.js").Place} place the same, with every field
+ * @property {string} recipe as JSON, without fields at their default
+ * @property {import("./recipe.js").Place} place the same recipe with every field
  * @property {string} link
  * @property {string} title
- * @property {string} about what is seen, in words
+ * @property {string} about the picture in words
  * @property {number} seconds
  * @property {string[]} formats in which it can be saved
- * @property {boolean} searching whether the model's directions are still to come
- * @property {"piano" | null} played_by what plays the notes; null: the waveform is what is heard
+ * @property {boolean} searching whether the server still looks for the model's directions
+ * @property {"piano" | null} played_by "piano" if the page plays the notes, null if it plays the waveform
  * @property {Float32Array} [notes] four numbers each: pitch, onset and duration in seconds, velocity
  * @property {Spectrogram} [picture]
  * @property {{ rate: number, samples: Float32Array }} [pcm]
  */
 
 /**
- * The bytes that a base64 text stands for.
+ * Decodes base64.
  * @param {string} text
  * @returns {ArrayBuffer}
  */

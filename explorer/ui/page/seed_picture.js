@@ -1,4 +1,4 @@
-// What one of the two seeds sounds like alone, beside its number; `props.end`, "A" or "B", says which of them.
+// The picture of seed A or B by itself, above its number. `props.end` is "A" or "B".
 
 import { ask, card, finder, whenSettled } from "./panel.js";
 import { seedAlone, toJson, withT } from "./recipe.js";
@@ -12,24 +12,24 @@ export function start({ element, props, server }) {
   let pictured = ""; // the recipe whose picture is shown
 
   const seedOf = (/** @type {Place} */ place) => (isB ? /** @type {number} */ (place.seed_b) : place.seed);
-  const leadTo = () => session.place && session.go(withT(session.place, isB ? 1 : 0));
+  const goToEnd = () => session.place && session.go(withT(session.place, isB ? 1 : 0));
 
-  /** Brings the picture up to a place that has settled: a slider that changes nothing here costs nothing. */
+  /** Updates the picture if the seed's recipe has changed. */
   async function refresh(/** @type {Place} */ place) {
     const wanted = toJson(seedAlone(place, seedOf(place)));
     if (wanted === pictured) return;
     pictured = wanted;
     const answer = await ask(server.pictures, [wanted]);
-    if (wanted !== pictured) return; // overtaken
-    if (!answer) pictured = ""; // to be asked again
+    if (wanted !== pictured) return; // outdated
+    if (!answer) pictured = ""; // asks again next time
     else draw(answer.pictures[0]);
   }
 
   function draw(/** @type {import("./panel.js").Answer} */ sent) {
-    const button = card(sent, "", leadTo);
+    const button = card(sent, "", goToEnd);
     const words = sent.error ?? `seed ${sent.place.seed} alone. ${sent.about}`;
     button.setAttribute("aria-label", `Go to ${props.end}, ${words}`);
-    find("alone").replaceChildren(button);
+    find("seed-picture").replaceChildren(button);
   }
 
   whenSettled(element, ({ place }) => refresh(place));
