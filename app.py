@@ -1,4 +1,4 @@
-"""Starts the app with the shipped checkpoints on Hugging Face Spaces, which sets the address by environment variables."""
+"""Starts the app on Hugging Face Spaces, which sets its address by environment variables."""
 
 from explorer.shelf import DEFAULT_FOLDER
 from explorer.ui import launch

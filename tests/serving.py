@@ -1,4 +1,4 @@
-"""Starts the app in a process of its own, as its users do."""
+"""Starts the app in a process of its own, as users do."""
 
 import http.client
 import os
@@ -23,7 +23,7 @@ def free_port() -> int:
 
 
 def offline(home: Path) -> dict[str, str]:
-    """The environment of a fresh machine without a network: whoever asks for a page gets no answer."""
+    """Environment variables of a fresh machine without a network: requests through the proxy fail."""
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
@@ -37,10 +37,10 @@ def offline(home: Path) -> dict[str, str]:
 
 @contextmanager
 def serving(command: Sequence[str], port: int, env: Mapping[str, str], cwd: Path = ROOT) -> Iterator[str]:
-    """The URL of a server, once it answers; it is stopped on leaving.
+    """Starts a server, yields its URL once it answers, and stops it at the end.
 
     Raises:
-        RuntimeError: with what it wrote, if it ends or does not answer in time.
+        RuntimeError: with the server's output, if it ends or does not answer in time.
     """
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, cwd=cwd, env=env, stdout=log, stderr=subprocess.STDOUT, text=True)
@@ -63,7 +63,7 @@ def serving(command: Sequence[str], port: int, env: Mapping[str, str], cwd: Path
 
 
 def rendered(client: Client, recipe: str, ending: str) -> Path:
-    """The file that the app's API answers with. `predict` would wait for ever for a server that has died."""
+    """The file that the app's API returns. `predict` would wait for ever if the server had died."""
     return Path(client.submit(recipe, ending, api_name="/render").result(timeout=PATIENCE_SECONDS))
 
 

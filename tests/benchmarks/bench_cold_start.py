@@ -1,7 +1,7 @@
-"""From `python -m explorer` to the first sound: `python -m tests.benchmarks.bench_cold_start`. Target: 15 s on 2 cores.
+"""Measures the time to the first sound of a new server. `python -m tests.benchmarks.bench_cold_start`
 
-Each run is a new process with a fresh home; the clock stops when the first WAV has arrived. The server's CPU time says
-what a busy machine hides.
+The target is 15 s on 2 cores. Each run is a new process with a fresh home; the time ends when the first WAV has
+arrived. The server's CPU time is printed too, because it depends less on what else the machine does.
 """
 
 import resource
@@ -20,7 +20,7 @@ RUNS = 3
 
 
 def cold_start(name: str) -> tuple[float, float, float]:
-    """Seconds until the server answers, seconds until the first sound is here, and the server's CPU seconds."""
+    """Seconds until the server answers, seconds until the first sound has arrived, and the server's CPU seconds."""
     port, before = free_port(), cpu_of_children()
     with tempfile.TemporaryDirectory() as home:
         since = time.perf_counter()

@@ -1,9 +1,9 @@
-"""How many moves of a slider a second are served to many visitors at once. `python tests/benchmarks/bench_engine.py`
+"""Measures how many slider moves a second are served to many visitors. `python tests/benchmarks/bench_engine.py`
 
 Without a browser: each of eight visitors is a thread that asks for one place after another, as the page does while a
-hand moves: the recipe is settled, its sound rendered, and what is shown and heard is packed. Printed are moves a second
-for visitors of one model and of two, first with one sound computed at a time, whoever asks, as behind one lock, and
-then with as many as there are cores. All sounds are compared: they must be the same bits.
+slider moves: the recipe is completed, its sound rendered, and picture and sound are packed. It prints moves a second
+for visitors of one model and of two models, first with a lock that lets one sound be computed at a time, then with one
+thread for each core. The sounds of both are compared and must have the same bits.
 """
 
 import argparse
@@ -25,7 +25,7 @@ SAME = 20  # places of each model whose bits are compared
 
 
 def visit(engine: Engine, name: str, visitor: int, until: float) -> int:
-    """The number of moves that one visitor gets."""
+    """Moves until the time is up; returns their number."""
     moves = 0
     while time.perf_counter() < until:
         recipe = Recipe(name, seed=visitor, offsets=(("z0", 0.001 * (moves + 1)),))

@@ -1,4 +1,4 @@
-"""From the hand to the picture and the sound, in a real Chromium, while a slider is dragged.
+"""Measures the time from a slider to picture and sound, in a real Chromium, while the slider is dragged.
 
     python tests/benchmarks/bench_live.py [--checkpoints DIR] [--moves 120] [--visitors 8]
 
@@ -6,11 +6,11 @@ For each checkpoint it prints median and 95th percentile, in milliseconds, of th
 
     answer    to the server's answer in the page
     picture   to the new picture painted: the frame after it was drawn
-    sound     to the new sound ready to be heard
+    sound     to the new sound ready to be played
 
-then the same for the usual way, a plot and an audio component (gr.Plot with a matplotlib figure and gr.Audio, the
-sound from librosa's inversion of the mel spectrogram, or from the whole synthesised piece), and last, with several
-visitors dragging at once, the time in which each of them has the last position of the slider.
+then the same for an app with gradio's usual components (gr.Plot with a matplotlib figure and gr.Audio, with sound from
+librosa's inversion of the mel spectrogram or the whole synthesised piece), and last, while several visitors drag at
+once, the time until each of them has the place of the last position of the slider.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from explorer.shelf import DEFAULT_FOLDER
 from explorer.ui import serve
 
 OPTIONS = ("--no-sandbox", "--disable-gpu", "--autoplay-policy=no-user-gesture-required")
-STEP_MS = 33  # between two positions of the hand
+STEP_MS = 33  # between two positions of the pointer
 
 # Notes [time, value of the slider] of each input event, and of each answer, picture and sound; DIRECTION is its name.
 WATCH = """
@@ -64,7 +64,7 @@ def first_slider(page: Page, direction: Direction) -> Locator:
 
 
 def drag(page: Page, slider: Locator, moves: int, step_ms: float = STEP_MS) -> None:
-    """Pulls a slider to and fro."""
+    """Drags a slider to and fro."""
     box = slider.bounding_box()
     assert box is not None
     y, middle = box["y"] + box["height"] / 2, box["x"] + box["width"] / 2
@@ -80,9 +80,9 @@ Log = dict[str, list[tuple[float, float]]]
 
 
 def delays(log: Log, stage: str) -> list[float]:
-    """For each move the ms until it, or one that overtook it, has come to a stage.
+    """For each move the ms until it, or a later one, has reached a stage.
 
-    The hand comes by the same values again, but what arrives does so in the order of the moves.
+    The slider takes the same values again and again, but answers arrive in the order of the moves.
     """
     arrived, move = [], -1
     for end, value in log[stage]:
@@ -128,7 +128,7 @@ def measure(browser: Browser, url: str, watch: str, direction: Direction, moves:
 
 
 def usual(engine: Engine, model: str, direction: Direction) -> Any:
-    """The app as one would write it with gradio's own components."""
+    """The app written with gradio's usual components."""
     import gradio as gr
     import librosa
     from matplotlib.figure import Figure
@@ -159,7 +159,7 @@ def usual(engine: Engine, model: str, direction: Direction) -> Any:
 
 
 def crowd(browser: Browser, url: str, direction: Direction, visitors: int, moves: int) -> list[float]:
-    """All drag at once; for each visitor the ms from the last move to its picture."""
+    """All visitors drag at once; returns for each one the ms from the last move to its picture."""
     pages = []
     for seed in range(visitors):
         context = browser.new_context(viewport={"width": 1280, "height": 800})
@@ -202,7 +202,7 @@ def main() -> None:
     parser.add_argument("--moves", type=int, default=120)
     parser.add_argument("--visitors", type=int, default=8)
     args = parser.parse_args()
-    module.CACHED_SOUNDS = 1  # the hand comes by the same few values again and again, a visitor's seldom does
+    module.CACHED_SOUNDS = 1  # the benchmark repeats the same few values, which visitors seldom do
     engine = Engine(args.checkpoints)
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     app = serve(engine, "127.0.0.1")
@@ -221,7 +221,7 @@ def main() -> None:
             if args.visitors:
                 waits = crowd(browser, url, direction, args.visitors, args.moves)
                 print(
-                    f"  {args.visitors} visitors at once: the last position is there after "
+                    f"  {args.visitors} visitors at once: the last position is shown after "
                     f"{statistics.median(waits):.0f} ms (median), {max(waits):.0f} ms (the slowest)"
                 )
         browser.close()

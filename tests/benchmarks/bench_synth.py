@@ -1,7 +1,7 @@
-"""How long 256 notes take to mix. `python tests/benchmarks/bench_synth.py`
+"""Measures how long the piano takes to mix 256 notes. `python tests/benchmarks/bench_synth.py`
 
-Prints milliseconds, median and 95th percentile of 50 pieces, each of 256 notes over 25 seconds, with every tone they
-need in memory; and once the first piece of a fresh process, which reads and shifts its samples.
+Prints median and 95th percentile, in milliseconds, of 50 pieces of 256 notes over 25 seconds when all their samples are
+in memory, and the time of the first piece of the process, which loads and resamples its samples.
 """
 
 import sys

@@ -1,11 +1,11 @@
-// Questions to the server. One that fails is answered with a sentence, as is one that the server refuses.
+// Requests ("questions") to the server. If one fails, its answer is an error message, as if the server had refused it.
 
 export const NO_ANSWER = "The server did not answer; try again.";
 export const SLOW_ANSWER = "The server has not answered yet; the sound stays as it is until it does.";
-export const OVERDUE = 15_000; // ms until a visitor is told that an answer is late
-const LIMIT = 60_000; // ms until no answer is waited for any more
+export const OVERDUE = 15_000; // ms after which the visitor is told that an answer is late
+const LIMIT = 60_000; // ms after which a request is given up
 
-/** `lost` tells a question that never reached its end from one that the server refused.
+/** `lost` marks a question without an answer from the server, as opposed to one that the server refused.
  * @typedef {{ error?: string, lost?: true, [name: string]: any }} Answer */
 /** A function of the server. Gradio answers with undefined where the connection or the server failed.
  * @typedef {(request: any) => Promise<Answer | undefined>} ServerFunction */
@@ -25,7 +25,7 @@ export async function ask(send, request, limit = LIMIT) {
   try {
     const answer = await Promise.race([send(request), timeout]);
     if (answer !== null && typeof answer === "object") return answer;
-  } catch { /* the same to the visitor */
+  } catch { /* treated like no answer */
   } finally {
     clearTimeout(timer);
   }
@@ -33,15 +33,15 @@ export async function ask(send, request, limit = LIMIT) {
 }
 
 /**
- * Asks what a moving hand asks: one question at a time, and of those that come meanwhile only the newest is kept.
+ * Sends the questions of a moving slider: one at a time; of those asked meanwhile only the newest is kept.
  *
  *     idle ──ask──> asking ──ask──> behind       behind: a newer question waits for the answer to the one on its way
  *       ^             │ answer        │ answer: the newer one sets out
  *       └─────────────┘ <─────────────┘
  *
- * A question that is "overdue" is given up for any newer one; its answer counts as long as there is none. One that has
- * "failed", for it was lost on its way, stays the newest, so that the next one builds on it. What `discard` has found
- * outdated is never answered.
+ * The answer to an "overdue" question still counts, but a newer question no longer waits for it. A question that has
+ * "failed" because it was lost stays the newest, so that the next one builds on it. Answers to questions from before
+ * `discard` are ignored.
  * @template Question
  */
 export class Asking {
@@ -74,7 +74,7 @@ export class Asking {
     else this.#setOut();
   }
 
-  /** Something else has been shown since: whatever was asked is outdated. */
+  /** Ignores the answers to all questions so far, because something else is shown. */
   discard() {
     this.#turn++;
     this.#rest();

@@ -40,7 +40,7 @@ export function start(component) {
     if (sound.recipe !== appraised) find("verdict").textContent = "";
     performance.mark("explorer:picture");
     await session.heard(speaker.load(sound, position));
-    // A browser lets a page play nothing before the visitor's first gesture.
+    // Browsers let a page play no sound before the visitor's first click or key.
     if (begin && !silenced && !speaker.playing && navigator.userActivation?.hasBeenActive) await session.play();
     performance.mark("explorer:sound");
     refresh();
@@ -211,8 +211,8 @@ export function start(component) {
   session.addEventListener("settle", settle);
   session.addEventListener("settle", welcome, { once: true });
 
-  // For scripting: what is shown, what plays it, and the way to another place. For gradio's own listeners in
-  // explorer/ui/app.py: what an event takes along, and that one has failed.
+  // For scripts and tests: the present place and sound, the speaker, and `go`. For gradio's listeners in
+  // explorer/ui/app.py: the recipe that an event sends, and the report that one has failed.
   const place = () => session.shown?.recipe ?? location.search;
   Object.assign(window, {
     explorer: {

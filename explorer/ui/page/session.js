@@ -44,8 +44,8 @@ export class Undo {
  * One visitor's state. Its events:
  *
  * - "ready": the player is on the page; before, there is no speaker.
- * - "settle": the hand rests on what is shown.
- * - "say" and "warn": the detail is a sentence for the visitor; an empty warning takes the last one back.
+ * - "settle": the place that is shown has not changed for a moment, so it counts as visited.
+ * - "say" and "warn": the detail is a sentence for the visitor; an empty warning clears the last one.
  */
 export class Session extends EventTarget {
   /** @type {Sound | null} */
@@ -103,7 +103,7 @@ export class Session extends EventTarget {
   /** The place that is shown. */
   get place() { return this.shown?.place ?? null; }
 
-  /** The place that the hand leads to, which may not be shown yet; before the first sound, null. */
+  /** The newest place that was asked for, which may not be shown yet; null before the first sound. */
   get target() { return this.hand.newest ?? this.place; }
 
   /** @param {string} words */
@@ -112,7 +112,7 @@ export class Session extends EventTarget {
   warn(words = "") { this.dispatchEvent(new CustomEvent("warn", { detail: words })); }
 
   /**
-   * Leads to a place.
+   * Goes to a place.
    * @param {import("./recipe.js").Recipe | string} recipe also as JSON or as the query of a link
    */
   go(recipe) {
@@ -121,16 +121,16 @@ export class Session extends EventTarget {
   }
 
   /**
-   * Leads to a place while a hand moves, past gradio's events: one that differs from the present place in nothing but
-   * numbers, so that no control has to change its look.
+   * Goes to a place while a slider moves, without gradio's events. Only numbers may differ from the present place, so
+   * that no control changes its properties.
    * @param {Place} place
    */
   drag(place) { this.hand.ask(place); }
 
   /**
-   * Shows a sound that is at hand. It leaves no trace in undo, history and address until `go` leads to it.
+   * Shows a sound that is already here. It is in undo, history and address only after a `go` to it.
    * @param {Sound} sound
-   * @param {number} [position] to be heard from
+   * @param {number} [position] from which it is played
    */
   preview(sound, position) {
     clearTimeout(this.#settling);
@@ -143,7 +143,7 @@ export class Session extends EventTarget {
     if (this.speaker) await this.heard(this.speaker.play());
   }
 
-  /** Waits for the speaker, and tells what went wrong. @param {Promise<void>} promise */
+  /** Waits for the speaker and shows its error, if any. @param {Promise<void>} promise */
   async heard(promise) {
     try {
       await promise;
@@ -152,13 +152,13 @@ export class Session extends EventTarget {
     }
   }
 
-  /** The recipe that an event of gradio's takes along as it sets out. @param {string} before the first sound */
+  /** The recipe that an event of gradio's sends. @param {string} before the first sound */
   sends(before) {
     this.#expect();
     return this.target ? toJson(this.target) : before;
   }
 
-  /** The recipe that the event of `go` takes along. */
+  /** The recipe that the event of `go` sends. */
   sendsDestination() {
     this.#expect();
     return this.#destination;
@@ -170,7 +170,7 @@ export class Session extends EventTarget {
     this.#eventTimer = setTimeout(() => this.warn(SLOW_ANSWER), OVERDUE);
   }
 
-  /** An event of gradio's has failed: it brings no answer any more. */
+  /** Handles the failure of an event of gradio's, which gets no answer. */
   eventFailed() {
     clearTimeout(this.#eventTimer);
     this.#eventSince = null;
@@ -178,7 +178,7 @@ export class Session extends EventTarget {
     this.warn(NO_ANSWER);
   }
 
-  /** What an event of gradio's brings. It knows of everything that the hand asked for before, which is outdated. */
+  /** Handles the answer to an event of gradio's, which includes all that sliders asked for before. */
   #receive() {
     clearTimeout(this.#eventTimer);
     this.#eventSince = null;
@@ -202,7 +202,7 @@ export class Session extends EventTarget {
     this.#draw({ begin: !first });
   }
 
-  /** Settles once the hand rests: no pointer is down, and no answer is owed, unless it keeps one waiting long. */
+  /** Settles once no pointer is down and no answer is expected, or when an answer takes too long. */
   #rest() {
     if (this.held || this.#owed()) this.#settling = setTimeout(() => this.#rest(), SETTLED);
     else this.settle();
@@ -231,7 +231,7 @@ export class Session extends EventTarget {
     this.go(this.undo.step(by));
   }
 
-  /** Keeps the place that is shown, or no longer does. */
+  /** Adds the present place to the favourites, or removes it. */
   keep() {
     if (this.shown) this.stored.toggle(this.toStore(this.shown));
   }

@@ -1,4 +1,4 @@
-// Plays what a sound sounds like, with Web Audio. Times are in seconds.
+// Plays sounds with Web Audio. Times are in seconds.
 
 /** @typedef {import("./unpack.js").Sound} Sound */
 /** @typedef {{ file: string, pitch: number, cents: number, gain: number, layer: number }} Sample */
@@ -14,10 +14,10 @@
  */
 
 const FADE = 0.04; // from one sound to the next
-const SOON = 0.01; // how far ahead of now a sound is begun
-const AHEAD = 0.3, TICK = 0.1; // notes are handed over this long before they sound, this often
-const CEILING = 0.98; // beyond it the output is bent instead of clipped
-const ROOM = 8; // a limiter's curve has the domain [-1, 1], so what comes in is made smaller first
+const SOON = 0.01; // how far ahead of now a sound is started
+const AHEAD = 0.3, TICK = 0.1; // notes are scheduled this long before they sound, this often
+const CEILING = 0.98; // above it the output is compressed instead of clipped
+const ROOM = 8; // a limiter's curve has the domain [-1, 1], so its input is scaled down by this first
 const CURVE_POINTS = 8193;
 
 /** Gains of a crossfade: their squares sum to 1, so that the power stays equal. */
@@ -36,7 +36,7 @@ export function limiterCurve(knee) {
 }
 
 /**
- * The recorded sample that a note is played with: of its layer of velocities, the nearest in pitch.
+ * The recorded sample for a note: the nearest in pitch, in the layer of its velocity.
  * @param {Manifest} manifest
  * @param {number} pitch
  * @param {number} velocity
@@ -48,7 +48,7 @@ export function nearestSample({ layers, samples }, pitch, velocity) {
 }
 
 /**
- * How much faster than recorded a sample is played.
+ * The speed at which a sample is played, 1 being that of the recording.
  * @param {Sample} sample
  * @param {number} pitch
  */
@@ -90,7 +90,7 @@ export class Piano {
     /** By file. @type {Map<string, AudioBuffer | Promise<AudioBuffer>>} */
     this.buffers = new Map();
     this.curve = limiterCurve(manifest.knee);
-    /** Those that are silent. @type {Array<{ input: GainNode, output: WaveShaperNode }>} */
+    /** Unused ones of ended voices. @type {Array<{ input: GainNode, output: WaveShaperNode }>} */
     this.limiters = [];
   }
 
@@ -124,7 +124,7 @@ export class Piano {
 }
 
 /**
- * A sound on its way out. `leave` is to be called once it is silent.
+ * A sound that plays. `leave` must be called once it is silent.
  * @typedef {object} Voice
  * @property {AudioNode} output
  * @property {(when: number, position: number) => void} start
@@ -132,7 +132,7 @@ export class Piano {
  * @property {() => void} leave
  */
 
-/** A waveform on its way out. @implements {Voice} */
+/** A waveform that plays. @implements {Voice} */
 export class WaveformVoice {
   /**
    * @param {AudioContext} context
@@ -156,7 +156,7 @@ export class WaveformVoice {
   leave() {}
 }
 
-/** Notes on their way out, played by the piano. @implements {Voice} */
+/** Notes that are played on the piano. @implements {Voice} */
 export class PianoVoice {
   /**
    * @param {AudioContext} context
@@ -224,7 +224,7 @@ export class PianoVoice {
     const [pitch, , duration, velocity] = this.notes.subarray(4 * i);
     const { manifest, buffers } = this.piano, { gain, velocity_exponent, release, release_length } = manifest;
     const sample = nearestSample(manifest, pitch, velocity), buffer = buffers.get(sample.file);
-    if (!(buffer instanceof AudioBuffer)) return; // still on its way: silence rather than a wrong sound
+    if (!(buffer instanceof AudioBuffer)) return; // not loaded yet: silence is better than a wrong sound
     const rate = playbackRate(sample, pitch);
     if (skip * rate >= buffer.duration) return;
     const source = new AudioBufferSourceNode(this.context, { buffer, playbackRate: rate });
@@ -259,22 +259,22 @@ export class Speaker {
   context;
   /** The volume. @type {GainNode | undefined} */
   master;
-  /** What is heard now. @type {Voice | null} */
+  /** What plays now. @type {Voice | null} */
   voice = null;
   /** Fades the voice out. @type {GainNode | null} */
   fall = null;
-  /** What is heard now, or would be. @type {Sound | null} */
+  /** The sound that plays, or that Play would start. @type {Sound | null} */
   sound = null;
-  /** The time of the context at which the sound, had it always been this one, would have begun. */
+  /** The context's time at which the sound would have begun to be at its present position now. */
   origin = 0;
-  /** Where in the sound it will begin. */
+  /** The position at which Play will start. */
   resting = 0;
   looping = true;
   level = 0.8;
 
   /**
    * @param {Piano} piano
-   * @param {() => void} changed told when what the controls show has changed
+   * @param {() => void} changed called when what the controls show has changed
    */
   constructor(piano, changed) {
     this.piano = piano;
@@ -287,22 +287,22 @@ export class Speaker {
 
   get seconds() { return this.sound?.seconds ?? 1; }
 
-  /** Where in the sound the ear is. */
+  /** The position in the sound that is heard now. */
   get position() {
     return this.playing ? this.at(this.now - (this.context?.outputLatency || 0)) : this.resting;
   }
 
-  /** Where in the sound the output is at a time of the context. @param {number} time */
+  /** The position in the sound at a time of the context. @param {number} time */
   at(time) {
     const since = Math.max(0, time - this.origin);
     return this.looping ? since % this.seconds : Math.min(since, this.seconds);
   }
 
-  /** How long one sound goes over into the next. */
+  /** Length of the crossfade between two sounds. */
   get fade() { return FADE + SOON; }
 
   /**
-   * Takes the next sound; what plays goes over into it, at the same position or at another.
+   * Takes the next sound and crossfades to it if one plays, at the same position or at another.
    * @param {Sound} sound
    * @param {number} [position]
    */
@@ -318,7 +318,7 @@ export class Speaker {
     if (!this.sound || this.playing) return;
     this.context ??= this.open();
     await this.context.resume();
-    for (let ready = null; ready !== this.sound;) { // another may come while its samples do
+    for (let ready = null; ready !== this.sound;) { // another sound may arrive while samples are loading
       ready = /** @type {Sound} */ (this.sound);
       await this.prepare(ready);
     }
@@ -351,7 +351,7 @@ export class Speaker {
     this.master?.gain.setTargetAtTime(level, this.now, 0.02);
   }
 
-  /** To be called now and then: a sound that does not loop comes to its end. */
+  /** Stops a sound without loop at its end; to be called regularly. */
   look() {
     if (this.playing && !this.looping && this.position >= this.seconds) this.stop();
   }
@@ -371,14 +371,14 @@ export class Speaker {
     return context;
   }
 
-  /** @param {number} [position] in the sound; without one, where the ear is */
+  /** @param {number} [position] in the sound; by default the present one */
   begin(position) {
     const context = /** @type {AudioContext} */ (this.context), sound = /** @type {Sound} */ (this.sound);
     const when = context.currentTime + SOON, from = position ?? this.at(when) % sound.seconds;
     this.end(when);
     const voice = byPiano(sound) ? new PianoVoice(context, sound, this.looping, this.piano)
       : new WaveformVoice(context, sound, this.looping);
-    // A node for each fade: a voice may have to go while it is still coming.
+    // A node for each fade, because a voice may have to fade out while it still fades in.
     const rise = new GainNode(context, { gain: 0 }), fall = new GainNode(context);
     rise.gain.setValueCurveAtTime(RISE, when, FADE);
     voice.output.connect(rise).connect(fall).connect(/** @type {GainNode} */ (this.master));
