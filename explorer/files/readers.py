@@ -13,7 +13,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from xml.parsers import expat
 
 from explorer.recipe import RecipeError
@@ -22,6 +22,17 @@ MAX_RECIPE = 1 << 20  # bytes of a recipe as JSON; one with offsets along 512 ra
 MAX_READ = 4 << 20  # bytes read from a file in one call, and in most formats in all
 MAX_GIF = 1 << 18  # bytes; Pillow joins comments in quadratic time
 MAX_CHUNKS = 10_000  # of a WAV file
+# Of what a PDF's streams hold: pypdf undoes their prediction in Python, byte by byte.
+PDF_LIMITS: Mapping[str, Any] = {
+    f"{what}_maximum_{length}length": MAX_RECIPE
+    for what, length in (
+        ("zlib", "output_"),
+        ("zlib", "recovery_input_"),
+        ("lzw", "output_"),
+        ("run_length", "output_"),
+        ("stream_decoding_work", ""),
+    )
+}
 PNG_KEY = "recipe"
 DESCRIPTION = "http://purl.org/dc/elements/1.1/ description"  # the element's name in expat: namespace, space, name
 
@@ -55,12 +66,22 @@ def find_recipe(path: Path) -> str:
         raise RecipeError(f"{path.name}: cannot be read, {getattr(error, 'strerror', None) or error}") from None
     with file:
         try:
-            text = next((text for text in READERS[kind](file) if _is_recipe(text)), None)
+            text = next(filter(_is_recipe, _first(READERS[kind](file))), None)
         except Exception:  # five libraries, each with its own errors for damaged files
             raise RecipeError(f"{path.name}: damaged, or not in the {kind.upper()} format; {can_open}") from None
     if text is None:
         raise RecipeError(f"{path.name}: holds no recipe; {can_open}")
     return text
+
+
+def _first(texts: Iterator[str]) -> Iterator[str]:
+    """The texts up to MAX_READ characters in all: JSON that is no recipe costs a hundred times what its bytes do."""
+    read = 0
+    for text in texts:
+        read += len(text)
+        if read > MAX_READ:
+            return
+        yield text
 
 
 def _is_recipe(text: str) -> bool:
@@ -152,12 +173,14 @@ def _svg(file: BinaryIO) -> Iterator[str]:
 
 
 def _pdf(file: BinaryIO) -> Iterator[str]:
-    from pypdf import PdfReader
+    from pypdf import PdfReader, apply_configuration
 
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # its warnings about a file must not fill the terminal
     data = io.BytesIO(file.read(MAX_READ) + file.read(MAX_READ))  # a morph of 199 piano sounds has 4 MB
-    metadata = PdfReader(data, strict=True).metadata  # strict: otherwise it searches the whole of a damaged file
-    yield str(metadata.subject or "") if metadata else ""
+    with apply_configuration(**PDF_LIMITS):
+        metadata = PdfReader(data, strict=True).metadata  # strict: otherwise it searches the whole of a damaged file
+        subject = str(metadata.subject or "") if metadata else ""
+    yield subject
 
 
 def _npz(file: BinaryIO) -> Iterator[str]:

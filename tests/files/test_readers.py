@@ -234,6 +234,15 @@ def test_a_pickle_in_an_npz_is_not_run(read: Callable[[str, bytes], Recipe]) -> 
         read("npz", npz(stream.getvalue()))
 
 
+def predicted_pdf(stream: bytes) -> bytes:
+    """A PDF whose table of objects is a compressed stream of differences, one byte to a row."""
+    about = (
+        "/Type /XRef /Size 10 /W [1 2 1] /Root 2 0 R /Filter /FlateDecode /DecodeParms << /Predictor 15 /Columns 1 >>"
+    )
+    head = f"%PDF-1.5\n1 0 obj\n<< {about} /Length {len(stream)} >>\nstream\n".encode()
+    return head + stream + b"\nendstream\nendobj\nstartxref\n9\n%%EOF\n"
+
+
 @pytest.mark.slow
 def test_hostile_files_cost_seconds_of_cpu_and_little_memory(tmp_path: Path) -> None:
     """In a process limited to 60 s of CPU and 3 GB of address space; the first of these files once took hours."""
@@ -249,6 +258,10 @@ def test_hostile_files_cost_seconds_of_cpu_and_little_memory(tmp_path: Path) -> 
     (tmp_path / "g.npz").write_bytes(npz(bytes(1 << 28)))
     (tmp_path / "h.json").write_bytes(b'{"model": ' * (size // 10))
     (tmp_path / "i.png").write_bytes(png(*[(b"abCd", b"")] * (size // 12)))
+    lists = b'{"a":[' + b"[]," * 340_000 + b"[]]}"
+    comment = b"LIST" + struct.pack("<I", 12 + len(lists)) + b"INFOICMT" + struct.pack("<I", len(lists)) + lists
+    (tmp_path / "j.wav").write_bytes(wav()[:12] + (comment + b"\0" * (len(comment) % 2)) * 60)
+    (tmp_path / "k.pdf").write_bytes(predicted_pdf(zlib.compress(b"\2\1" * 20_000_000)))
     program = (
         "import sys; from pathlib import Path; from explorer.files import readers; "
         "from explorer.recipe import RecipeError\n"
