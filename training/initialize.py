@@ -12,7 +12,7 @@ def he_normal(network: nn.Module) -> None:
     smaller than a bfloat16 can resolve beside the biases, and a critic without norms learns nothing.
     """
     for layer in network.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
+        if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, a=SLOPE)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

@@ -96,55 +96,89 @@ def prepare(
         DataError: if no file is usable, an option is unknown, a label has no clip, or the checkpoint another format or
             other labels.
     """
+    known_options(options, "labels", "sample_rate", "n_mels")
     if mel is not None:
-        options = {**options, **_agreed(options, mel)}
+        options = agreed(options, _decided(mel))
     n_mels = _number(options, "n_mels", BANDS) or 64
     clips = load_waveforms(folder, cache, {k: v for k, v in options.items() if k != "n_mels"})
-    spoken = clips.meta["labels"]
+    going_on = mel is not None
     if mel is None:
-        labels = tuple(spoken)
         rate = clips.meta["sample_rate"]
         hop = round(rate * HOP_SECONDS)
         blank = MelConfig(rate, 4 * hop, hop, n_mels, FRAMES, mean=(0.0,) * n_mels, scale=(1.0,) * n_mels)
         mel = measure(blank, clips.train)
-    elif labels and (unknown := [label for label in spoken if label not in labels]):
+    representation = MelRepresentation(mel)
+    data = encoded(
+        folder,
+        clips,
+        lambda waveform: representation.normalize(representation.log_mel(waveform)),
+        labels if going_on else None,
+    )
+    return Prepared(data.train, data.valid, {**data.meta, "mel": asdict(mel)})
+
+
+def encoded(
+    folder: Path, clips: Waveforms, encode: Callable[[Tensor], Tensor], labels: Sequence[str] | None = None
+) -> Prepared:
+    """Windows as a family of generators writes them, with their labels.
+
+    Args:
+        folder: for the message.
+        encode: (batch, samples) float32 -> (batch, *representation.shape) in [-1, 1].
+        labels: of a checkpoint that is to go on learning; None for those of the folder. The folder may hold some of
+            them, or none: then nobody knows what the clips say, and each of them stands for every label.
+    Returns:
+        Tensors "x" and, if there are labels, "condition" (n, labels), one-hot; `meta` is that of the windows.
+    Raises:
+        DataError: if the folder has a label that the checkpoint has not.
+    """
+    spoken = clips.meta["labels"]
+    labels = spoken if labels is None else labels
+    if labels and (unknown := [label for label in spoken if label not in labels]):
         raise DataError(
             f"{folder}: the checkpoint knows {', '.join(labels)}, not {', '.join(unknown)}; leave them out "
             "with --prepare labels=…, or put clips whose word does not matter into no sub-folder"
         )
-    representation = MelRepresentation(mel)
 
     def tensors(waveform: Tensor, label: Tensor) -> dict[str, Tensor]:
         if not len(waveform):
             return {}
-        x = torch.empty(len(waveform), *representation.shape)
+        x = torch.empty(len(waveform), *encode(waveform[:1].float()).shape[1:])
         for part, out in zip(waveform.split(256), x.split(256), strict=True):
-            out.copy_(representation.normalize(representation.log_mel(part.float())))
+            out.copy_(encode(part.float()))
         if not labels:
             return {"x": x}
         every = torch.eye(len(labels))
         if not spoken:
-            return {"x": x.repeat(len(labels), 1, 1, 1), "condition": every.repeat_interleave(len(x), dim=0)}
+            whole = x.repeat(len(labels), *(1,) * (x.ndim - 1))
+            return {"x": whole, "condition": every.repeat_interleave(len(x), dim=0)}
         return {"x": x, "condition": every[[labels.index(name) for name in spoken]][label]}
 
-    return Prepared(
-        tensors(clips.train, clips.train_labels),
-        tensors(clips.valid, clips.valid_labels),
-        {**clips.meta, "mel": asdict(mel)},
-    )
+    train, valid = tensors(clips.train, clips.train_labels), tensors(clips.valid, clips.valid_labels)
+    return Prepared(train, valid, clips.meta)
 
 
-def _agreed(options: Mapping[str, str], mel: MelConfig) -> dict[str, str]:
-    """The options that a checkpoint decides. Raises DataError if it cannot, or the user's say otherwise."""
+def agreed(options: Mapping[str, str], decided: Mapping[str, str]) -> dict[str, str]:
+    """The options, with those that a checkpoint decides. Raises DataError if the user's say otherwise."""
+    if other := [f"{k}={v}" for k, v in decided.items() if options.get(k, v) != v]:
+        raise DataError(f"the checkpoint has {', '.join(other)}: leave that out of --prepare")
+    return {**options, **decided}
+
+
+def known_options(options: Mapping[str, str], *names: str) -> None:
+    """Raises DataError, naming those that there are, if an option is none of them."""
+    if unknown := sorted(set(options) - set(names)):
+        raise DataError(f"no option {', '.join(unknown)}; there are {', '.join(names[:-1])} and {names[-1]}")
+
+
+def _decided(mel: MelConfig) -> dict[str, str]:
+    """The options that a checkpoint decides. Raises DataError if it cannot."""
     if mel.samples != FRAMES * round(mel.sample_rate * HOP_SECONDS) or mel.frames != FRAMES:
         raise DataError(
             f"the checkpoint's sounds are {mel.samples} samples in {mel.frames} frames; only 1.024 s in "
             f"{FRAMES} can be prepared"
         )
-    decided = {"sample_rate": str(mel.sample_rate), "n_mels": str(mel.n_mels)}
-    if other := [f"{k}={v}" for k, v in decided.items() if options.get(k, v) != v]:
-        raise DataError(f"the checkpoint has {', '.join(other)}: leave that out of --prepare")
-    return decided
+    return {"sample_rate": str(mel.sample_rate), "n_mels": str(mel.n_mels)}
 
 
 def _number(options: Mapping[str, str], name: str, within: range) -> int | None:
@@ -197,8 +231,7 @@ def load_waveforms(folder: Path, cache: Path, options: Mapping[str, str], cut: C
         DataError: if nothing is usable, an option is unknown or wrong, or a label has no recording.
     """
     cut = cut or CENTRED
-    if unknown := sorted(set(options) - {"labels", "sample_rate"}):
-        raise DataError(f"no option {', '.join(unknown)}; there are labels, sample_rate and n_mels")
+    known_options(options, "labels", "sample_rate")
     wanted, rate = _labels(options), _number(options, "sample_rate", SAMPLE_RATES)
     if folder.suffix == ".safetensors" and not folder.is_dir():
         return _given(folder, wanted, rate, cut)

@@ -14,7 +14,7 @@ import soundfile as sf
 import torch
 from safetensors.torch import save_file
 
-from training.data.audio import VERSION, Cut, load_waveforms, prepare, read_clip
+from training.data.audio import VERSION, Cut, Waveforms, agreed, encoded, load_waveforms, prepare, read_clip
 from training.data.inventory import table
 from training.data.labels import Assignment, assign
 from training.data.recordings import read_frames, resample
@@ -281,3 +281,43 @@ def test_a_family_brings_its_own_cut_and_reads_labels_off_names(tmp_path: Path) 
     assert clips.train.shape == (2, 100)
     assert clips.meta["labels"] == ["60", "64"]
     assert load_waveforms(tmp_path / "data", tmp_path / "cache", {}).train.shape == (2, 8192)
+
+
+def two_windows(*labels: str) -> Waveforms:
+    """A window of 0.25 and one of 0.5, the first and the last of the labels."""
+    index = torch.tensor([0, max(0, len(labels) - 1)])
+    nothing = torch.zeros(0, 3)
+    return Waveforms(torch.tensor([[0.25] * 3, [0.5] * 3]), index, nothing, index[:0], {"labels": list(labels)})
+
+
+def test_windows_are_encoded_for_any_family_with_the_labels_of_their_folder() -> None:
+    data = encoded(Path("x"), two_windows("a", "b"), lambda waveform: waveform[:, None])
+    assert data.train["x"].tolist() == [[[0.25] * 3], [[0.5] * 3]]
+    assert data.train["condition"].tolist() == [[1, 0], [0, 1]]
+    assert data.valid == {}
+
+
+def test_a_family_without_a_condition_leaves_the_labels_of_a_folder_alone() -> None:
+    assert set(encoded(Path("x"), two_windows("a", "b"), torch.clone, labels=()).train) == {"x"}
+
+
+def test_windows_without_a_label_stand_for_every_label_of_the_checkpoint() -> None:
+    data = encoded(Path("x"), two_windows(), torch.clone, labels=("a", "b", "c"))
+    pairs = {(float(x[0]), tuple(c.tolist())) for x, c in zip(data.train["x"], data.train["condition"], strict=True)}
+    assert pairs == {(x, c) for x in (0.25, 0.5) for c in ((1, 0, 0), (0, 1, 0), (0, 0, 1))}
+
+
+def test_labels_keep_their_place_among_those_of_the_checkpoint() -> None:
+    data = encoded(Path("x"), two_windows("c", "b"), torch.clone, labels=("a", "b", "c"))
+    assert data.train["condition"].tolist() == [[0, 0, 1], [0, 1, 0]]
+
+
+def test_an_option_that_the_checkpoint_decides_cannot_be_another() -> None:
+    assert agreed({"labels": "a"}, {"sample_rate": "4000"}) == {"labels": "a", "sample_rate": "4000"}
+    with pytest.raises(DataError, match="the checkpoint has sample_rate=4000"):
+        agreed({"sample_rate": "8000"}, {"sample_rate": "4000"})
+
+
+def test_an_option_of_another_family_is_not_offered(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no option n_mels; there are labels and sample_rate"):
+        load_waveforms(tmp_path, tmp_path, {"n_mels": "64"})
