@@ -113,7 +113,7 @@ def test_a_label_that_the_checkpoint_does_not_know_is_named_and_can_be_left_out(
 
 def test_an_option_against_the_checkpoint_is_an_error(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     assert train("--prepare", "sample_rate=16000") == 2
-    assert "the checkpoint has sample_rate=8000" in capsys.readouterr().err
+    assert "these sounds have sample_rate=8000" in capsys.readouterr().err
 
 
 def test_a_checkpoint_of_another_family_or_none_at_all_is_an_error(

@@ -159,9 +159,9 @@ def encoded(
 
 
 def agreed(options: Mapping[str, str], decided: Mapping[str, str]) -> dict[str, str]:
-    """The options, with those that a checkpoint decides. Raises DataError if the user's say otherwise."""
+    """The options, with those that a family or a checkpoint decides. Raises DataError if the user's say otherwise."""
     if other := [f"{k}={v}" for k, v in decided.items() if options.get(k, v) != v]:
-        raise DataError(f"the checkpoint has {', '.join(other)}: leave that out of --prepare")
+        raise DataError(f"these sounds have {', '.join(other)}: leave that out of --prepare")
     return {**options, **decided}
 
 

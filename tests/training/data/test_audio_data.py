@@ -312,9 +312,9 @@ def test_labels_keep_their_place_among_those_of_the_checkpoint() -> None:
     assert data.train["condition"].tolist() == [[0, 0, 1], [0, 1, 0]]
 
 
-def test_an_option_that_the_checkpoint_decides_cannot_be_another() -> None:
+def test_an_option_that_is_decided_cannot_be_another() -> None:
     assert agreed({"labels": "a"}, {"sample_rate": "4000"}) == {"labels": "a", "sample_rate": "4000"}
-    with pytest.raises(DataError, match="the checkpoint has sample_rate=4000"):
+    with pytest.raises(DataError, match="these sounds have sample_rate=4000"):
         agreed({"sample_rate": "8000"}, {"sample_rate": "4000"})
 
 
