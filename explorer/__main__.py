@@ -450,7 +450,7 @@ def _list(args: argparse.Namespace) -> int:
     for card in cards:
         rows.append(
             (
-                card.name,
+                card.name if card.name.isprintable() else repr(card.name),
                 card.family,
                 f"{card.parameters:,}",
                 "x".join(map(str, card.latent_shape)),

@@ -12,6 +12,7 @@ in `scale.*`.
 """
 
 import json
+import stat
 import threading
 import types
 import typing
@@ -172,6 +173,9 @@ def read_card(path: Path, sha256: str) -> Card:
     metadata, shapes = _header(path)
     with torch.device("meta"):
         generator = build(path, metadata)
+    stored = {name: shape for name, shape in shapes.items() if name.startswith("generator.")}
+    if stored != {f"generator.{name}": list(tensor.shape) for name, tensor in generator.state_dict().items()}:
+        raise CheckpointError(f"{path.name}: the weights do not fit family {metadata['family']!r}")
     try:
         provenance = json.loads(metadata.get("provenance", "{}"))
         if not isinstance(provenance, dict):
@@ -183,7 +187,7 @@ def read_card(path: Path, sha256: str) -> Card:
         family=metadata["family"],
         labels=generator.condition.labels if generator.condition else None,
         latent_shape=generator.latent.shape,
-        parameters=sum(torch.Size(s).numel() for name, s in shapes.items() if name.startswith("generator.")),
+        parameters=sum(torch.Size(shape).numel() for shape in stored.values()),
         sample_rate=generator.representation.sample_rate,
         seconds=generator.representation.seconds,
         sha256=sha256,
@@ -339,17 +343,28 @@ def _directions(
         entries = json.loads(metadata.get("directions", "[]"))
         if not isinstance(entries, list) or len(entries) != len(vectors):
             raise ValueError(f"{len(vectors)} vectors are stored, but not as many names")
-        if entries and (vectors.shape[1:] != shape or not bool(vectors.float().isfinite().all())):
-            raise ValueError(
-                f"their vectors must be finite and have the latent's shape {shape}, not {tuple(vectors.shape[1:])}"
-            )
+        if entries and vectors.shape[1:] != shape:
+            raise ValueError(f"their vectors must have the latent's shape {shape}, not {tuple(vectors.shape[1:])}")
+        if not bool(vectors.float().isfinite().all()):
+            raise ValueError("not all numbers of their vectors are finite")
         return tuple(Direction(vector=v.float(), **e) for v, e in zip(vectors, entries, strict=True))
     except (TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path.name}: the directions cannot be used: {_one_line(error)}") from None
 
 
+def require_file(path: Path) -> None:
+    """Raises CheckpointError unless `path` is a regular file: opening a named pipe would wait without end."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        raise CheckpointError(f"{path.name}: no such checkpoint") from None
+    if not stat.S_ISREG(mode):
+        raise CheckpointError(f"{path.name}: not a file, but a folder, a pipe or a device")
+
+
 def _header(path: Path) -> tuple[dict[str, str], dict[str, list[int]]]:
     """The metadata of a file, and the shape of each tensor."""
+    require_file(path)
     try:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}, {k: file.get_slice(k).get_shape() for k in file.keys()}  # noqa: SIM118
@@ -358,6 +373,7 @@ def _header(path: Path) -> tuple[dict[str, str], dict[str, list[int]]]:
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    require_file(path)
     try:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}, {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118

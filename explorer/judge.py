@@ -18,7 +18,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from explorer.atomic import write_tensors
-from explorer.checkpoint import CheckpointError, config_from_dict, random_state_kept
+from explorer.checkpoint import CheckpointError, config_from_dict, random_state_kept, require_file
 from explorer.sound.mel import MelConfig, MelRepresentation
 
 FORMAT = "word-judge/1"
@@ -79,6 +79,7 @@ def load_judge(path: Path) -> Judge:
     Raises:
         CheckpointError: if the file is missing, broken, or not a judge.
     """
+    require_file(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -75,10 +75,8 @@ def snapshots(folder: Path, name: str) -> list[int]:
 
 def read_card(path: Path) -> Card:
     """Reads the card of a checkpoint without loading its weights. Raises CheckpointError as `checkpoint.load`."""
-    try:
-        stat = path.stat()
-    except (OSError, ValueError):
-        raise CheckpointError(f"{path.name}: no such checkpoint") from None
+    checkpoint.require_file(path)
+    stat = path.stat()
     return _read_card(path, stat.st_mtime_ns, stat.st_size)
 
 

@@ -1,6 +1,7 @@
 """The checkpoint format: exact round trips, strict loading, atomic writes, and errors that name the damage."""
 
 import json
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
@@ -15,14 +16,14 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from toy import Toy, make
+from toy import Toy, make, write
 
 from explorer import atomic, checkpoint, shelf
 from explorer.checkpoint import CheckpointError, config_from_dict, load, load_extra, save
 from explorer.directions import Direction
 from explorer.generators.base import Condition
 from explorer.generators.spectogan import SpectoGAN, SpectoGANConfig
-from explorer.judge import Judge, find_judge, save_judge
+from explorer.judge import Judge, find_judge, load_judge, save_judge
 from explorer.shelf import find_checkpoints, read_card
 from explorer.sound.mel import MelConfig, MelRepresentation
 from explorer.sound.vocoder import LearnedVocoder, VocoderConfig
@@ -344,3 +345,23 @@ def test_unreadable_files_do_not_hide_judges_or_parts_beside_them(tmp_path: Path
     save_judge(tmp_path / "f.safetensors", judge)
     assert set(shelf.find_parts(tmp_path, representation)) == {"vocoder"}
     assert find_judge(tmp_path, ("low", "high"), 8000) is not None
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_named_pipe_among_checkpoints_is_refused_at_once(tmp_path: Path) -> None:
+    write(tmp_path)
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    assert shelf.read_card(tmp_path / "toy.safetensors").name == "toy"
+    assert sorted(shelf.find_checkpoints(tmp_path)) == ["pipe", "toy"]
+    for read in (shelf.read_card, load, load_judge):
+        with pytest.raises(CheckpointError, match=r"pipe\.safetensors: not a file"):
+            read(tmp_path / "pipe.safetensors")
+
+
+def test_a_checkpoint_without_its_weights_has_no_card(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    save_file({"a": torch.zeros(1)}, path, metadata)
+    with pytest.raises(CheckpointError, match="the weights do not fit family 'toy'"):
+        shelf.read_card(path)

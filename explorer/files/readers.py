@@ -59,6 +59,8 @@ def find_recipe(path: Path) -> str:
     if kind not in READERS:
         raise RecipeError(f"{path.name}: files of this kind cannot be opened; {can_open}")
     try:
+        if path.exists() and not path.is_file():  # opening a named pipe would wait without end
+            raise OSError("it is a folder, a pipe or a device")
         file = _SmallReads(io.FileIO(path))
     except FileNotFoundError:
         raise RecipeError(f"{path.name}: no such file") from None

@@ -232,7 +232,7 @@ def _connect(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, 
         return {shown[name]: gr.update(**changes) for name, changes in properties.items()} | {player: sound}
 
     def start(text: str) -> dict[Component, Any]:
-        if "model=" in text:
+        if not isinstance(text, str) or "model=" in text:
             try:
                 return update_all(handlers.read(text))
             except (RecipeError, CheckpointError) as error:
