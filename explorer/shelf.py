@@ -20,6 +20,8 @@ from explorer.sound.base import Representation
 _PACKAGE = Path(__file__).resolve().parent
 _INSTALLED = _PACKAGE / "checkpoints"  # where the wheel installs them
 DEFAULT_FOLDER = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "checkpoints"
+# Where new checkpoints go: not into the package that pip installed.
+OWN_FOLDER = Path("checkpoints") if DEFAULT_FOLDER == _INSTALLED else DEFAULT_FOLDER
 SNAPSHOTS, METRICS = "snapshots", "metrics.jsonl"
 STEP = re.compile("0|[1-9][0-9]{0,8}")  # in the name of a snapshot
 FOREIGN = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".h5", ".onnx")  # other formats of weights, which are not read

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,6 +52,10 @@ def change(path: Path, edit: Callable[[dict[str, Tensor], dict[str, str]], objec
     tensors, metadata = contents(path)
     edit(tensors, metadata)
     save_file(tensors, path, metadata)
+
+
+def reconfigure(config: dict[str, object], _: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    metadata["config"] = json.dumps(config)
 
 
 def first_weight(toy: Toy) -> str:
@@ -307,7 +312,7 @@ def test_a_file_without_a_condition_name_gets_digit_or_word(tmp_path: Path) -> N
         config = SpectoGANConfig(latent=16, channels=(8, 8, 8, 8, 8), style=8, labels=labels)
         save(tmp_path / "old.safetensors", SpectoGAN(config))
         old = {key: value for key, value in asdict(config).items() if key != "condition"}
-        change(tmp_path / "old.safetensors", lambda _, metadata, old=old: metadata.update(config=json.dumps(old)))
+        change(tmp_path / "old.safetensors", partial(reconfigure, old))
         assert load(tmp_path / "old.safetensors")[0].condition == Condition(name, labels)
 
 

@@ -356,6 +356,7 @@ def test_a_disk_that_fills_up_leaves_no_partial_file(models: Path, tmp_path: Pat
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
         capture_output=True,
         text=True,
+        timeout=300,
     )
     assert done.returncode == 2, done.stderr
     assert done.stderr.splitlines()[-1].startswith("error: [Errno 27]")
@@ -366,7 +367,12 @@ def test_list_ends_quietly_when_the_reader_of_its_output_has_gone() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [sys.executable, "-m", "explorer", "list"], cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "explorer", "list"],
+        cwd=ROOT,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=300,
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (141, "")
@@ -375,7 +381,12 @@ def test_list_ends_quietly_when_the_reader_of_its_output_has_gone() -> None:
 def test_an_output_that_cannot_be_written_gets_one_line() -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "explorer", "list"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", "explorer", "list"],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=300,
         )
     assert (done.returncode, done.stderr) == (2, "error: [Errno 28] No space left on device\n")
 
@@ -543,6 +554,7 @@ def test_the_module_runs_as_a_program(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
+        timeout=300,
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: there is no folder {tmp_path / 'none'}\n"

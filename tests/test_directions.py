@@ -17,7 +17,7 @@ from explorer.__main__ import main
 from explorer.directions import Direction, describe, details, measured, principal
 from explorer.generators.base import Condition, Generator
 from explorer.latent import LatentSpace
-from explorer.sound.base import Note, Settings, Sound
+from explorer.sound.base import Note, Representation, Settings, Sound
 
 STRETCH = torch.tensor([8.0, 4.0, 2.0, 1.0])
 
@@ -26,13 +26,15 @@ def orthogonal(rows: int, columns: int, seed: int) -> Tensor:
     return torch.linalg.qr(torch.from_numpy(np.random.RandomState(seed).standard_normal((rows, columns))))[0].float()
 
 
-class AnyVector:
-    """A representation of vectors, which cannot be decoded."""
-
+class AnyVector(Representation):
     sample_rate, seconds = 100, 0.01
 
     def __init__(self, size: int) -> None:
-        self.shape, self.settings = (size,), {}
+        self.size = size
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.size,)
 
     def encode(self, sound: Sound) -> Tensor:
         raise NotImplementedError
@@ -101,11 +103,11 @@ def test_there_are_no_more_directions_than_the_latent_has_dimensions() -> None:
 
 
 def test_directions_are_the_same_each_time_and_leave_the_global_random_state_alone() -> None:
-    before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    before, numpy_before = torch.get_rng_state(), np.random.get_state(legacy=False)["state"]["key"].copy()
     first, second = principal(Linear(20)), principal(Linear(20))
     assert all(torch.equal(a.vector, b.vector) for a, b in zip(first, second, strict=True))
     assert torch.equal(before, torch.get_rng_state())
-    assert (np.random.get_state()[1] == numpy_before).all()
+    assert (np.random.get_state(legacy=False)["state"]["key"] == numpy_before).all()
 
 
 class Instrument(Generator):
@@ -138,7 +140,7 @@ class Notes(AnyVector):
 
     def decode(self, x: Tensor, settings: Mapping[str, str] | None = None) -> Sound:
         pitch, velocity, length, density = x.tolist()
-        notes = tuple(Note(pitch, i / density, length, velocity) for i in range(8))  # type: ignore[arg-type]
+        notes = tuple(Note(pitch, i / density, length, velocity) for i in range(8))
         return Sound(lambda: np.zeros(1, dtype="f4"), 100, 1.0, notes=notes)
 
 
@@ -262,9 +264,7 @@ def test_the_command_stores_measured_directions_in_the_checkpoint(
 
 
 @pytest.mark.parametrize("argv", [["nobody"], ["toy", "--samples", "3"]], ids=["unknown checkpoint", "too few samples"])
-def test_the_command_reports_an_error_in_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str]
-) -> None:
+def test_the_command_reports_an_error_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
     toy.write(tmp_path)
     try:
         code: object = main(["directions", *argv, "--checkpoints", str(tmp_path)])

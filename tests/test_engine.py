@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,11 +87,11 @@ def test_a_completed_recipe_is_the_same_sound_and_is_complete(engine: Engine) ->
 
 
 def test_rendering_leaves_random_states_and_threads_as_they_were(engine: Engine) -> None:
-    before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    before, numpy_before = torch.get_rng_state(), np.random.get_state(legacy=False)["state"]["key"].copy()
     threads = torch.get_num_threads()
     engine.render(RECIPES[0])
     assert torch.equal(before, torch.get_rng_state())
-    assert (np.random.get_state()[1] == numpy_before).all()
+    assert (np.random.get_state(legacy=False)["state"]["key"] == numpy_before).all()
     assert torch.get_num_threads() == threads
 
 
@@ -294,15 +295,15 @@ def test_a_place_of_weights_that_were_replaced_is_refused(folder: Path, engine: 
 def busy(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """Keeps all threads of an engine's pool busy until this event is set."""
     engine.model("toy")
-    release, started = threading.Event(), threading.Barrier(cores() + 1, timeout=60)
+    release, started = threading.Event(), threading.Barrier(cores() + 1)
 
     def compute() -> None:
-        started.wait()
+        started.wait(timeout=60)
         release.wait(timeout=60)
 
     for _ in range(cores()):
         engine._pool.submit(compute)
-    started.wait()
+    started.wait(timeout=60)
     yield release
     release.set()
 
@@ -321,7 +322,7 @@ def test_as_many_sounds_are_computed_at_once_as_there_are_cores(engine: Engine) 
     together = threading.Barrier(cores())  # breaks if they are computed one after another
     with ThreadPoolExecutor(cores()) as visitors:
         work = [visitors.submit(engine._work, lambda: together.wait(timeout=60)) for _ in range(cores())]
-        assert sorted(done.result() for done in work) == list(range(cores()))
+        assert sorted(done.result(timeout=60) for done in work) == list(range(cores()))
 
 
 def test_the_thread_count_of_torch_outside_of_the_engine_stays_the_same(folder: Path) -> None:
@@ -334,7 +335,7 @@ def test_the_thread_count_of_torch_outside_of_the_engine_stays_the_same(folder: 
         assert engine._work(torch.get_num_threads) == 1
         assert torch.get_num_threads() == 2
         with ThreadPoolExecutor(1) as later:
-            assert later.submit(torch.get_num_threads).result() == 2
+            assert later.submit(torch.get_num_threads).result(timeout=60) == 2
     finally:
         torch.set_num_threads(before)
 
@@ -343,7 +344,7 @@ class Octaves(Toy):
     """A toy whose generator has a setting of its own."""
 
     family = "octaves"
-    settings: ClassVar[dict[str, tuple[str, ...]]] = {"octave": ("as it is", "upside down")}
+    settings = MappingProxyType({"octave": ("as it is", "upside down")})
 
     def generate(self, z: Tensor, condition: Tensor | None, settings: Settings) -> Tensor:
         x = super().generate(z, condition, settings)

@@ -1,6 +1,7 @@
 """Packaging: the wheel runs from any folder, and an editable install uses the checkout."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -73,9 +74,9 @@ def test_the_installed_command_lists_the_shipped_checkpoints_from_any_folder(scr
 @pytest.mark.slow
 def test_the_installed_command_renders_the_bits_that_the_checkout_renders(scripts: Path, tmp_path: Path) -> None:
     engine = Engine()
-    for name in engine.names():
+    for name in {card.family: card.name for card in engine.cards()}.values():  # one of each family
         run(scripts / "explorer", "render", name, "--seeds", "0", "--out", tmp_path / "installed", cwd=tmp_path)
-        recipe = engine.complete(Recipe(name, seed=0))
+        recipe = engine.complete(Recipe(name, seed=0)).recipe
         formats.save(engine.render(recipe), recipe, tmp_path / "checkout" / f"{formats.stem(recipe)}.wav")
     files = sorted((tmp_path / "checkout").iterdir())
     assert [path.name for path in sorted((tmp_path / "installed").iterdir())] == [path.name for path in files]
@@ -85,11 +86,34 @@ def test_the_installed_command_renders_the_bits_that_the_checkout_renders(script
 @pytest.mark.slow
 def test_the_page_of_the_installed_app_can_be_built(scripts: Path, tmp_path: Path) -> None:
     program = "import explorer.ui.app, explorer.ui.panels as panels; print(panels.__file__)"
-    page = Path(run(scripts / "python", "-I", "-c", program, cwd=tmp_path).strip())
-    assert ROOT not in page.parents
-    endings = {".js", ".html", ".css"}
-    ours = {path.name for path in (ROOT / "explorer" / "ui").iterdir() if path.suffix in endings}
-    assert {path.name for path in page.parent.iterdir() if path.suffix in endings} == ours
+    folder = Path(run(scripts / "python", "-I", "-c", program, cwd=tmp_path).strip()).parent
+    assert ROOT not in folder.parents
+    files = sorted((ROOT / "explorer" / "ui" / "page").iterdir())
+    assert {".js", ".html", ".css"} <= {path.suffix for path in files}
+    assert [path.name for path in files if path.read_bytes() != (folder / "page" / path.name).read_bytes()] == []
+
+
+def test_the_installed_trainers_write_into_the_folder_at_hand_and_not_into_the_package(
+    scripts: Path, tmp_path: Path
+) -> None:
+    program = (
+        "from training.__main__ import _parser\n"
+        "for command in ('export run --name x', 'snapshots run --name x', 'vocoder --out run --name x'):\n"
+        "    print(_parser().parse_args(command.split()).checkpoints)"
+    )
+    assert run(scripts / "python", "-I", "-c", program, cwd=tmp_path).split() == ["checkpoints"] * 3
+
+
+def test_a_checkpoint_of_ones_own_is_found_by_name_before_a_shipped_one(scripts: Path, tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    shutil.copy(
+        ROOT / "checkpoints" / "spoken-digits.safetensors", tmp_path / "checkpoints" / "maestro-piano.safetensors"
+    )
+    program = (
+        "from training.__main__ import _checkpoint\n"
+        "for name in ('maestro-piano', 'spoken-digits'): print(_checkpoint(name).is_absolute())"
+    )
+    assert run(scripts / "python", "-I", "-c", program, cwd=tmp_path).split() == ["False", "True"]
 
 
 @pytest.mark.parametrize("command", ["explorer", "training"])
@@ -124,11 +148,7 @@ def test_the_wheel_carries_every_committed_checkpoint_and_sample(wheel: Path) ->
 def test_the_wheel_requires_what_the_requirements_files_name(metadata: Message) -> None:
     requirements = [Requirement(text) for text in metadata.get_all("Requires-Dist", [])]
     names = {
-        extra: {
-            requirement.name
-            for requirement in requirements
-            if requirement.marker and requirement.marker.evaluate({"extra": extra})
-        }
+        extra: {requirement.name for requirement in requirements if requirement.marker and requirement.marker.evaluate({"extra": extra})}
         for extra in ("train", "dev")
     }
     app = {requirement.name for requirement in requirements if requirement.marker is None}

@@ -64,7 +64,7 @@ def test_a_space_renders_every_shipped_checkpoint_to_the_bits_of_the_engine(spac
     for name in engine.names():
         recipe = Recipe(name, seed=7, seed_b=8, t=0.5)
         file = rendered(client, recipe.to_json(), "wav")
-        formats.save(engine.render(recipe), engine.complete(recipe), tmp_path / f"{name}.wav")
+        formats.save(engine.render(recipe), engine.complete(recipe).recipe, tmp_path / f"{name}.wav")
         assert file.read_bytes() == (tmp_path / f"{name}.wav").read_bytes()
         waveform, _ = soundfile.read(file)
         assert abs(waveform).max() > 0.01

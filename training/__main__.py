@@ -368,10 +368,10 @@ def _judge(args: argparse.Namespace, argv: Sequence[str]) -> None:
 
 
 def _add_checkpoints(parser: argparse.ArgumentParser, what: str) -> None:
-    from explorer.shelf import DEFAULT_FOLDER
+    from explorer.shelf import OWN_FOLDER
 
     parser.add_argument(
-        "--checkpoints", type=_path, default=DEFAULT_FOLDER, metavar="DIR", help=f"{what} (default: the explorer's)"
+        "--checkpoints", type=_path, default=OWN_FOLDER, metavar="DIR", help=f"{what} (default: ./checkpoints)"
     )
 
 
@@ -405,11 +405,11 @@ def _name(text: str) -> str:
 
 
 def _checkpoint(text: str) -> Path:
-    from explorer.shelf import DEFAULT_FOLDER
+    from explorer.shelf import DEFAULT_FOLDER, OWN_FOLDER
 
     path = _path(text)
-    named = DEFAULT_FOLDER / f"{text}.safetensors"
-    return named if re.fullmatch(r"[\w.+ -]+", text) and named.is_file() else path
+    named = [folder / f"{text}.safetensors" for folder in (OWN_FOLDER, DEFAULT_FOLDER)]
+    return next(filter(Path.is_file, named), path) if re.fullmatch(r"[\w.+ -]+", text) else path
 
 
 def _whole(flag: str, low: int, high: int | None = None) -> Callable[[str], float]:

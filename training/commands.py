@@ -13,7 +13,7 @@ import torch
 from explorer import atomic
 from explorer.checkpoint import config_from_dict
 from explorer.generators import FAMILIES
-from explorer.shelf import DEFAULT_FOLDER
+from explorer.shelf import OWN_FOLDER
 from explorer.sound.vocoder import VocoderConfig
 from training import parallel, vocoder
 from training.data import inventory
@@ -147,7 +147,7 @@ def train_vocoder(
     *,
     sample_rate: int = 8000,
     name: str | None = None,
-    checkpoints: Path = DEFAULT_FOLDER,
+    checkpoints: Path = OWN_FOLDER,
 ) -> Path | None:
     """Trains a learned inversion, or goes on training it, and writes it as `checkpoints/NAME` if it is given a name.
 

@@ -11,8 +11,10 @@ import hashlib
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -56,11 +58,11 @@ def one_at_a_time(folder: Path) -> Engine:
     engine, lock = Engine(folder), threading.Lock()
     work = engine._work
 
-    def wait_for_all_others(function):
+    def wait_for_all_others(function: Callable[[], Any]) -> Any:
         with lock:
             return work(function)
 
-    engine._work = wait_for_all_others
+    engine._work = wait_for_all_others  # type: ignore[method-assign]
     return engine
 
 
@@ -72,13 +74,14 @@ parser.add_argument("--seconds", type=float, default=5.0)
 args = parser.parse_args()
 first, second = args.models
 print(f"{args.visitors} visitors, {cores()} cores; moves a second")
-found = {}
+found: dict[tuple[str, bool], float] = {}
+heard = {}
 for title, make in (("one at a time", one_at_a_time), ("a thread for each core", Engine)):
     engine = make(args.checkpoints)
     for names in ([first], [second], [first, second]):
         found[title, len(names) == 2] = rate = moves_per_second(engine, names, args.visitors, args.seconds)
         print(f"{title:<24} {' and '.join(names):<40} {rate:6.1f}")
-    found[title, "bits"] = bits(engine, args.models, 1 if make is one_at_a_time else args.visitors)
+    heard[title] = bits(engine, args.models, 1 if make is one_at_a_time else args.visitors)
 one, many = (found[title, True] for title in ("one at a time", "a thread for each core"))
-same = found["one at a time", "bits"] == found["a thread for each core", "bits"]
+same = heard["one at a time"] == heard["a thread for each core"]
 print(f"two models: {many / one:.2f} times the moves, {'the same bits' if same else 'OTHER BITS'}")

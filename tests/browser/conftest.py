@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -74,6 +75,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def url(folder: Path) -> Iterator[str]:
     app = serve(Engine(folder), "127.0.0.1")
+    assert app.local_url
     yield app.local_url
     app.close()
 
@@ -100,9 +102,10 @@ def visit(browser: Browser, url: str) -> Iterator[Visit]:
     complaints: list[str] = []
 
     def open_page(
-        query: str, faults: bool = False, before: Callable[[Page], None] | None = None, **options: object
+        query: str, faults: bool = False, before: Callable[[Page], None] | None = None, **options: Any
     ) -> Page:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+        options.setdefault("viewport", {"width": 1280, "height": 800})
+        context = browser.new_context(**options)
         contexts.append(context)
         context.set_default_timeout(PATIENCE_MS)
         context.add_init_script(LISTEN)

@@ -10,22 +10,20 @@ import argparse
 import shutil
 from itertools import product
 from pathlib import Path
+from typing import Literal
 
 from acts import status
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import ViewportSize, expect, sync_playwright
 
 from explorer.engine import Engine
 from explorer.shelf import DEFAULT_FOLDER, snapshots
 from explorer.ui import serve
 
-VIEWS = {
-    "Directions": 2,
-    "Between": 13,
-    "Places": 11,
-    "Learn": 2,
-}  # tabs, with the least number of small pictures that each shows
+# Tabs, with the least number of small pictures that each shows.
+VIEWS = {"Directions": 2, "Between": 13, "Places": 11, "Learn": 2}
 LESSON = "Generator and critic"  # the lesson that is opened in `Learn`
-SCREENS = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 360, "height": 740}}
+SCREENS: dict[str, ViewportSize] = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 360, "height": 740}}
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 
 def main() -> None:
@@ -41,7 +39,7 @@ def main() -> None:
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        for model, screen, scheme in product(engine.names(), SCREENS, ("light", "dark")):
+        for model, screen, scheme in product(engine.names(), SCREENS, SCHEMES):
             page = browser.new_page(
                 viewport=SCREENS[screen], color_scheme=scheme, device_scale_factor=1.5, reduced_motion="reduce"
             )

@@ -43,6 +43,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     ]
     (folder / "snapshots" / "words" / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     app = serve(Engine(folder), "127.0.0.1")
+    assert app.local_url
     yield app.local_url
     app.close()
 

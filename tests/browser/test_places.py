@@ -44,7 +44,7 @@ def test_favourites_are_still_there_after_a_restart_of_the_server(browser: Brows
     def visit(query: str) -> tuple[Page, Callable[[], None]]:
         app = serve(Engine(folder), "127.0.0.1", port)
         page = context.new_page()
-        page.goto(app.local_url + query)
+        page.goto(f"{app.local_url}{query}")
         expect(status(page)).not_to_be_empty()
 
         def leave() -> None:

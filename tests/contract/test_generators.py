@@ -146,10 +146,10 @@ def untouched() -> Iterator[None]:
     """Fails a test that changes the global random states."""
     torch.manual_seed(1)
     np.random.seed(1)
-    before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    before, numpy_before = torch.get_rng_state(), np.random.get_state(legacy=False)["state"]["key"].copy()
     yield
     assert torch.equal(before, torch.get_rng_state())
-    assert (np.random.get_state()[1] == numpy_before).all()
+    assert (np.random.get_state(legacy=False)["state"]["key"] == numpy_before).all()
 
 
 @pytest.mark.usefixtures("untouched")

@@ -24,7 +24,7 @@ def test_a_note_is_drawn_at_its_time_and_key() -> None:
     (bars,) = axes.collections
     boxes = [path.get_extents() for path in bars.get_paths()]
     assert (boxes[0].x0, boxes[0].x1, (boxes[0].y0 + boxes[0].y1) / 2) == pytest.approx((0.25, 0.75, 60))
-    assert list(bars.get_array()) == [64, 127]
+    assert np.asarray(bars.get_array()).tolist() == [64, 127]
 
 
 def test_a_spectrogram_is_labelled_in_seconds_and_hertz() -> None:
@@ -60,8 +60,8 @@ def test_training_curves_skip_missing_metrics() -> None:
         for k in range(100)
     ]
     upper, lower = figures.training_curves(lines).axes
-    assert len(upper.lines[0].get_xdata()) == 100
-    assert len(lower.lines[0].get_xdata()) == 25
+    assert np.size(upper.lines[0].get_xdata()) == 100
+    assert np.size(lower.lines[0].get_xdata()) == 25
 
 
 def test_drawing_leaves_matplotlibs_global_state_alone() -> None:

@@ -162,7 +162,7 @@ def test_each_file_of_a_zip_contains_the_recipe_of_its_step(engine: Engine, tmp_
 def test_a_gif_has_a_frame_for_each_step_and_loops(engine: Engine, tmp_path: Path) -> None:
     morphs.write(engine, morphs.steps(engine, MORPH, 3), tmp_path / "morph.gif")
     with Image.open(tmp_path / "morph.gif") as image:
-        assert (image.n_frames, image.info["loop"]) == (3, 0)
+        assert (getattr(image, "n_frames", 1), image.info["loop"]) == (3, 0)
         assert Recipe.from_json(image.info["comment"].decode()).seed_b == 8
 
 

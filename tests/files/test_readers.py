@@ -281,6 +281,7 @@ def test_hostile_files_cost_seconds_of_cpu_and_little_memory(tmp_path: Path) -> 
         capture_output=True,
         text=True,
         check=False,
+        timeout=300,
     )
     assert done.stdout.split() == sorted(path.name for path in tmp_path.iterdir()), done.stderr
     assert done.returncode == 0

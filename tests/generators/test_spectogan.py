@@ -1,12 +1,14 @@
 """SpectoGAN; what holds for every family is tested in tests/contract."""
 
+from typing import Any
+
 import pytest
 import torch
 
 from explorer.generators.spectogan import SpectoGAN
 from explorer.sound.mel import MelConfig
 
-SMALL = {"latent": 8, "channels": (16, 16, 8, 8, 8), "style": 8}
+SMALL: dict[str, Any] = {"latent": 8, "channels": (16, 16, 8, 8, 8), "style": 8}
 ORIGINAL = SpectoGAN.Config(blocks="dcgan", channels=(16, 8, 8, 4), latent=8, prior="uniform")
 
 

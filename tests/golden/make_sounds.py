@@ -43,7 +43,7 @@ def main() -> None:
     engine = Engine(DEFAULT_FOLDER)
     recipes = [engine.complete(recipe).recipe for name in engine.names() for recipe in recipes_of(engine, name)]
     arrays = {f"{i}": reference(engine, recipe) for i, recipe in enumerate(recipes)}
-    np.savez_compressed(FILE, recipes=np.array(json.dumps([recipe.to_dict() for recipe in recipes])), **arrays)
+    np.savez_compressed(FILE, recipes=np.array(json.dumps([recipe.to_dict() for recipe in recipes])), **arrays)  # type: ignore[arg-type]
     print(f"{len(recipes)} places in {FILE.name}, {FILE.stat().st_size / 1000:.0f} kB")
 
 

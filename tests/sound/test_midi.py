@@ -24,7 +24,7 @@ def test_notes_are_read_back_to_the_millisecond(tmp_path: Path) -> None:
 def test_another_library_reads_the_same_notes(tmp_path: Path) -> None:
     write_midi(NOTES, tmp_path / "a.mid")
     score = symusic.Score(tmp_path / "a.mid", ttype="second")
-    (track,) = score.tracks
+    (track,) = score.tracks  # type: ignore[attr-defined] # symusic's Score is generic by hand
     found = sorted((round(n.start, 2), n.pitch, n.velocity) for n in track.notes)
     assert found == sorted((round(n.onset, 2), n.pitch, n.velocity) for n in NOTES)
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import training.commands
 import training.families
 from explorer.generators.base import Generator
+from explorer.sound.base import Settings
 from training import parallel
 from training.__main__ import main
 from training.families.window_statistics import quantile_distance
@@ -29,8 +30,8 @@ class PrecisePoints(Points):
         super().__init__(config)
         self.net = nn.Sequential(nn.Linear(5, 8), nn.Softplus(), nn.Linear(8, 2))
 
-    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        return super().forward(z.double(), condition)
+    def forward(self, z: Tensor, condition: Tensor | None = None, settings: Settings | None = None) -> Tensor:
+        return super().forward(z.double(), condition, settings)
 
 
 class PrecisePointsTask(PointsTask):

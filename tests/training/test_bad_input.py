@@ -14,6 +14,7 @@ from test_loop import PointsTask, interrupted, no_room, silent
 
 import training.commands
 import training.families
+from explorer.generators import FAMILIES
 from training.__main__ import main
 from training.machine import MOST_THREADS
 from training.options import MOST
@@ -29,7 +30,7 @@ def _points() -> Iterator[None]:
     """The command trains points on a line: no data to read, networks of a few numbers."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(training.families.TASKS, "spectogan", PointsTask)
-        patch.setitem(training.commands.FAMILIES, "spectogan", test_loop.Points)
+        patch.setitem(FAMILIES, "spectogan", test_loop.Points)
         patch.setattr(training.commands, "snapshot", silent)
         yield
 

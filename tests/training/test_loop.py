@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from explorer.generators.base import Condition, Generator
 from explorer.latent import LatentSpace
-from explorer.sound.base import Settings, Sound
+from explorer.sound.base import Representation, Settings, Sound
 from training.latents import balanced_latents
 from training.loop import train
 from training.objective import Objective
@@ -44,10 +44,10 @@ RECIPE = TrainingRecipe(
 )
 
 
-class TwoNumbers:
+class TwoNumbers(Representation):
     """A representation of nothing to hear: two numbers."""
 
-    shape, sample_rate, seconds, settings = (2,), 100, 0.01, {}
+    shape, sample_rate, seconds = (2,), 100, 0.01
 
     def encode(self, sound: Sound) -> Tensor:
         return torch.from_numpy(sound.waveform.copy())
@@ -172,7 +172,7 @@ def test_a_run_resumed_while_it_cools_down_gives_the_same_bits(tmp_path: Path) -
     (tmp_path / "whole").mkdir()
     train(whole, data.train, tmp_path / "whole", silent)
 
-    def killer(run: WGANGP, folder: Path) -> None:
+    def killer(run: Objective, folder: Path) -> None:
         if run.step == 7:
             raise KeyboardInterrupt
 
@@ -191,7 +191,7 @@ def test_a_head_start_lets_the_encoder_and_then_the_critic_learn_before_the_gene
     run, data = fresh(replace(RECIPE, warm_steps=3, steps=3, head_start=2, snapshot_every=1))
     seen = {name: module.state_dict() for name, module in deepcopy(run.modules()).items()}
 
-    def look(run: WGANGP, folder: Path) -> None:
+    def look(run: Objective, folder: Path) -> None:
         now = deepcopy({name: module.state_dict() for name, module in run.modules().items()})
         moved.append(
             {
@@ -318,11 +318,11 @@ def test_the_average_follows_the_exponential_formula(tmp_path: Path) -> None:
 def test_training_leaves_the_global_random_state_alone(tmp_path: Path) -> None:
     torch.manual_seed(5)
     np.random.seed(5)
-    before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    before, numpy_before = torch.get_rng_state(), np.random.get_state(legacy=False)["state"]["key"].copy()
     run, data = fresh()
     train(run, data.train, tmp_path, silent)
     assert torch.equal(before, torch.get_rng_state())
-    assert (numpy_before == np.random.get_state()[1]).all()
+    assert (numpy_before == np.random.get_state(legacy=False)["state"]["key"]).all()
 
 
 def test_the_critic_learns_to_tell_and_the_generator_moves_toward_the_data(tmp_path: Path) -> None:
@@ -359,7 +359,7 @@ def test_the_original_loss_trains_without_a_penalty(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("n", [8, 24, 60])
-def test_balanced_latents_are_normal_in_opposite_pairs_and_at_right_angles(n):
+def test_balanced_latents_are_normal_in_opposite_pairs_and_at_right_angles(n: int) -> None:
     rng = torch.Generator().manual_seed(0)
     sets = [balanced_latents(LatentSpace((4, 3)), n, rng).flatten(1) for _ in range(200)]
     for z in sets:

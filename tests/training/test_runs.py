@@ -17,6 +17,7 @@ from test_loop import PointsTask, silent
 
 import training.commands
 import training.families
+from explorer.generators import FAMILIES
 from training.__main__ import main
 from training.runs import LOCK, RUN, TrainingError, fingerprint, has_state, last_state, owned, same_data
 from training.task import Prepared
@@ -37,7 +38,7 @@ HOLDER = """
 @pytest.fixture(autouse=True)
 def _points(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(training.families.TASKS, "spectogan", PointsTask)
-    monkeypatch.setitem(training.commands.FAMILIES, "spectogan", test_loop.Points)
+    monkeypatch.setitem(FAMILIES, "spectogan", test_loop.Points)
     monkeypatch.setattr(training.commands, "snapshot", silent)
 
 

@@ -268,7 +268,9 @@ def test_the_notes_sent_are_the_notes_of_the_sound(engine: Engine) -> None:
     place = completed(engine, Recipe("toy", seed=3))
     sent = np.frombuffer(base64.b64decode(show(engine, place)["notes"]), "<f4").reshape(-1, 4)
     notes = engine.render(place).notes or ()
-    np.testing.assert_array_equal(sent, np.float32([(n.pitch, n.onset, n.duration, n.velocity) for n in notes]))
+    np.testing.assert_array_equal(
+        sent, np.array([(n.pitch, n.onset, n.duration, n.velocity) for n in notes], np.float32)
+    )
 
 
 def test_the_waveform_sent_to_the_page_is_that_of_the_wav_file(engine: Engine, tmp_path: Path) -> None:

@@ -153,5 +153,5 @@ def test_counting_needs_no_library_for_sound() -> None:
         "import sys, training.data.audio, training.data.midi, training.data.inventory; "
         "print({'soundfile', 'symusic', 'scipy', 'librosa'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout.strip() == "set()"

@@ -4,6 +4,7 @@ import os
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pretty_midi
@@ -15,9 +16,10 @@ from training.data.inventory import Inventory, table
 from training.data.midi import VERSION, find_pieces, prepare, read_notes, windows
 from training.task import DataError
 
+Played = tuple[int, float, float, int]  # pitch, start, end, velocity
 
-def write_midi(path, notes, drum=False):
-    """notes: (pitch, start, end, velocity)."""
+
+def write_midi(path: Path, notes: list[Played], drum: bool = False) -> None:
     midi = pretty_midi.PrettyMIDI(resolution=960)
     instrument = pretty_midi.Instrument(program=0, is_drum=drum)
     instrument.notes = [pretty_midi.Note(v, p, s, e) for p, s, e, v in notes]
@@ -26,12 +28,12 @@ def write_midi(path, notes, drum=False):
     midi.write(str(path))
 
 
-def scale(count=300, pitch=60):
+def scale(count: int = 300, pitch: int = 60) -> list[Played]:
     return [(pitch + k % 12, 0.25 * k, 0.25 * k + 0.2, 40 + k % 50) for k in range(count)]
 
 
 @pytest.fixture
-def maestro(tmp_path):
+def maestro(tmp_path: Path) -> Path:
     folder = tmp_path / "maestro-v3.0.0"
     rows = [("2004/a.midi", "train"), ("2008/b.midi", "validation"), ("2011/c.midi", "test")]
     for name, _ in rows:
@@ -43,15 +45,15 @@ def maestro(tmp_path):
     return folder
 
 
-def splits(folder):
+def splits(folder: Path) -> dict[str, str]:
     return {file.name.as_posix(): role.split for file, role in find_pieces(folder, Inventory("notes")).items()}
 
 
-def test_maestro_is_split_by_its_csv_and_its_test_rows_stay_out(maestro):
+def test_maestro_is_split_by_its_csv_and_its_test_rows_stay_out(maestro: Path) -> None:
     assert splits(maestro) == {"2004/a.midi": "train", "2008/b.midi": "valid"}
 
 
-def test_what_maestro_s_table_and_its_folder_do_not_share_is_counted(maestro):
+def test_what_maestro_s_table_and_its_folder_do_not_share_is_counted(maestro: Path) -> None:
     write_midi(maestro / "2004/mine.midi", scale())
     (maestro / "2004/a.wav").write_bytes(b"RIFF")
     (maestro / "2008/b.midi").unlink()
@@ -64,7 +66,7 @@ def test_what_maestro_s_table_and_its_folder_do_not_share_is_counted(maestro):
     assert "1 pieces of maestro-v3.0.0.csv for training or validation cannot be found here" in counted["notes"]
 
 
-def test_a_plain_folder_keeps_its_split_when_files_are_added(tmp_path):
+def test_a_plain_folder_keeps_its_split_when_files_are_added(tmp_path: Path) -> None:
     for k in range(40):
         write_midi(tmp_path / f"{k}.mid", [(60, 0, 1, 64)])
     before = splits(tmp_path)
@@ -74,7 +76,7 @@ def test_a_plain_folder_keeps_its_split_when_files_are_added(tmp_path):
     assert {"train", "valid"} == set(before.values())
 
 
-def test_notes_are_read_as_an_independent_library_wrote_them(tmp_path):
+def test_notes_are_read_as_an_independent_library_wrote_them(tmp_path: Path) -> None:
     write_midi(tmp_path / "a.mid", scale())
     table, _ = read_notes(tmp_path / "a.mid")
     assert table.pitch.tolist() == [p for p, *_ in scale()]
@@ -83,13 +85,13 @@ def test_notes_are_read_as_an_independent_library_wrote_them(tmp_path):
     np.testing.assert_allclose(table.duration, 0.2, atol=2e-3)
 
 
-def test_drums_are_not_heard(tmp_path):
+def test_drums_are_not_heard(tmp_path: Path) -> None:
     write_midi(tmp_path / "a.mid", scale(), drum=True)
     with pytest.raises(DataError, match="nothing but drums"):
         read_notes(tmp_path / "a.mid")
 
 
-def test_drums_beside_a_piano_are_left_out(tmp_path):
+def test_drums_beside_a_piano_are_left_out(tmp_path: Path) -> None:
     write_midi(tmp_path / "a.mid", scale())
     midi = pretty_midi.PrettyMIDI(str(tmp_path / "a.mid"))
     drums = pretty_midi.Instrument(program=0, is_drum=True)
@@ -99,14 +101,14 @@ def test_drums_beside_a_piano_are_left_out(tmp_path):
     assert read_notes(tmp_path / "b.mid")[0].pitch.tolist() == [p for p, *_ in scale()]
 
 
-def test_a_table_that_is_not_maestro_s_is_an_error(tmp_path):
+def test_a_table_that_is_not_maestro_s_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "maestro-mine.csv").write_text("name,year\na.midi,2004\n")
     with pytest.raises(DataError, match="no column midi_filename or split"):
         find_pieces(tmp_path, Inventory("notes"))
 
 
 @pytest.mark.parametrize("content", [b"", b"MThd", b"not midi at all" * 50])
-def test_a_corrupt_file_is_skipped_counted_and_named(tmp_path, content):
+def test_a_corrupt_file_is_skipped_counted_and_named(tmp_path: Path, content: bytes) -> None:
     for k in range(3):
         write_midi(tmp_path / "midi" / f"{k}.mid", scale())
     (tmp_path / "midi" / "broken.mid").write_bytes(content)
@@ -115,13 +117,13 @@ def test_a_corrupt_file_is_skipped_counted_and_named(tmp_path, content):
     assert meta["skipped"][0].startswith("broken.mid: ")
 
 
-def test_a_file_without_notes_is_skipped(tmp_path):
+def test_a_file_without_notes_is_skipped(tmp_path: Path) -> None:
     write_midi(tmp_path / "midi" / "full.mid", scale())
     write_midi(tmp_path / "midi" / "silent.mid", [])
     assert prepare(tmp_path / "midi", tmp_path / "cache").meta["skipped_files"] == 1
 
 
-def test_overlapping_notes_of_one_key_are_told_apart(tmp_path):
+def test_overlapping_notes_of_one_key_are_told_apart(tmp_path: Path) -> None:
     notes = [(60 + k % 3, 0.25 * k, 0.25 * k + 5, 64) for k in range(300)]
     write_midi(tmp_path / "a.mid", notes)
     table, _ = read_notes(tmp_path / "a.mid")
@@ -129,41 +131,43 @@ def test_overlapping_notes_of_one_key_are_told_apart(tmp_path):
     assert table.duration[:-3].max() <= 0.76
 
 
-def test_an_empty_folder_is_an_error(tmp_path):
+def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no MIDI file in it"):
         prepare(tmp_path, tmp_path / "cache")
 
 
-def test_a_missing_folder_is_an_error(tmp_path):
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
         prepare(tmp_path / "nowhere", tmp_path / "cache")
 
 
-def test_a_folder_without_usable_file_names_the_first_reason(tmp_path):
+def test_a_folder_without_usable_file_names_the_first_reason(tmp_path: Path) -> None:
     write_midi(tmp_path / "short.mid", scale(count=10))
     with pytest.raises(DataError, match=r"fewer than 256 piano notes \(e\.g\. short\.mid\)"):
         prepare(tmp_path, tmp_path / "cache")
 
 
-def test_the_cache_gives_the_same_tables(maestro, tmp_path):
+def test_the_cache_gives_the_same_tables(maestro: Path, tmp_path: Path) -> None:
     first, second = (prepare(maestro, tmp_path / "cache") for _ in range(2))
     assert first.meta == second.meta
     assert all(torch.equal(first.train[name], second.train[name]) for name in first.train)
 
 
-def test_the_cache_can_be_trained_from_without_the_midi(maestro, tmp_path):
+def test_the_cache_can_be_trained_from_without_the_midi(maestro: Path, tmp_path: Path) -> None:
     first = prepare(maestro, tmp_path / "cache")
     (cached,) = (tmp_path / "cache").glob("*.safetensors")
     assert torch.equal(prepare(cached, tmp_path / "elsewhere").valid["pitch"], first.valid["pitch"])
 
 
-def test_another_file_is_another_cache(maestro, tmp_path):
+def test_another_file_is_another_cache(maestro: Path, tmp_path: Path) -> None:
     prepare(maestro, tmp_path / "cache")
     write_midi(maestro / "2004/a.midi", scale(count=400))
     assert prepare(maestro, tmp_path / "cache").meta["notes"]["train"] == 400
 
 
-def test_a_damaged_cache_is_made_again_and_that_is_said(maestro, tmp_path, caplog):
+def test_a_damaged_cache_is_made_again_and_that_is_said(
+    maestro: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     first = prepare(maestro, tmp_path / "cache")
     (cached,) = (tmp_path / "cache").glob("*.safetensors")
     content = cached.read_bytes()[:100]
@@ -173,17 +177,17 @@ def test_a_damaged_cache_is_made_again_and_that_is_said(maestro, tmp_path, caplo
     assert "it is prepared again" in caplog.text
 
 
-def test_no_window_crosses_from_one_piece_to_the_next(tmp_path):
+def test_no_window_crosses_from_one_piece_to_the_next(tmp_path: Path) -> None:
     write_midi(tmp_path / "midi" / "a.mid", scale(pitch=30))
     write_midi(tmp_path / "midi" / "b.mid", scale(pitch=60))
     write_midi(tmp_path / "midi" / "c.mid", scale(pitch=90))
     data = prepare(tmp_path / "midi", tmp_path / "cache")
     for tensors in (data.train, data.valid):
-        pitches = windows(tensors, 500)[..., 0]
+        pitches = windows(dict(tensors), 500)[..., 0]
         assert (pitches.amax(1) - pitches.amin(1)).max() == 11
 
 
-def test_training_from_a_cache_needs_no_midi_library(maestro, tmp_path):
+def test_training_from_a_cache_needs_no_midi_library(maestro: Path, tmp_path: Path) -> None:
     prepare(maestro, tmp_path / "cache")
     (cached,) = (tmp_path / "cache").glob("*.safetensors")
     code = (
@@ -196,7 +200,9 @@ def test_training_from_a_cache_needs_no_midi_library(maestro, tmp_path):
     assert done.stdout.strip() == "set()", done.stderr
 
 
-def midi_bytes(division=480, tempo=None, count=300, delta=240, before=b""):
+def midi_bytes(
+    division: int = 480, tempo: int | None = None, count: int = 300, delta: int = 240, before: bytes = b""
+) -> bytes:
     """A MIDI file of one track, written out by hand: a running scale of `count` notes."""
     events = before
     if tempo is not None:
@@ -222,7 +228,9 @@ def midi_bytes(division=480, tempo=None, count=300, delta=240, before=b""):
         (b"", "an empty file"),
     ],
 )
-def test_a_file_whose_notes_mean_nothing_is_skipped_for_a_plain_reason(tmp_path, content, reason):
+def test_a_file_whose_notes_mean_nothing_is_skipped_for_a_plain_reason(
+    tmp_path: Path, content: bytes, reason: str
+) -> None:
     (tmp_path / "midi").mkdir()
     (tmp_path / "midi" / "good.mid").write_bytes(midi_bytes())
     (tmp_path / "midi" / "bad.mid").write_bytes(content)
@@ -241,13 +249,13 @@ def test_a_file_whose_notes_mean_nothing_is_skipped_for_a_plain_reason(tmp_path,
     ],
     ids=["key of 18 flats", "metre of no note value", "text of no encoding", "pedal beyond 127"],
 )
-def test_the_notes_after_a_damaged_event_are_read(tmp_path, event):
+def test_the_notes_after_a_damaged_event_are_read(tmp_path: Path, event: bytes) -> None:
     (tmp_path / "a.mid").write_bytes(midi_bytes(before=event))
     assert read_notes(tmp_path / "a.mid")[0].pitch.tolist() == [40 + k % 40 for k in range(300)]
 
 
 @pytest.mark.parametrize("suffix", [".mid", ".MIDI", ".kar", ".rmi", ".RMI"])
-def test_every_suffix_of_midi_is_read_and_its_riff_is_unwrapped(tmp_path, suffix):
+def test_every_suffix_of_midi_is_read_and_its_riff_is_unwrapped(tmp_path: Path, suffix: str) -> None:
     content = midi_bytes()
     if suffix.lower() == ".rmi":
         info = b"LIST" + struct.pack("<I", 5) + b"INFOx\x00"
@@ -258,7 +266,7 @@ def test_every_suffix_of_midi_is_read_and_its_riff_is_unwrapped(tmp_path, suffix
     assert prepare(tmp_path / "midi", tmp_path / "cache").meta["notes"]["train"] == 300
 
 
-def test_another_folder_of_the_same_names_sizes_and_times_is_another_cache(tmp_path):
+def test_another_folder_of_the_same_names_sizes_and_times_is_another_cache(tmp_path: Path) -> None:
     for name, note in (("first", 60), ("second", 65)):
         write_midi(tmp_path / name / "a.mid", scale(pitch=note))
         os.utime(tmp_path / name / "a.mid", (1e9, 1e9))
@@ -267,7 +275,7 @@ def test_another_folder_of_the_same_names_sizes_and_times_is_another_cache(tmp_p
     assert second.train["pitch"].min() == 65
 
 
-def test_a_folder_whose_files_all_fell_to_validation_trains(tmp_path):
+def test_a_folder_whose_files_all_fell_to_validation_trains(tmp_path: Path) -> None:
     for k in range(20):  # names that hash to either split
         write_midi(tmp_path / str(k) / f"{k}.mid", scale())
         data = prepare(tmp_path / str(k), tmp_path / "cache")
@@ -287,7 +295,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", list(DAMAGE))
-def test_a_prepared_file_given_by_hand_is_looked_through(tmp_path, damage):
+def test_a_prepared_file_given_by_hand_is_looked_through(tmp_path: Path, damage: str) -> None:
     write_midi(tmp_path / "midi" / "a.mid", scale())
     meta = prepare(tmp_path / "midi", tmp_path / "cache").meta
     (cached,) = (tmp_path / "cache").glob("*.safetensors")

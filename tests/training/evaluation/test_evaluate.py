@@ -1,6 +1,7 @@
 """Evaluation: what a model that is as good as reality gets, what one that repeats itself gets, and bad input."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +29,7 @@ SAMPLES = 40
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _small() -> None:
+def _small() -> Iterator[None]:
     """A small memory of training windows, since there are few pieces, and one baseline."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(piano, "MEMORY", 50)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from explorer.sound.vocoder import VocoderConfig
 from training.evaluation.inversion import inversions, log_spectral_distance, quality
-from training.vocoder import VocoderConfig, VocoderRecipe, representation, start
+from training.vocoder import VocoderRecipe, representation, start
 
 
 def speechlike(n: int) -> np.ndarray:

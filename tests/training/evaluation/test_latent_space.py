@@ -1,6 +1,7 @@
 """Latent measures on generators whose geometry is known."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def test_a_cliff_puts_most_of_the_way_into_few_places() -> None:
 
 def test_a_generator_that_ignores_its_latent_has_ways_of_length_zero() -> None:
     generator = Plane(Plane.Config())
-    generator.forward = lambda z, condition=None: torch.ones(len(z), 2)  # type: ignore[method-assign]
+    generator.forward = lambda z, *_: torch.ones(len(z), 2)  # type: ignore[method-assign]
     assert path_table(generator, ignore).rows["arc"] == {"length": 0, "steepest": 0}
 
 
@@ -101,7 +102,7 @@ def test_separability_has_a_column_for_each_measure_of_the_sounds() -> None:
     z = torch.from_numpy(np.random.RandomState(0).standard_normal((60, 4)))
     # Louder with the first number: what is measured of a tone but its loudness stays.
     tone = np.sin(np.arange(800) * 0.5).astype(np.float32)
-    sounds = [Sound(lambda gain=float(x[0]): tone * np.exp(gain), 8000, 0.1) for x in z]
+    sounds = [Sound(partial(np.multiply, tone, np.exp(x[0].item())), 8000, 0.1) for x in z]
     row = separability_table(z, NO_LABELS[:60], sounds).rows["latent"]
     assert set(row) == {"duration", "loudness", "brightness", "pitch"}
     assert row["loudness"] < 0.5 < row["duration"]

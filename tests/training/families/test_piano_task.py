@@ -1,10 +1,11 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from explorer.generators.pianogan import PianoGANConfig, fold, unfold
+from explorer.generators.pianogan import PianoGAN, PianoGANConfig, fold, unfold
 from explorer.sound.notes import CHANNELS, KEYS, LOWEST, decode_notes
 from training.families.pianogan import (
     NoteEncoder,
@@ -15,15 +16,22 @@ from training.families.pianogan import (
 )
 from training.task import Prepared
 
-SMALL = {"latent_size": 32, "code_size": 16, "width": 16, "blocks": 3, "decoder_width": 16, "flow_steps": 2}
+SMALL: dict[str, Any] = {
+    "latent_size": 32,
+    "code_size": 16,
+    "width": 16,
+    "blocks": 3,
+    "decoder_width": 16,
+    "flow_steps": 2,
+}
 
 
-def rng(seed=0):
+def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture
-def data():
+def data() -> Prepared:
     n = 1000
     tensors = {
         "start": torch.arange(n) * (n - 255) // n,
@@ -35,13 +43,13 @@ def data():
     return Prepared(tensors, tensors, {})
 
 
-def test_a_batch_is_windows_in_range(data):
+def test_a_batch_is_windows_in_range(data: Prepared) -> None:
     x = PianoTask().batch(data.train, torch.arange(8) * 100, rng()).x
     assert x.shape == (8, CHANNELS, 256)
     assert x.abs().max() <= 1
 
 
-def test_a_batch_transposes_whole_windows_and_stays_on_the_keyboard(data):
+def test_a_batch_transposes_whole_windows_and_stays_on_the_keyboard(data: Prepared) -> None:
     index = torch.arange(8) * 100
     pitch = decode_notes(PianoTask().batch(data.train, index, rng()).x)[..., 0]
     real = data.train["pitch"][data.train["start"][index][:, None] + torch.arange(256)].double()
@@ -50,13 +58,13 @@ def test_a_batch_transposes_whole_windows_and_stays_on_the_keyboard(data):
     assert pitch.max() < LOWEST + KEYS
 
 
-def test_one_rng_gives_one_batch(data):
+def test_one_rng_gives_one_batch(data: Prepared) -> None:
     first, second = (PianoTask().batch(data.train, torch.arange(4), rng(5)).x for _ in range(2))
     assert torch.equal(first, second)
 
 
 @pytest.mark.parametrize("overrides", [SMALL, {"architecture": "dcgan", "dcgan_width": 4}])
-def test_real_and_fake_look_alike_to_the_critic(data, overrides):
+def test_real_and_fake_look_alike_to_the_critic(data: Prepared, overrides: dict[str, Any]) -> None:
     task = PianoTask()
     generator = task.generator(data, overrides)
     batch = task.batch(data.train, torch.arange(4), rng())
@@ -69,10 +77,11 @@ def test_real_and_fake_look_alike_to_the_critic(data, overrides):
     assert logits is None
 
 
-def test_chords_of_generated_notes_ascend_without_doubled_keys_as_real_ones_do(data):
+def test_chords_of_generated_notes_ascend_without_doubled_keys_as_real_ones_do(data: Prepared) -> None:
     task = PianoTask()
     generator = task.generator(data, SMALL)
-    nn.init.normal_(generator.decoder.layers[-1].weight, std=2.0)
+    assert isinstance(generator, PianoGAN)
+    nn.init.normal_(generator.decoder.layers[-1].get_parameter("weight"), std=2.0)
     view = task.fake_view(generator, torch.randn(4, 32, generator=rng()), None, rng())
     notes = decode_notes(unfold(view[:, : 4 * CHANNELS]))
     in_chord = notes[:, 1:, 1] == 0
@@ -80,21 +89,22 @@ def test_chords_of_generated_notes_ascend_without_doubled_keys_as_real_ones_do(d
     assert (notes[..., 0].diff(dim=1)[in_chord] > 0).all()
 
 
-def test_the_critic_treats_items_apart():
+def test_the_critic_treats_items_apart() -> None:
     critic = PianoCritic(code_size=16, width=8)
     view = torch.randn(4, 4 * CHANNELS + 16, 1, 64, generator=rng()).requires_grad_()
     critic(view, None)[0][0].backward()
+    assert view.grad is not None
     assert view.grad[0].any()
     assert not view.grad[1:].any()
 
 
-def test_codes_have_unit_variance(data):
+def test_codes_have_unit_variance(data: Prepared) -> None:
     x = PianoTask().batch(data.train, torch.arange(16) * 60, rng()).x
     codes = NoteEncoder(16, 16)(fold(x))
     torch.testing.assert_close(codes.var((0, 2, 3), unbiased=False), torch.ones(16), atol=1e-2, rtol=0)
 
 
-def test_a_perfect_reconstruction_costs_nothing(data):
+def test_a_perfect_reconstruction_costs_nothing(data: Prepared) -> None:
     x = PianoTask().batch(data.train, torch.arange(4), rng()).x
     perfect = torch.cat([x[:, :KEYS] * 100, x[:, KEYS:].clamp(-1 + 1e-6, 1 - 1e-6).atanh()], dim=1)
     loss, figures = reconstruction_loss(perfect, x)
@@ -102,18 +112,20 @@ def test_a_perfect_reconstruction_costs_nothing(data):
     assert figures["pitch_accuracy"] == figures["chord_accuracy"] == 1
 
 
-def test_a_mover_that_stands_still_pays_the_length_of_the_way(data):
+def test_a_mover_that_stands_still_pays_the_length_of_the_way(data: Prepared) -> None:
     generator = PianoTask().generator(data, SMALL)  # its last layer starts at zero
-    torch.nn.init.zeros_(generator.mover.leave[-1].bias)
+    assert isinstance(generator, PianoGAN)
+    torch.nn.init.zeros_(generator.mover.leave[-1].get_parameter("bias"))
     codes = torch.randn(256, 16, 1, 64, generator=rng())
     # Codes and noise of variance 1 are sqrt(2) apart.
     assert flow_loss(generator, codes, rng(1)).item() == pytest.approx(2, rel=0.05)
 
 
-def test_the_warm_start_learns(data):
+def test_the_warm_start_learns(data: Prepared) -> None:
     task = PianoTask()
     generator = task.generator(data, SMALL)
     encoder = task.encoder(generator)
+    assert encoder is not None
     optimizer = torch.optim.Adam([*generator.parameters(), *encoder.parameters()], lr=3e-3)
     losses = []
     for step in range(30):
@@ -126,34 +138,44 @@ def test_the_warm_start_learns(data):
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_the_shipped_configuration_is_the_default(data):
+def test_the_shipped_configuration_is_the_default(data: Prepared) -> None:
     assert PianoTask().generator(data, {}).config == PianoGANConfig()
 
 
-def test_matching_brings_what_windows_are_described_by_to_the_real_ones(data):
+def test_matching_brings_what_windows_are_described_by_to_the_real_ones(data: Prepared) -> None:
     recipe = replace(PianoTask.defaults, extra={"matching_weight": 1.0, "matching_windows": 8.0})
     task = PianoTask()
     torch.manual_seed(0)
     generator = task.generator(data, SMALL)
     optimizer = torch.optim.Adam(generator.parameters(), lr=1e-2)
-    before = task.matching_loss(generator, data.train, recipe, rng(0)).item()
+
+    def loss(step: int) -> Tensor:
+        found = task.matching_loss(generator, data.train, recipe, rng(step))
+        assert found is not None
+        return found
+
+    before = loss(0).item()
     for step in range(20):
         optimizer.zero_grad()
-        task.matching_loss(generator, data.train, recipe, rng(step)).backward()
+        loss(step).backward()
         optimizer.step()
-    assert task.matching_loss(generator, data.train, recipe, rng(0)).item() < 0.8 * before
+    assert loss(0).item() < 0.8 * before
     resumed = PianoTask()
     resumed.matching_loss(generator, data.train, recipe, rng(99))
+    assert resumed.real is not None
+    assert task.real is not None
     assert torch.equal(resumed.real, task.real)
 
 
-def test_a_run_from_before_matching_goes_on_without(data):
+def test_a_run_from_before_matching_goes_on_without(data: Prepared) -> None:
     recipe = replace(PianoTask.defaults, extra={"code_noise": 0.5})
     assert PianoTask().matching_loss(PianoTask().generator(data, SMALL), data.train, recipe, rng()) is None
 
 
 @pytest.mark.parametrize("windows", [0.0, 1.0, 5.0])
-def test_any_number_of_windows_is_matched(data, windows):
+def test_any_number_of_windows_is_matched(data: Prepared, windows: float) -> None:
     recipe = replace(PianoTask.defaults, extra={"matching_weight": 1.0, "matching_windows": windows})
     generator = PianoTask().generator(data, SMALL)
-    assert PianoTask().matching_loss(generator, data.train, recipe, rng()).isfinite()
+    loss = PianoTask().matching_loss(generator, data.train, recipe, rng())
+    assert loss is not None
+    assert loss.isfinite()

@@ -20,24 +20,29 @@ from training.families.window_statistics import (
 )
 
 
-def rng(seed=0):
+def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def window(seed, keys=(40, 80), chords=0.4):
+def window(seed: int, keys: tuple[int, int] = (40, 80), chords: float = 0.4) -> np.ndarray:
     """(1, 256, 4) of pitch, step, duration and velocity, by chance."""
     random = np.random.RandomState(seed)
     step = np.where(random.random_sample(256) < chords, 0, 0.03 + random.exponential(0.2, 256))
-    columns = random.randint(*keys, 256), step, 0.02 + random.exponential(0.5, 256), random.randint(1, 128, 256)
+    columns = (
+        random.randint(keys[0], keys[1], 256),
+        step,
+        0.02 + random.exponential(0.5, 256),
+        random.randint(1, 128, 256),
+    )
     return np.stack(columns, axis=1)[None].astype(float)
 
 
-def described(notes):
+def described(notes: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     x = encode_notes(*torch.from_numpy(notes).unbind(-1)).float()
     return (x[:, :KEYS] + 1) / 2, x[:, KEYS:]
 
 
-def test_intervals_and_returning_keys_are_counted_as_a_loop_would():
+def test_intervals_and_returning_keys_are_counted_as_a_loop_would() -> None:
     keys, times = described(window(0, keys=(21, 109)))
     attributes = NoteAttributes()(keys, times)
     counted = WindowStatistics()(keys, attributes)[0]
@@ -56,7 +61,7 @@ def test_intervals_and_returning_keys_are_counted_as_a_loop_would():
     torch.testing.assert_close(counted[after : after + 128] * 16, returns.float(), atol=1e-3, rtol=0)
 
 
-def test_attributes_show_pitch_classes_and_chords():
+def test_attributes_show_pitch_classes_and_chords() -> None:
     columns = torch.tensor([60, 64, 67, 72]).repeat(64), torch.tensor([0.5, 0, 0, 0]).repeat(64)
     x = encode_notes(*columns, torch.ones(256), torch.full((256,), 64))[None]
     seen = NoteAttributes()((x[:, :KEYS] + 1) / 2, x[:, KEYS:])[0]
@@ -64,7 +69,7 @@ def test_attributes_show_pitch_classes_and_chords():
     assert (seen[NoteAttributes.CHORD] > 0.5).flatten()[:8].tolist() == [False, True, True, True] * 2
 
 
-def test_novelty_counts_the_different_successions_of_keys_and_where_they_come_back():
+def test_novelty_counts_the_different_successions_of_keys_and_where_they_come_back() -> None:
     pitch = np.random.RandomState(0).randint(30, 36, 256)
     novelty, returns = Novelty()(torch.eye(KEYS)[pitch].T[None])
     for n in (1, 2, 3):
@@ -75,7 +80,7 @@ def test_novelty_counts_the_different_successions_of_keys_and_where_they_come_ba
     np.testing.assert_allclose(returns[0] * 8, expected, atol=1e-3)
 
 
-def test_polyphony_is_the_share_of_time_with_two_keys_held():
+def test_polyphony_is_the_share_of_time_with_two_keys_held() -> None:
     notes = np.concatenate([window(seed, chords=chords) for seed, chords in ((0, 0.0), (1, 0.4), (2, 0.9))])
     held, together, _, _ = polyphony(torch.from_numpy(notes[..., 1]), torch.from_numpy(notes[..., 2]))
     np.testing.assert_allclose(together / held, polyphony_rate(notes), rtol=1e-9)
@@ -169,12 +174,12 @@ COUNTED = counted_music()
 
 
 @pytest.mark.parametrize("name", COUNTED)
-def test_a_descriptor_is_what_its_name_promises(name):
+def test_a_descriptor_is_what_its_name_promises(name: str) -> None:
     found = Descriptors().named(*described(MUSIC))[name][0].numpy()
     np.testing.assert_allclose(np.atleast_1d(found), COUNTED[name], atol=TOLERANCES.get(name, 1e-5), rtol=0)
 
 
-def test_every_descriptor_has_a_name_and_the_numbers_come_in_that_order():
+def test_every_descriptor_has_a_name_and_the_numbers_come_in_that_order() -> None:
     music = described(MUSIC)
     named = Descriptors().named(*music)
     assert named.keys() == COUNTED.keys()
@@ -183,7 +188,7 @@ def test_every_descriptor_has_a_name_and_the_numbers_come_in_that_order():
     assert len(together) == 136
 
 
-def test_keys_are_released_when_they_are_struck_again_as_they_are_when_played():
+def test_keys_are_released_when_they_are_struck_again_as_they_are_when_played() -> None:
     notes = window(0, keys=(60, 66), chords=0.0)
     keys, times = described(notes)
     played = NotesRepresentation().encode(NotesRepresentation().decode(torch.cat([keys[0] * 2 - 1, times[0]])))
@@ -192,21 +197,23 @@ def test_keys_are_released_when_they_are_struck_again_as_they_are_when_played():
     torch.testing.assert_close(found[1], played[DURATION], atol=1e-4, rtol=0)
 
 
-def test_descriptors_of_monotonous_music_have_finite_gradients():
+def test_descriptors_of_monotonous_music_have_finite_gradients() -> None:
     notes = np.tile([60.0, 0.25, 0.25, 64.0], (1, 256, 1))
     keys, times = (x.requires_grad_() for x in described(notes))
     Descriptors()(keys, times).sum().backward()
+    assert keys.grad is not None
+    assert times.grad is not None
     assert keys.grad.isfinite().all()
     assert times.grad.isfinite().all()
 
 
-def test_correlation_is_pearsons():
+def test_correlation_is_pearsons() -> None:
     a, b = torch.randn(2, 3, 50, generator=rng(), dtype=torch.float64)
     expected = [stats.pearsonr(x, y).statistic for x, y in zip(a, a + b, strict=True)]
     np.testing.assert_allclose(correlation(a, a + b), expected, atol=1e-5)
 
 
-def test_normal_scores_are_quantiles_of_the_normal_distribution():
+def test_normal_scores_are_quantiles_of_the_normal_distribution() -> None:
     ordered = torch.arange(9.0)[:, None]
     found = normal_scores(torch.tensor([[0.0], [4.0], [8.0], [-5.0], [7.5]]), ordered)
     np.testing.assert_allclose(found[:, 0], stats.norm.ppf([0.1, 0.5, 0.9, 0.05, 0.85]), atol=1e-6)
@@ -215,14 +222,16 @@ def test_normal_scores_are_quantiles_of_the_normal_distribution():
 
 
 @pytest.mark.parametrize(("shift", "spread"), [(0.5, 1.0), (0.0, 1.5), (0.3, 0.5)])
-def test_quantile_distance_is_half_the_squared_wasserstein_distance_of_normal_numbers(shift, spread):
+def test_quantile_distance_is_half_the_squared_wasserstein_distance_of_normal_numbers(
+    shift: float, spread: float
+) -> None:
     real = torch.randn(20_000, 1, generator=rng(1), dtype=torch.float64).sort(0).values
     x = torch.randn(4000, 1, generator=rng(), dtype=torch.float64) * spread + shift
     expected = (shift**2 + (spread - 1) ** 2) / 2  # of two normal distributions (Givens & Shortt, 1984)
     assert quantile_distance(x, x, real).item() == pytest.approx(expected, rel=0.1)
 
 
-def test_a_gradient_step_of_the_quantile_distance_brings_a_set_to_the_real_distribution():
+def test_a_gradient_step_of_the_quantile_distance_brings_a_set_to_the_real_distribution() -> None:
     real = torch.randn(5000, 3, generator=rng(1)).exp().sort(0).values
     x = (torch.randn(300, 3, generator=rng()) * 0.2).requires_grad_()
     before = quantile_distance(x, x, real)
@@ -233,7 +242,8 @@ def test_a_gradient_step_of_the_quantile_distance_brings_a_set_to_the_real_distr
     assert all(stats.ks_2samp(a, b).pvalue > 0.05 for a, b in zip(x.detach().T, real.T, strict=True))
 
 
-def test_rounding_is_no_difference_to_learn_from():
+def test_rounding_is_no_difference_to_learn_from() -> None:
     x = torch.full((8, 3), 0.25).add(torch.rand(8, 3, generator=rng()) * 1e-7).requires_grad_()
     quantile_distance(x, x, torch.full((50, 3), 0.25)).backward()
+    assert x.grad is not None
     assert not x.grad.any()
