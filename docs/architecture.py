@@ -77,7 +77,7 @@ def drawing(package: str, left: float) -> tuple[list[str], float]:
     """The boxes and arrows of one package, and how high they are."""
     graph = rooms(package)
     found = floors(graph)
-    at = {
+    at: dict[object, tuple[float, float]] = {
         node: (left + x, 74 + k * FLOOR)
         for k, rank in enumerate(found)
         for node, x in zip(rank, places(rank), strict=True)
