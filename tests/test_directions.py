@@ -264,7 +264,9 @@ def test_the_command_stores_measured_directions_in_the_checkpoint(
 
 
 @pytest.mark.parametrize("argv", [["nobody"], ["toy", "--samples", "3"]], ids=["unknown checkpoint", "too few samples"])
-def test_the_command_reports_an_error_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
+def test_the_command_reports_an_error_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str]
+) -> None:
     toy.write(tmp_path)
     try:
         code: object = main(["directions", *argv, "--checkpoints", str(tmp_path)])

@@ -148,7 +148,11 @@ def test_the_wheel_carries_every_committed_checkpoint_and_sample(wheel: Path) ->
 def test_the_wheel_requires_what_the_requirements_files_name(metadata: Message) -> None:
     requirements = [Requirement(text) for text in metadata.get_all("Requires-Dist", [])]
     names = {
-        extra: {requirement.name for requirement in requirements if requirement.marker and requirement.marker.evaluate({"extra": extra})}
+        extra: {
+            requirement.name
+            for requirement in requirements
+            if requirement.marker and requirement.marker.evaluate({"extra": extra})
+        }
         for extra in ("train", "dev")
     }
     app = {requirement.name for requirement in requirements if requirement.marker is None}

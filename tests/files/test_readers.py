@@ -291,7 +291,7 @@ def test_hostile_files_cost_seconds_of_cpu_and_little_memory(tmp_path: Path) -> 
     ("make", "message"),
     [
         (lambda path: None, "no such file"),
-        (lambda path: path.mkdir(), "cannot be read, Is a directory"),
+        (lambda path: path.mkdir(), "cannot be read, it is a folder"),
         (lambda path: path.symlink_to(path), "cannot be read, Too many levels"),
     ],
     ids=["missing", "a folder", "a link to itself"],
