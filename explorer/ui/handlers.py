@@ -376,10 +376,10 @@ def appraise(engine: Engine, view: View) -> dict[str, Any]:
 def remoteness_in_words(remoteness: float) -> str:
     """`LatentSpace.remoteness` in words."""
     if remoteness > 0.995:
-        return "Farther from the centre than nearly all random places."
+        return "Farther from the centre of latent space than nearly all random places."
     if remoteness < 0.005:
-        return "Nearer to the centre than nearly all random places."
-    return f"Farther from the centre than {remoteness:.0%} of random places."
+        return "Nearer to the centre of latent space than nearly all random places."
+    return f"Farther from the centre of latent space than {remoteness:.0%} of random places."
 
 
 def title(view: View) -> str:

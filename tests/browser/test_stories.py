@@ -351,10 +351,11 @@ def test_the_same_png_comes_from_the_library(visit: Visit, folder: Path, tmp_pat
 
 def test_a_settled_place_shows_how_typical_it_is(visit: Visit) -> None:
     page = visit("?model=words&truncation=2")
-    expect(player(page).get_by_text("Farther from the centre than nearly all random places.")).to_be_visible()
+    words = "Farther from the centre of latent space than nearly all random places."
+    expect(player(page).get_by_text(words)).to_be_visible()
     page.get_by_role("button", name="Reset", exact=True).click()
     expect(
-        player(page).get_by_text(re.compile("Farther from the centre than [0-9]+% of random places."))
+        player(page).get_by_text(re.compile("Farther from the centre of latent space than [0-9]+% of random places."))
     ).to_be_visible()
 
 

@@ -303,8 +303,8 @@ def test_without_a_judge_no_label_is_shown_as_heard(engine: Engine) -> None:
 @pytest.mark.parametrize(
     ("truncation", "words"),
     [
-        (0.0, "Nearer to the centre than nearly all random places."),
-        (2.0, "Farther from the centre than nearly all random places."),
+        (0.0, "Nearer to the centre of latent space than nearly all random places."),
+        (2.0, "Farther from the centre of latent space than nearly all random places."),
     ],
 )
 def test_a_place_very_near_to_or_far_from_the_centre_is_described_so(
@@ -315,7 +315,7 @@ def test_a_place_very_near_to_or_far_from_the_centre_is_described_so(
 
 def test_a_typical_place_is_described_by_its_rank_among_random_places(engine: Engine) -> None:
     share = stats.chi(20).cdf(engine.latent(Recipe("plain", seed=3)).norm())
-    expected = f"Farther from the centre than {share:.0%} of random places."
+    expected = f"Farther from the centre of latent space than {share:.0%} of random places."
     assert appraisal(engine, Recipe("plain", seed=3)) == expected
 
 
