@@ -1,1 +1,1 @@
-"""Trainers of the generators that the explorer plays: WGAN-GP, for every family by one loop."""
+"""Trainers for the generators that the explorer plays, their vocoder and the judge: one training loop for all."""

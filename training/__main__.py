@@ -1,4 +1,4 @@
-"""The trainers' command line: `python -m training --help`. It only parses; `training.commands` does the work."""
+"""The command line of the trainers, `python -m training`. It parses arguments; `training.commands` does the work."""
 
 import argparse
 import json
@@ -23,8 +23,9 @@ examples:
   python -m training evaluate my-digits --data speech_commands --json figures.json
   python -m training vocoder --data free-spoken-digits speech_commands --out runs/vocoder --name vocoder-8k
 
-A run can be stopped with Ctrl-C, or killed, at any time: --resume goes on from its last saved state.
-RUN/metrics.jsonl and RUN/tensorboard hold the figures, RUN/snapshots the same seeds as they learn.
+A run can be stopped with Ctrl-C, or killed, at any time: --resume continues from its last saved state.
+RUN/metrics.jsonl and RUN/tensorboard hold the losses; RUN/snapshots holds sounds of the same seeds at
+several steps, so that you can hear and see the generator learn.
 """
 
 
@@ -46,11 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.run(args, arguments)
         return 0
     except (CheckpointError, DataError, TrainingError, OSError, MemoryError) as error:  # OSError: e.g. a full disk
-        return _fail(str(error) or "too little memory")
+        return _fail(str(error) or "not enough memory")
     except RuntimeError as error:
-        if "memory" not in str(error):  # torch has no type of its own for it on a CPU
+        if "memory" not in str(error):  # on a CPU torch raises a plain RuntimeError
             raise
-        return _fail(f"too little memory, a smaller --batch-size needs less: {error}")
+        return _fail(f"not enough memory; use a smaller --batch-size: {error}")
     except KeyboardInterrupt as stop:
         print(str(stop) or "stopped", file=sys.stderr)
         return 130
@@ -62,7 +63,7 @@ def _fail(message: str) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, as every other error."""
+    """Reports an error in one line, as `main` does for every other error."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {' '.join(message.split())} (see {self.prog} --help)\n")
@@ -76,7 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     examples = EXAMPLES.replace("python -m training", program)
     parser = _Parser(
         prog=program,
-        description="Train the generators that `python -m explorer` plays.",
+        description="Train the generators that `python -m explorer` plays. Choose a family (a kind of generator,\n"
+        "pianogan or spectogan) and a folder of recordings or MIDI files. COMMAND --help explains each command.",
         epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -96,60 +98,63 @@ def _parser() -> argparse.ArgumentParser:
     command(
         "vocoder",
         _add_vocoder,
-        "train the learned inversion of spectrograms",
-        "Train the network that turns spectrograms into sound, on recordings of any kind. Checkpoints of spectrograms "
-        "that are exported after it carry it.",
+        "train a vocoder: a network that turns spectrograms into sound",
+        "Train a vocoder, the network that turns spectrograms into sound, on recordings of any kind. Generators of "
+        "spectrograms that are exported afterwards include a copy of it.",
     )
-    command("export", _add_export, "turn a run into a checkpoint that the explorer loads")
+    command("export", _add_export, "turn a run into a checkpoint, a file that the explorer loads")
     command(
         "snapshots",
         _add_snapshots,
-        "put snapshots of a run beside its checkpoint",
-        "Put some of a run's snapshots, in 8 bit, and its figures beside the checkpoint exported from it, for the "
-        "explorer to replay how the network learned: checkpoints/snapshots/NAME.",
+        "save snapshots of a run beside its checkpoint",
+        "Save some of a run's snapshots (8-bit weights) and its losses beside the checkpoint exported from it, in "
+        "checkpoints/snapshots/NAME. The explorer replays from them how the generator learned.",
     )
-    command("curves", _add_curves, "draw how a run went: loss, Wasserstein estimate, penalty")
+    command("curves", _add_curves, "plot a run: losses, Wasserstein estimate, gradient penalty")
     command(
         "evaluate",
         _add_evaluate,
         "measure a checkpoint against real data",
-        "Measure a checkpoint: figures of the model between those of real data and of simple baselines. Takes some "
+        "Measure a checkpoint: its figures in one table with those of real data and of simple baselines. Takes some "
         "minutes on one thread; the same checkpoint and data give the same figures.",
     )
     command(
         "inversion",
         _add_inversion,
-        "measure how spectrograms are turned into sound",
-        "Measure the learned inversion beside Griffin-Lim: intelligibility, likeness, words understood, cost.",
+        "compare the vocoder with Griffin-Lim",
+        "Compare the vocoder with Griffin-Lim, another way to turn spectrograms into sound: intelligibility, "
+        "similarity to the recordings, labels recognised, and time taken.",
     )
-    command("judge", _add_judge, "train the judge of spoken words that `evaluate` listens with")
+    command("judge", _add_judge, "train a judge: the classifier of spoken labels that `evaluate` uses")
     return parser
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
-    """What every run is told: `RunOptions`."""
-    from training.machine import MOST_THREADS, PRECISIONS
+    """Adds the options common to all runs, see `RunOptions`."""
+    from training.machine import MAX_THREADS, PRECISIONS
 
-    parser.add_argument("--out", type=_path, required=True, metavar="RUN", help="folder of the run")
-    parser.add_argument("--cache", type=_path, metavar="DIR", help="of prepared data (default: RUN/../cache)")
-    parser.add_argument("--resume", action="store_true", help="go on from the last saved state")
+    parser.add_argument("--out", type=_path, required=True, metavar="RUN", help="folder to write the run to")
+    parser.add_argument(
+        "--cache", type=_path, metavar="DIR", help="folder for prepared training data (default: RUN/../cache)"
+    )
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last saved state")
     parser.add_argument(
         "--changed-data",
         action="store_true",
-        help="with --resume: go on although the data is no longer what the run was trained on",
+        help="with --resume: continue although the data differs from what the run was trained on so far",
     )
-    parser.add_argument("--dry-run", action="store_true", help="say what would happen, write no run")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … (default: auto)")
+    parser.add_argument("--dry-run", action="store_true", help="prepare the data, print what would be done, and stop")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, … (default: auto, a GPU if any)")
     parser.add_argument(
         "--precision",
         choices=("auto", *PRECISIONS),
         default="auto",
-        help="of the networks' arithmetic; auto measures in a second or two which is faster on this machine, and a "
-        "resumed run keeps what it had (default: auto)",
+        help="number format in which the networks compute; auto measures in a second or two which is faster here, and "
+        "keeps the format of a resumed run on the same kind of processor (default: auto)",
     )
     parser.add_argument(
         "--threads",
-        type=_whole("--threads", 1, MOST_THREADS),
+        type=_whole("--threads", 1, MAX_THREADS),
         metavar="N",
         help="CPU threads (default: one for each physical core)",
     )
@@ -177,13 +182,18 @@ def _add_family(parser: argparse.ArgumentParser, task: Any) -> None:
     from training.options import add_arguments
     from training.task import TrainingRecipe
 
-    parser.add_argument("--data", type=_path, metavar="DIR", help="folder to train on (with --resume: as before)")
+    parser.add_argument(
+        "--data",
+        type=_path,
+        metavar="DIR",
+        help="folder with the training data (with --resume: by default the one used before)",
+    )
     _add_run(parser)
     parser.add_argument(
         "--init-from",
         metavar="CHECKPOINT",
         type=_checkpoint,
-        help="fine-tune: start from the weights of a file, or of one of the explorer's by name",
+        help="fine-tune: start from the weights of a checkpoint (a file, or the name of one in the explorer)",
     )
     parser.add_argument(
         "--config",
@@ -191,13 +201,20 @@ def _add_family(parser: argparse.ArgumentParser, task: Any) -> None:
         type=_pair,
         default=[],
         metavar="FIELD=VALUE",
-        help="fields of the generator's configuration that differ from its default",
+        help="change fields of the generator's configuration (`Config` in explorer/generators)",
     )
     parser.add_argument(
-        "--prepare", nargs="*", type=_pair, default=[], metavar="OPTION=VALUE", help="options of the data loader"
+        "--prepare",
+        nargs="*",
+        type=_pair,
+        default=[],
+        metavar="OPTION=VALUE",
+        help=f"options for preparing the data: {task.preparation}",
     )
     numbers = parser.add_argument_group(
-        "numbers of the run", "With --init-from they have other defaults: see --dry-run."
+        "training recipe",
+        "The defaults shown are for training from random weights. With --init-from others are used;\n"
+        "--dry-run shows them.",
     )
     add_arguments(numbers, TrainingRecipe, task.defaults)
     own = [f"{name}: {number.help} (default: {task.defaults.extra[name]:g})" for name, number in task.numbers.items()]
@@ -207,7 +224,7 @@ def _add_family(parser: argparse.ArgumentParser, task: Any) -> None:
         type=_number_pair,
         default=[],
         metavar="NAME=N",
-        help=f"numbers of this family alone. {'; '.join(own)}" if own else argparse.SUPPRESS,
+        help=f"numbers that only this family has. {'; '.join(own)}" if own else argparse.SUPPRESS,
     )
     parser.set_defaults(run=_train)
 
@@ -232,12 +249,14 @@ def _add_vocoder(parser: argparse.ArgumentParser) -> None:
     from training.options import add_arguments
     from training.vocoder import VocoderRecipe
 
-    parser.add_argument("--data", type=_path, nargs="+", metavar="DIR", help="folders of recordings; as many of each")
+    parser.add_argument(
+        "--data", type=_path, nargs="+", metavar="DIR", help="folders of recordings; each is used equally often"
+    )
     _add_run(parser)
-    parser.add_argument("--name", type=_name, help="write the file of that name at the end")
+    parser.add_argument("--name", type=_name, help="at the end, export the vocoder under this name")
     _add_checkpoints(parser, "where to put it")
-    parser.add_argument("--sample-rate", type=int, default=8000, choices=(8000, 16000), help="(default: 8000)")
-    add_arguments(parser.add_argument_group("numbers of the run"), VocoderRecipe, VocoderRecipe())
+    parser.add_argument("--sample-rate", type=int, default=8000, choices=(8000, 16000), help="in Hz (default: 8000)")
+    add_arguments(parser.add_argument_group("training recipe"), VocoderRecipe, VocoderRecipe())
     parser.set_defaults(run=_vocoder)
 
 
@@ -254,33 +273,35 @@ def _vocoder(args: argparse.Namespace, argv: Sequence[str]) -> None:
         checkpoints=args.checkpoints,
     )
     if path is not None:
-        _tell_file(path)
+        _print_file(path)
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=_path, metavar="RUN")
     parser.add_argument("--name", type=_name, required=True, help="name of the checkpoint")
     _add_checkpoints(parser, "where to put it")
-    parser.add_argument("--encoder", action="store_true", help="ship the warm start's encoder too")
+    parser.add_argument(
+        "--encoder", action="store_true", help="include the encoder, so that fine-tuning can start from it"
+    )
     parser.set_defaults(run=_export)
 
 
 def _export(args: argparse.Namespace, argv: Sequence[str]) -> None:
     from training.export import export
 
-    _tell_file(export(args.folder, args.name, args.checkpoints, encoder=args.encoder))
+    _print_file(export(args.folder, args.name, args.checkpoints, encoder=args.encoder))
 
 
 def _add_snapshots(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=_path, metavar="RUN")
     parser.add_argument("--name", type=_name, required=True, help="name of the checkpoint, as exported")
-    _add_checkpoints(parser, "where it is")
+    _add_checkpoints(parser, "folder that it is in")
     parser.add_argument(
         "--count",
         type=_whole("--count", 1),
         default=6,
         metavar="N",
-        help="how many, the checkpoint itself as the last (default: 6)",
+        help="number of snapshots, the checkpoint itself included (default: 6)",
     )
     parser.set_defaults(run=_snapshots)
 
@@ -289,12 +310,12 @@ def _snapshots(args: argparse.Namespace, argv: Sequence[str]) -> None:
     from training.export import export_snapshots
 
     for path in export_snapshots(args.folder, args.name, args.checkpoints, args.count):
-        _tell_file(path)
+        _print_file(path)
 
 
 def _add_curves(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=_path, metavar="RUN", help="or the snapshots of a checkpoint")
-    parser.add_argument("--out", type=_path, required=True, metavar="FILE", help="to write: .png, .svg or .pdf")
+    parser.add_argument("folder", type=_path, metavar="RUN", help="a run, or checkpoints/snapshots/NAME")
+    parser.add_argument("--out", type=_path, required=True, metavar="FILE", help="picture to write: .png, .svg or .pdf")
     parser.set_defaults(run=_curves)
 
 
@@ -306,7 +327,7 @@ def _curves(args: argparse.Namespace, argv: Sequence[str]) -> None:
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "checkpoint", type=_checkpoint, metavar="CHECKPOINT", help="a file, or the name of one of the explorer's"
+        "checkpoint", type=_checkpoint, metavar="CHECKPOINT", help="a file, or the name of a checkpoint in the explorer"
     )
     parser.add_argument("--data", type=_path, required=True, metavar="DIR", help="folder of real data, as for training")
     _add_measuring(parser)
@@ -331,7 +352,7 @@ def _add_inversion(parser: argparse.ArgumentParser) -> None:
         "checkpoint",
         type=_checkpoint,
         metavar="CHECKPOINT",
-        help="a learned inversion, or a checkpoint that carries one: a file, or one of the explorer's",
+        help="a vocoder, or a checkpoint that includes one: a file, or the name of one in the explorer",
     )
     parser.add_argument(
         "--data", type=_path, required=True, metavar="DIR", help="folder of recordings, as for training"
@@ -355,9 +376,14 @@ def _add_judge(parser: argparse.ArgumentParser) -> None:
         "--data", type=_path, required=True, metavar="DIR", help="folder of recordings, as for training"
     )
     parser.add_argument("--out", type=_path, required=True, metavar="FILE", help="where to write it (.safetensors)")
-    _add_cache(parser, "prepared data is")
-    parser.add_argument("--labels", metavar="A,B", help="only these, in this order (default: all there are)")
-    parser.add_argument("--sample-rate", type=int, choices=(8000, 16000), help="(default: what the files have)")
+    _add_cache(parser, "prepared data")
+    parser.add_argument("--labels", metavar="A,B", help="use only these labels, in this order (default: all)")
+    parser.add_argument(
+        "--sample-rate",
+        type=int,
+        choices=(8000, 16000),
+        help="in Hz (default: 16000 if most files have that much, or else 8000)",
+    )
     parser.set_defaults(run=_judge)
 
 
@@ -376,10 +402,12 @@ def _add_checkpoints(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def _add_measuring(parser: argparse.ArgumentParser) -> None:
-    _add_cache(parser, "prepared data and the judge are")
-    parser.add_argument("--judge", type=_path, metavar="FILE", help="a judge of speech (default: one is trained, once)")
-    parser.add_argument("--json", type=_path, metavar="FILE", help="write the figures here too, for programs")
-    parser.add_argument("--markdown", action="store_true", help="print for a model card")
+    _add_cache(parser, "prepared data and the judge")
+    parser.add_argument(
+        "--judge", type=_path, metavar="FILE", help="a judge to use for speech (default: one is trained and kept)"
+    )
+    parser.add_argument("--json", type=_path, metavar="FILE", help="also write the figures to this file")
+    parser.add_argument("--markdown", action="store_true", help="print the tables as Markdown, for a model card")
 
 
 def _add_cache(parser: argparse.ArgumentParser, what: str) -> None:
@@ -388,19 +416,21 @@ def _add_cache(parser: argparse.ArgumentParser, what: str) -> None:
         type=_path,
         default=Path("runs/cache"),
         metavar="DIR",
-        help=f"where {what} kept (default: runs/cache)",
+        help=f"folder for {what} (default: runs/cache)",
     )
 
 
 def _path(text: str) -> Path:
     if not text or "\0" in text:
-        raise argparse.ArgumentTypeError(f"{text!r} names no file or folder")
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a file or folder")
     return Path(text)
 
 
 def _name(text: str) -> str:
     if not re.fullmatch(r"\w[\w.+ -]{0,99}", text):
-        raise argparse.ArgumentTypeError(f"a name is made of letters, digits, . and -, not {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"a name has letters, digits, spaces and . _ + - only, and starts with a letter or digit; not {text!r}"
+        )
     return text
 
 
@@ -413,9 +443,9 @@ def _checkpoint(text: str) -> Path:
 
 
 def _whole(flag: str, low: int, high: int | None = None) -> Callable[[str], float]:
-    from training.options import MOST, Number
+    from training.options import MAX_COUNT, Number
 
-    return Number("", low, high or MOST, whole=True).parser(flag)
+    return Number("", low, high or MAX_COUNT, whole=True).parser(flag)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -433,14 +463,14 @@ def _number_pair(text: str) -> tuple[str, float]:
 
 
 def _value(text: str) -> Any:
-    """A value read as JSON where it is JSON, and as text where not."""
+    """Reads a value as JSON; text that is not JSON stays a string."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
 
 
-def _tell_file(path: Path) -> None:
+def _print_file(path: Path) -> None:
     print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 

@@ -1,4 +1,4 @@
-"""What the commands of `python -m training` do, as functions with typed arguments, for notebooks and tests too."""
+"""The commands of `python -m training` as typed functions, which notebooks and tests can call too."""
 
 import json
 import logging
@@ -19,17 +19,17 @@ from training import parallel, vocoder
 from training.data import inventory
 from training.families import TASKS
 from training.loop import train
-from training.machine import Machine, Precision, choose, find_device, set_threads
+from training.machine import Machine, Precision, choose_precision, find_device, set_threads
 from training.objective import Objective
 from training.runs import (
     RUN,
     Stopped,
     TrainingError,
-    commands,
+    command_history,
     fingerprint,
     has_state,
     load_state,
-    owned,
+    locked,
     read_metrics,
     read_run,
     same_data,
@@ -37,7 +37,7 @@ from training.runs import (
 )
 from training.snapshot import snapshot
 from training.task import DataError, Prepared, TrainingRecipe
-from training.transfer import adopt, read_origin
+from training.transfer import copy_weights, read_origin
 from training.vocoder import VocoderRecipe
 from training.wgan_gp import WGANGP, start
 
@@ -46,14 +46,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What every run is told, whatever it trains.
+    """Options common to all runs, of a generator or a vocoder.
 
     Attributes:
         out: folder of the run.
-        data: folders to train on; empty to go on with those of before.
-        cache: where prepared data is kept; by default beside `out`.
-        changed_data: whether to go on although the data is no longer what the run was trained on.
-        command: for the record.
+        data: folders to train on; empty to use those of the resumed run.
+        cache: folder for prepared data; by default `cache` beside `out`.
+        changed_data: whether to resume although the data differs from what the run was trained on.
+        threads: of the CPU; None for one per physical core.
+        command: the command line, for the run's record.
     """
 
     out: Path
@@ -78,36 +79,38 @@ def train_family(
     prepare: Mapping[str, str] | None = None,
     init_from: Path | None = None,
 ) -> None:
-    """Trains a generator, or goes on training it.
+    """Trains a generator, or resumes its training.
 
     Args:
-        numbers: fields of `TrainingRecipe` that differ from the family's defaults, or from the run's.
-        extra: a family's own numbers, likewise.
-        config: fields of the generator's Config that differ from the task's choice.
-        prepare: options of the data loader.
+        numbers: fields of `TrainingRecipe` to change from the family's defaults or, on resuming, from the run's recipe.
+        extra: the family's own numbers (`Task.numbers`) to change, likewise.
+        config: fields of the generator's Config to change from what the task chooses.
+        prepare: options for `Task.prepare`.
         init_from: a checkpoint whose weights to start from.
     Raises:
-        CheckpointError, DataError, TrainingError, OSError: if it cannot be done; nothing is left half-written.
+        CheckpointError, DataError, TrainingError, OSError: if training cannot start or continue. No file is left
+            half-written.
         Stopped: after Ctrl-C or SIGTERM.
     """
     if init_from and (options.resume or config):
         raise TrainingError(
-            "--init-from starts a run with a checkpoint's weights and configuration: it goes neither "
-            "with --resume nor with --config"
+            "--init-from starts a new run with a checkpoint's weights and configuration: leave out --resume and "
+            "--config"
         )
     device, threads = find_device(options.device), set_threads(options.threads)
     task = TASKS[family]()
     with _run(family, options) as before:
         if before is not None and before.get("family") != family:
-            raise TrainingError(f"{options.out} is a run of {before.get('family', before.get('kind'))}")
+            kind = before.get("family", before.get("kind"))
+            raise TrainingError(f"{options.out} holds a run of {kind}, not of {family}: choose another --out")
         if len(options.data) > 1:
-            raise TrainingError(f"{family} is trained on one folder, not on {len(options.data)}")
+            raise TrainingError(f"{family} trains on one folder, not on {len(options.data)}: give one with --data")
         folder = _folders(options, before)[0]
         origin = read_origin(init_from, family) if init_from else None
         recipe = _recipe(TrainingRecipe, options, before, task.fine_tuning if origin else task.defaults)
         recipe = _changed(recipe, numbers or {}, extra or {})
         if unknown := sorted(set(extra or {}) - set(task.numbers)):
-            raise TrainingError(f"no number {', '.join(unknown)}; {family} has {', '.join(task.numbers)}")
+            raise TrainingError(f"--extra: unknown {', '.join(unknown)}; {family} has {', '.join(task.numbers)}")
         for name, number in task.numbers.items():
             with _as_training_error():
                 number.check(name, recipe.extra.get(name, task.defaults.extra[name]))
@@ -133,12 +136,12 @@ def train_family(
         def build(bfloat16: bool) -> WGANGP:
             return start(task, recipe, data, overrides, device, bfloat16)
 
-        machine = choose(options.precision, device, threads, build, data.train, before)
+        machine = choose_precision(options.precision, device, threads, build, data.train, before)
         objective = build(machine.bfloat16)
         if origin is not None:
-            adopt(objective, origin)
+            copy_weights(objective, origin)
         about["config"] = asdict(objective.generator.config)
-        _go(options, before, objective, data, machine, about)
+        _run_or_describe(options, before, objective, data, machine, about)
 
 
 def train_vocoder(
@@ -149,14 +152,22 @@ def train_vocoder(
     name: str | None = None,
     checkpoints: Path = OWN_FOLDER,
 ) -> Path | None:
-    """Trains a learned inversion, or goes on training it, and writes it as `checkpoints/NAME` if it is given a name.
+    """Trains a vocoder, or resumes its training, and exports it as `checkpoints/NAME` if `name` is given.
 
-    Raises as `train_family`.
+    Args:
+        numbers: fields of `VocoderRecipe` to change from its defaults or, on resuming, from the run's recipe.
+        sample_rate: in Hz, of a new run.
+    Returns:
+        The exported file, or None if there is none.
+    Raises:
+        CheckpointError, DataError, TrainingError, OSError, Stopped: as `train_family`.
     """
     device, threads = find_device(options.device), set_threads(options.threads)
     with _run("vocoder", options) as before:
         if before is not None and before.get("kind") != "vocoder":
-            raise TrainingError(f"{options.out} is a run of {before.get('family')}")
+            raise TrainingError(
+                f"{options.out} holds a run of {before.get('family')}, no vocoder: choose another --out"
+            )
         folders = _folders(options, before)
         recipe = _changed(_recipe(VocoderRecipe, options, before, VocoderRecipe()), numbers or {})
         with _as_training_error(f"{options.out / RUN} is damaged: "):
@@ -166,7 +177,7 @@ def train_vocoder(
         def build(bfloat16: bool) -> vocoder.VocoderObjective:
             return vocoder.start(config, recipe, device, bfloat16)
 
-        machine = choose(options.precision, device, threads, build, data.train, before)
+        machine = choose_precision(options.precision, device, threads, build, data.train, before)
         about = {
             "kind": "vocoder",
             "recipe": asdict(recipe),
@@ -175,7 +186,7 @@ def train_vocoder(
             "data": [str(folder.absolute()) for folder in folders],
             "minutes": data.meta["minutes"],
         }
-        _go(options, before, build(machine.bfloat16), data, machine, about)
+        _run_or_describe(options, before, build(machine.bfloat16), data, machine, about)
         if name is None or options.dry_run or parallel.rank() > 0:
             return None
         return vocoder.export(options.out, name, checkpoints)
@@ -183,38 +194,38 @@ def train_vocoder(
 
 @contextmanager
 def _run(kind: str, options: RunOptions) -> Iterator[dict[str, Any] | None]:
-    """Holds the folder of a run, and gives the record of the run that goes on, or None for a new one."""
+    """Locks a run's folder and yields the record (`run.json`) of the run to resume, or None for a new run."""
     out = options.out
     if not options.resume and has_state(out):
         raise TrainingError(f"{out} already holds a run: add --resume, or choose another --out")
     before = read_run(out) if options.resume else None
-    with nullcontext() if options.dry_run else owned(out):
-        if not options.resume and has_state(out):  # of a run that has ended since
+    with nullcontext() if options.dry_run else locked(out):
+        if not options.resume and has_state(out):  # another run may have started and ended since the first look
             raise TrainingError(f"{out} already holds a run: add --resume, or choose another --out")
         try:
             yield before
         except KeyboardInterrupt as stop:
-            raise Stopped(str(stop) or _how_to_go_on(kind, options)) from None
+            raise Stopped(str(stop) or _resume_advice(kind, options)) from None
 
 
-def _how_to_go_on(kind: str, options: RunOptions) -> str:
+def _resume_advice(kind: str, options: RunOptions) -> str:
     if not options.dry_run and has_state(options.out):
-        return f"stopped; go on with: python -m training {kind} --out {options.out} --resume"
-    return "stopped before anything was saved: start it again with the same command"
+        return f"stopped; continue with: python -m training {kind} --out {options.out} --resume"
+    return "stopped before anything was saved: start again with the same command"
 
 
 def _folders(options: RunOptions, before: Mapping[str, Any] | None) -> tuple[Path, ...]:
-    """Where the data is: as told, or as before."""
+    """The data folders: those given, or those of the resumed run."""
     if options.data:
         return options.data
     if before is None:
-        raise TrainingError("--data is needed to start a run")
+        raise TrainingError("a new run needs data: add --data with a folder")
     data = before["data"]
     folders = tuple(map(Path, data if isinstance(data, list) else [data["folder"]]))
     if gone := [str(folder) for folder in folders if not folder.is_dir()]:
         raise TrainingError(
-            f"the data folder {', '.join(gone)} that the run was trained on is gone; if it was moved, add --data with "
-            "its new place"
+            f"the run's data folder {', '.join(gone)} does not exist any more; if it was moved, add --data with "
+            "its new path"
         )
     return folders
 
@@ -234,7 +245,7 @@ def _changed(recipe: Any, numbers: Mapping[str, Any], extra: Mapping[str, float]
 
 @contextmanager
 def _as_training_error(prefix: str = "") -> Iterator[None]:
-    """Turns what dataclasses raise for values that do not fit into an error for the user."""
+    """Raises the errors of dataclasses about bad values as TrainingError, with a prefix."""
     try:
         yield
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -242,19 +253,19 @@ def _as_training_error(prefix: str = "") -> Iterator[None]:
 
 
 def _prepared(options: RunOptions, prepare: Any) -> Prepared:
-    """The data of a run, ready to train on: the one place where it is prepared."""
+    """Prepares a run's data, on rank 0 first, and logs the inventory of its files."""
     cache = options.cache or options.out.parent / "cache"
     try:
         data: Prepared = parallel.rank_zero_first(lambda: prepare(cache))
     except KeyboardInterrupt:
-        raise Stopped("stopped while preparing the data: start it again with the same command") from None
+        raise Stopped("stopped while preparing the data: start again with the same command") from None
     if parallel.rank() == 0 and "inventory" in data.meta:
         log.info("%s", inventory.table(data.meta["inventory"]))
     return data
 
 
 def data_summary(data: Prepared) -> str:
-    """Counts of what a run is trained on, in one line."""
+    """The sizes of a run's training and validation sets, in one line."""
     parts = {"train": data.train, "valid": data.valid}
     counts = [f"{len(next(iter(part.values()))):,} {name}" for name, part in parts.items() if part]
     if minutes := data.meta.get("minutes"):
@@ -262,7 +273,7 @@ def data_summary(data: Prepared) -> str:
     return ", ".join(counts)
 
 
-def _go(
+def _run_or_describe(
     options: RunOptions,
     before: Mapping[str, Any] | None,
     objective: Objective,
@@ -270,36 +281,36 @@ def _go(
     machine: Machine,
     about: Mapping[str, Any],
 ) -> None:
-    """Tells what will happen, and unless it is a dry run, does it."""
-    about = {**about, **machine.record(), "command": commands(before, options.command)}
+    """Prints what will be done and, unless it is a dry run, does it."""
+    about = {**about, **machine.record(), "command": command_history(before, options.command)}
     if options.resume and not options.dry_run:
         _resume(options, objective, data)
     if parallel.rank() == 0:
-        print(first_lines(options, objective, data, machine, about), flush=True)
+        print(run_summary(options, objective, data, machine, about), flush=True)
     if options.dry_run:
         return
     if parallel.rank() == 0:
         write_run(options.out, about)
     if objective.step >= objective.schedule.steps:
-        log.info("nothing to do: the run is at step %d already; to go on, raise --steps", objective.step)
+        log.info("nothing to do: the run is at step %d already; to train on, raise --steps", objective.step)
         return
     train(objective, data.train, options.out, snapshot)
 
 
 def _resume(options: RunOptions, objective: Objective, data: Prepared) -> None:
-    known = load_state(objective, options.out)
-    if known is None or options.changed_data or same_data(known, fingerprint(data.train)):
+    trained_on = load_state(objective, options.out)
+    if trained_on is None or options.changed_data or same_data(trained_on, fingerprint(data.train)):
         return
     raise TrainingError(
-        "the prepared data is no longer what the run was trained on: bring that back, or go on with this by "
+        "the data differs from what the run was trained on: restore it, or continue with the new data by adding "
         "--changed-data, or start a new run in another --out"
     )
 
 
-def first_lines(
+def run_summary(
     options: RunOptions, objective: Objective, data: Prepared, machine: Machine, about: Mapping[str, Any]
 ) -> str:
-    """What a run is, in the lines that it begins with."""
+    """The lines that a run prints at its start: data, networks, device, precision, recipe and configuration."""
     modules = {name: module for name, module in objective.modules().items() if name != "ema"}
     sizes = {name: sum(p.numel() for p in module.parameters()) for name, module in modules.items()}
     folders = about["data"] if isinstance(about["data"], list) else [about["data"]["folder"]]
@@ -310,25 +321,25 @@ def first_lines(
         "parameters": ", ".join(f"{name} {size:,}" for name, size in sizes.items()),
         "device": about["hardware"],
         "precision": f"{machine.precision} ({machine.reason})",
-        "steps": steps + (f"; {objective.step:,} are done" if objective.step else ""),
+        "steps": steps + (f"; {objective.step:,} done" if objective.step else ""),
         "recipe": ", ".join(f"{k}={v}" for k, v in about["recipe"].items()),
         "config": ", ".join(f"{k}={v}" for k, v in about["config"].items() if len(str(v)) < 60),
-        "writes to": "nothing but the prepared data's cache: a dry run" if options.dry_run else str(options.out),
-        "to stop": "Ctrl-C, at any time; the same command with --resume, and without --data, goes on",
+        "writes to": "only the cache of prepared data (dry run)" if options.dry_run else str(options.out),
+        "to stop": "press Ctrl-C at any time; the same command with --resume and without --data continues",
     }
     return "\n".join(f"{name:<12}{value}" for name, value in lines.items())
 
 
 def draw_curves(folder: Path, out: Path) -> None:
-    """Draws how a run went, as .png, .svg or .pdf.
+    """Plots the losses of a run into a .png, .svg or .pdf file.
 
     Raises:
-        TrainingError: if the run has no figures, or cannot be drawn so.
+        TrainingError: if the run has no losses, or the file has another suffix or cannot be made.
     """
     from explorer.files.figures import training_curves
 
     if out.suffix not in (".png", ".svg", ".pdf"):
-        raise TrainingError(f"curves are drawn as .png, .svg or .pdf, not as {out}")
+        raise TrainingError(f"{out}: curves are written as .png, .svg or .pdf; give one of these suffixes")
     _parent_exists(out)
     with atomic.replacing(out) as partial:
         training_curves(read_metrics(folder)).savefig(partial, format=out.suffix[1:])
@@ -342,7 +353,7 @@ def evaluate_checkpoint(
     judge: Path | None = None,
     out: Path | None = None,
 ) -> Any:
-    """Measures a checkpoint on one thread, see `training.evaluation.evaluate.evaluate`; `out` gets the figures."""
+    """Measures a checkpoint on one thread (`training.evaluation.evaluate`); writes the figures to `out` as JSON."""
     from training.evaluation.evaluate import evaluate
 
     torch.set_num_threads(1)  # or the last digits would depend on the machine's cores
@@ -355,7 +366,7 @@ def evaluate_checkpoint(
 def measure_inversion(
     path: Path, folder: Path, cache: Path, clips: int, judge: Path | None = None, out: Path | None = None
 ) -> list[Any]:
-    """Measures a learned inversion on one thread, see `training.evaluation.inversion`; `out` gets the figures."""
+    """Measures a vocoder on one thread (`training.evaluation.inversion`); writes the figures to `out` as JSON."""
     from training.evaluation.inversion import inversion_tables
 
     torch.set_num_threads(1)
@@ -366,7 +377,7 @@ def measure_inversion(
 
 
 def make_judge(folder: Path, out: Path, cache: Path, labels: str | None = None, sample_rate: int | None = None) -> str:
-    """Trains a judge of spoken words on one thread, writes it, and says how often it is right."""
+    """Trains a judge of spoken labels on one thread and writes it; returns a sentence with its accuracy."""
     from explorer.judge import save_judge
     from training.data.audio import load_waveforms
     from training.evaluation.judge import accuracy, train_judge
@@ -388,10 +399,10 @@ def make_judge(folder: Path, out: Path, cache: Path, labels: str | None = None, 
 
 
 def _parent_exists(out: Path | None) -> None:
-    """Raises TrainingError now, not after minutes, if a file cannot be written."""
+    """Raises TrainingError if `out` cannot be a file to write: before the minutes of work, not after."""
     if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
-        what = "is a folder" if out.is_dir() else "lies in no folder that exists"
-        raise TrainingError(f"{out} {what}: name a file to write")
+        what = "is a folder" if out.is_dir() else "is in a folder that does not exist"
+        raise TrainingError(f"{out} {what}: name a file in an existing folder")
 
 
 def _write_json(out: Path | None, plain: Any) -> None:

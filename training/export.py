@@ -1,4 +1,4 @@
-"""From a run to a checkpoint that the explorer loads."""
+"""Exports a run as a checkpoint, and its snapshots, for the explorer."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ from explorer.sound.base import Representation
 from training.runs import METRICS, TrainingError, last_state, portable, read_metrics, read_run
 from training.task import TrainingRecipe
 
-NOT_AVERAGED = {"step", "phase", "seconds"}  # of a line of figures, where lines are averaged
+NOT_AVERAGED = {"step", "phase", "seconds"}  # fields of `metrics.jsonl` that are no losses
 CARD = """# {name}
 
 Family `{family}`, {parameters:,} parameters, exported at step {step:,} of {total:,}.
@@ -27,7 +27,7 @@ Family `{family}`, {parameters:,} parameters, exported at step {step:,} of {tota
 | | |
 |---|---|
 | data | {data} |
-| licence of the weights | say it here: what the data's licence permits |
+| licence of the weights | to be filled in: what the data's licence permits |
 | started from | {origin} |
 | command | `{command}` |
 | hardware | {hardware} |
@@ -43,10 +43,12 @@ def export(
     dtype: torch.dtype = torch.bfloat16,
     samples: int = 4096,
 ) -> Path:
-    """Writes `target/NAME.safetensors` from a run's averaged weights, and a first model card if there is none.
+    """Writes `target/NAME.safetensors` from a run's EMA weights, and a first model card if there is none.
 
-    The directions are measured on `samples` sounds of the weights as stored, so that they belong to what is heard.
-
+    Args:
+        encoder: whether to include the encoder, for fine-tuning.
+        dtype: of the stored weights.
+        samples: sounds from which the directions are computed, after the weights are rounded to `dtype`.
     Raises:
         TrainingError: if the run, or its state, cannot be read.
     """
@@ -85,7 +87,7 @@ def export(
     card = target / f"{name}.md"
     if not card.exists():
         origin = about.get("init_from")
-        started = f"`{origin['name']}`, SHA-256 {origin['sha256']}" if origin else "noise"
+        started = f"`{origin['name']}`, SHA-256 {origin['sha256']}" if origin else "random weights"
         text = CARD.format(
             name=name,
             family=written.family,
@@ -102,13 +104,13 @@ def export(
 
 
 def export_snapshots(folder: Path, name: str, target: Path, count: int = 6) -> list[Path]:
-    """Writes `target/snapshots/NAME`: how the checkpoint NAME, exported from this run, came to be.
+    """Writes `target/snapshots/NAME`: snapshots and losses of the run that the checkpoint NAME was exported from.
 
-    That is `STEP.safetensors`, the averaged weights at some of the steps at which the run kept them (see `choose`; the
-    first noise is made again from the seed), and a thinned `metrics.jsonl`. What was there before is replaced.
+    `STEP.safetensors` holds EMA weights at some of the run's snapshot steps (`choose_steps`); initial weights are made
+    again from the seed. `metrics.jsonl` is shortened by averaging. Earlier files of the folder are replaced.
 
     Args:
-        count: of snapshots, the checkpoint itself included as the last.
+        count: number of snapshots, the checkpoint itself counted as the last.
     Raises:
         TrainingError: if the run cannot be read, or is not the one that the checkpoint is from.
         CheckpointError: if there is no such checkpoint, or a snapshot is damaged.
@@ -118,30 +120,35 @@ def export_snapshots(folder: Path, name: str, target: Path, count: int = 6) -> l
     final, _ = checkpoint.load(card.path)
     family, config, recipe = _configured(folder, about)
     if final.config != config or "step" not in card.provenance:
-        raise TrainingError(f"{card.path} is not from the run {folder}: export that first")
+        raise TrainingError(f"{card.path} is not from the run {folder}: export that run first")
     last = int(card.provenance["step"])
     kept = {int(path.stem): path for path in (folder / shelf.SNAPSHOTS).glob("*.safetensors") if path.stem.isdecimal()}
     from_noise = "init_from" not in about
-    steps = choose([*kept, *([0] if from_noise else [])], last, count, recipe.warm_steps)
+    steps = choose_steps([*kept, *([0] if from_noise else [])], last, count, recipe.warm_steps)
     kept_at = target / shelf.SNAPSHOTS / name
     written = []
     for step in steps:
-        generator = checkpoint.load(kept[step])[0] if step in kept else _first(family, config, recipe.seed)
+        generator = checkpoint.load(kept[step])[0] if step in kept else _initial_generator(family, config, recipe.seed)
         if generator.config != config:
-            raise TrainingError(f"{kept[step]} is of another configuration than the run {folder}")
+            raise TrainingError(f"{kept[step]} has another configuration than the run {folder}: remove it")
         written.append(kept_at / f"{step}.safetensors")
         checkpoint.save(written[-1], generator, provenance=_provenance(about, step), dtype=torch.int8)
-    lines = thinned([line for line in read_metrics(folder) if line["step"] <= last])
+    lines = averaged_metrics([line for line in read_metrics(folder) if line["step"] <= last])
     atomic.write_text(kept_at / METRICS, "".join(json.dumps(line) + "\n" for line in lines))
     for path in set(kept_at.glob("*.safetensors")) - set(written):
         path.unlink()
     return written
 
 
-def choose(steps: Iterable[int], last: int, count: int, boundary: int) -> list[int]:
-    """Which of the steps of a run to keep, ascending: at most `count`, with `last`, which is not among them.
+def choose_steps(steps: Iterable[int], last: int, count: int, boundary: int) -> list[int]:
+    """Chooses snapshot steps that are spread evenly in log(1 + step), ascending.
 
-    The first, the boundary of the phases, and then whichever is farthest, in log of the steps, from those chosen.
+    The first step is taken, and `boundary`, where the phases meet, if it is among `steps`. Then the step farthest from
+    all chosen ones is added, again and again.
+
+    Args:
+        last: the checkpoint's own step; only steps before it are chosen.
+        count: number of steps, counting `last`, which is not returned.
     """
     rest = {step for step in steps if step < last}
     chosen = ({min(rest)} | ({boundary} & rest)) if rest else set()
@@ -153,9 +160,11 @@ def choose(steps: Iterable[int], last: int, count: int, boundary: int) -> list[i
     return sorted(chosen)
 
 
-def thinned(lines: Sequence[Mapping[str, Any]], most: int = 240) -> list[dict[str, Any]]:
-    """Lines of `metrics.jsonl` in at most about `most` groups of neighbours of one phase: last step and means of each,
-    to four digits."""
+def averaged_metrics(lines: Sequence[Mapping[str, Any]], most: int = 240) -> list[dict[str, Any]]:
+    """Shortens `metrics.jsonl` to about `most` lines by averaging neighbouring lines of one phase.
+
+    Each line has the last step of its group, and means to four digits.
+    """
     size = max(1, -(-len(lines) // most))
     groups = [
         phase[i : i + size]
@@ -174,7 +183,9 @@ def thinned(lines: Sequence[Mapping[str, Any]], most: int = 240) -> list[dict[st
 
 
 def _mean(lines: Sequence[Mapping[str, Any]], name: str) -> float:
-    values = [line[name] for line in lines if name in line]  # a lazy penalty is not in every line
+    values = [
+        line[name] for line in lines if name in line
+    ]  # e.g. a gradient penalty of every N-th update is not in every line
     return float(sum(values) / len(values))
 
 
@@ -184,25 +195,25 @@ def _configured(folder: Path, about: Mapping[str, Any]) -> tuple[type[Generator]
         family = FAMILIES[about["family"]]
         return family, config_from_dict(family.Config, about["config"]), TrainingRecipe(**about["recipe"])
     except (KeyError, TypeError, ValueError) as error:
-        raise TrainingError(f"{folder} is no run of a generator, or a damaged one: {error}") from None
+        raise TrainingError(f"{folder} holds no run of a generator, or a damaged one: {error}") from None
 
 
-def _first(family: type[Generator], config: Any, seed: int) -> Generator:
-    """A generator as `training.wgan_gp.start` begins with it."""
+def _initial_generator(family: type[Generator], config: Any, seed: int) -> Generator:
+    """The generator with the initial weights that `training.wgan_gp.start` gives it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return family(config).eval()
 
 
 def _provenance(about: Mapping[str, Any], step: int) -> dict[str, Any]:
-    """What a checkpoint tells of its making, and no path of the machine that it was made on."""
-    told = {name: about[name] for name in ("recipe", "hardware", "precision", "init_from") if name in about}
+    """How a checkpoint was made, without paths of the machine that it was made on."""
+    details = {name: about[name] for name in ("recipe", "hardware", "precision", "init_from") if name in about}
     data = {**about["data"], "folder": Path(about["data"]["folder"]).name}
-    return {"step": step, "data": data, "command": portable(about["command"]), **told}
+    return {"step": step, "data": data, "command": portable(about["command"]), **details}
 
 
 def _carry_parts(representation: Representation, target: Path) -> None:
-    """Sends along what fits, such as a vocoder: of the folder exported to, or else the explorer's own."""
+    """Includes fitting parts, such as a vocoder: from the folder exported to, or else from the explorer's."""
     for folder in (shelf.DEFAULT_FOLDER, target):
         for name, part in shelf.find_parts(folder, representation).items():
             representation.carry(name, part)

@@ -1,4 +1,4 @@
-"""Latents for training, where no seed has to find them again."""
+"""Draws latents for training. Unlike the explorer's, they cannot be drawn again from one seed each."""
 
 import math
 
@@ -10,7 +10,7 @@ from training import parallel
 
 
 def draw_latents(space: LatentSpace, n: int, rng: torch.Generator) -> Tensor:
-    """(n, *shape) latents of the prior, on the device of `rng`."""
+    """Independent draws (n, *shape) from the prior, on the device of `rng`."""
     size = (n, *space.shape)
     if space.prior == "normal":
         return parallel.randn(size, rng)
@@ -18,8 +18,11 @@ def draw_latents(space: LatentSpace, n: int, rng: torch.Generator) -> Tensor:
 
 
 def balanced_latents(space: LatentSpace, n: int, rng: torch.Generator) -> Tensor:
-    """(n, *shape) normal latents that are spread evenly: in opposite pairs, and at right angles to as many others as
-    there are dimensions (Yu et al., 2016, arXiv:1610.09072). Means over them vary less than over independent ones."""
+    """Normal latents (n, *shape) whose means vary less than those of independent draws.
+
+    Antithetic pairs (z and -z), orthogonal to each other in groups as large as the dimension: orthogonal random
+    features, Yu et al. (2016), arXiv:1610.09072.
+    """
     size = math.prod(space.shape)
     half = torch.randn(n * parallel.ranks() // 2, size, generator=rng, device=rng.device)
     half = torch.cat([torch.linalg.qr(z.T).Q.T * z.norm(dim=1, keepdim=True) for z in half.split(size)])

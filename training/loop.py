@@ -1,7 +1,7 @@
-"""The training loop, for any `Objective`: drives it, averages its figures, saves state, takes snapshots.
+"""The training loop for any `Objective`: runs its steps, logs averaged losses, saves state, takes snapshots.
 
-An objective's `torch.Generator` is the only source of randomness and its state is saved with the weights, so a resumed
-run goes on bit for bit (on the CPU) as if it had never stopped.
+An objective's `torch.Generator` is the only source of randomness and its state is saved with the weights, so on a CPU a
+resumed run gives the same bits as one that never stopped.
 """
 
 import math
@@ -20,7 +20,7 @@ from training import parallel
 from training.objective import Objective
 from training.runs import STATE, Stopped, TrainingError, fingerprint, journal, save_state
 
-LOG_EVERY = 10  # steps between looks at the figures: each look waits for the device
+LOG_EVERY = 10  # steps between readings of the losses: each reading waits for the device
 
 Snapshot = Callable[[Objective, Path], None]
 
@@ -28,15 +28,15 @@ Snapshot = Callable[[Objective, Path], None]
 def train(
     objective: Objective, data: Mapping[str, Tensor], folder: Path, snapshot: Snapshot = lambda objective, folder: None
 ) -> None:
-    """Runs to the last step, or to the next step after SIGINT or SIGTERM, saving state either way.
+    """Runs all remaining steps, or stops at the next step after SIGINT or SIGTERM. Saves the state either way.
 
     Args:
         data: the training set.
-        folder: gets `metrics.jsonl`, TensorBoard events in `tensorboard/`, and the state.
+        folder: of the run; `metrics.jsonl`, TensorBoard events in `tensorboard/`, and the state are written into it.
         snapshot: called every `schedule.snapshot_every` steps, after each phase, and before the first step.
     Raises:
-        TrainingError: if a figure or a weight is no longer finite, or a file cannot be written; the last good state
-            stays.
+        TrainingError: if a loss or a weight is no longer finite, or a file cannot be written; the last good state
+            is kept.
         Stopped: after SIGINT or SIGTERM, once the state is saved.
     """
     schedule = objective.schedule
@@ -51,21 +51,25 @@ def train(
             if means is not None:
                 if bad := sorted(name for name, value in means.items() if not math.isfinite(value)):
                     raise TrainingError(
-                        f"{', '.join(bad)} is no longer finite at step {objective.step}; the state of the last good "
-                        f"step is kept in {folder / STATE}: resume from it with lower learning rates"
+                        f"{', '.join(bad)} is no longer finite at step {objective.step}; {folder / STATE} holds the "
+                        "last good state: resume from it with lower learning rates"
                     )
                 write(phase, now - since, means)
                 since = now
-            if first and (stopping or schedule.saves(objective.step)):
+            if first and (stopping or schedule.saves_state(objective.step)):
                 save_state(objective, folder, known)
-            if first and schedule.shows(objective.step):
+            if first and schedule.takes_snapshot(objective.step):
                 snapshot(objective, folder)
             if stopping:
                 raise Stopped
 
 
 def train_in_memory(objective: Objective, data: Mapping[str, Tensor], title: str) -> None:
-    """Runs to the last step and writes nothing: for what trains in a minute. Raises TrainingError as `train`."""
+    """Runs all steps and writes nothing, for objectives that train in a minute.
+
+    Raises:
+        TrainingError: if a loss is no longer finite.
+    """
     for _, means, _ in _steps(objective, data, threading.Event(), title):
         if means is not None and not all(map(math.isfinite, means.values())):
             raise TrainingError(f"{title}: the loss is no longer finite at step {objective.step}")
@@ -74,7 +78,7 @@ def train_in_memory(objective: Objective, data: Mapping[str, Tensor], title: str
 def _steps(
     objective: Objective, data: Mapping[str, Tensor], stop: threading.Event, title: str | None = None
 ) -> Iterator[tuple[str, dict[str, float] | None, bool]]:
-    """Every step to the last: its phase, the means of the figures where they are looked at, and whether to stop."""
+    """Does the remaining steps; yields after each (phase, mean losses or None if not read now, whether to stop)."""
     schedule = objective.schedule
     tensors = {name: tensor.to(objective.device) for name, tensor in data.items()}
     sums: dict[str, Tensor] = {}
@@ -98,7 +102,7 @@ def _steps(
                 counts[name] = counts.get(name, 0) + 1
             stopping = parallel.any_rank(stop.is_set())
             means = None
-            if objective.step % LOG_EVERY == 0 or schedule.saves(objective.step) or stopping:
+            if objective.step % LOG_EVERY == 0 or schedule.saves_state(objective.step) or stopping:
                 found = parallel.average(torch.stack([total / counts[name] for name, total in sums.items()]))
                 means = dict(zip(sums, found.tolist(), strict=True))
                 sums, counts = {}, {}
@@ -109,7 +113,10 @@ def _steps(
 
 @contextmanager
 def stop_requests() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, so that a run ends between two steps. A second SIGINT ends it at once."""
+    """Yields an event that SIGINT and SIGTERM set, so that a run ends between two steps.
+
+    The same signal once more raises KeyboardInterrupt at once.
+    """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop

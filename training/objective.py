@@ -1,9 +1,9 @@
-"""What a run trains, as the loop sees it (after `loss.py` of StyleGAN3's code).
+"""The interface between the training loop and what is trained (after `loss.py` of StyleGAN3's code).
 
-An `Objective` owns its networks, optimizers and phases, and names its losses. `training.loop` drives it, averages the
-figures, saves and resumes, and knows no network. WGAN-GP (`training.wgan_gp`), the learned inversion
-(`training.vocoder`) and the judge (`training.evaluation.judge`) are objectives; a denoising one would have a single
-phase and one optimizer, and its noise and times would come from `rng`.
+An `Objective` owns its networks, optimizers, losses and phases. `training.loop` calls its steps, averages and logs the
+losses, saves and resumes, and needs to know nothing of the networks. WGAN-GP (`training.wgan_gp`), the vocoder
+(`training.vocoder`) and the judge (`training.evaluation.judge`) are objectives. A diffusion model would be one with a
+single phase and one optimizer that draws noise and times from `rng`.
 """
 
 from abc import ABC, abstractmethod
@@ -19,10 +19,10 @@ from training import parallel
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long a run is.
+    """How many steps a run has, and how often it saves.
 
     Attributes:
-        phases: steps of each phase by its name, in their order.
+        phases: the number of steps of each phase by name, in order.
         state_every, snapshot_every: steps between saved states and between snapshots.
     """
 
@@ -32,7 +32,7 @@ class Schedule:
 
     @property
     def steps(self) -> int:
-        """Of all phases."""
+        """The number of steps of all phases together."""
         return sum(self.phases.values())
 
     def phase(self, step: int) -> str:
@@ -48,23 +48,23 @@ class Schedule:
         """Whether a phase, or the run, ends after `step` steps."""
         return step == self.steps or (0 < step < self.steps and self.phase(step) != self.phase(step - 1))
 
-    def saves(self, step: int) -> bool:
+    def saves_state(self, step: int) -> bool:
         """Whether the state is saved after `step` steps."""
         return step % self.state_every == 0 or self.ends_phase(step)
 
-    def shows(self, step: int) -> bool:
+    def takes_snapshot(self, step: int) -> bool:
         """Whether a snapshot is taken after `step` steps."""
         return step % self.snapshot_every == 0 or self.ends_phase(step)
 
 
 class Objective(ABC):
-    """Networks, their optimizers, and what each step of training does to them.
+    """Networks with their optimizers, and one training step.
 
     Attributes:
         optimizers: by name; the loop saves them with the networks of `modules`.
-        rng: the only source of randomness of a run; its state is saved, so that a resumed run draws the same numbers.
+        rng: the only source of randomness; its state is saved, so that a resumed run draws the same numbers.
         bfloat16: whether forward and backward passes run under autocast; weights stay float32.
-        step: steps that are done.
+        step: the number of steps done.
     """
 
     def __init__(self, schedule: Schedule, seed: int, device: torch.device, bfloat16: bool) -> None:
@@ -75,15 +75,15 @@ class Objective(ABC):
 
     @abstractmethod
     def modules(self) -> dict[str, nn.Module]:
-        """The networks by name: what is saved. What is exported has a name of its own, e.g. "ema"."""
+        """All networks to save, by name. Averaged weights for export are one of them, e.g. "ema"."""
 
     @abstractmethod
     def update(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """One step of the current phase on the training set `data`; its figures as scalars, still on the device."""
+        """Does one step of the current phase on the training set `data`; returns its losses, scalars on the device."""
 
     @abstractmethod
     def probe(self, data: Mapping[str, Tensor], items: int) -> Tensor:
-        """A scalar from one forward pass of the networks on so many items, to measure what precision is fast here."""
+        """A scalar from one forward pass on `items` items, which `training.machine` times to choose the precision."""
 
     @property
     def phase(self) -> str:
@@ -91,24 +91,24 @@ class Objective(ABC):
         return self.schedule.phase(self.step)
 
     def shown(self) -> Generator | None:
-        """The generator that snapshots are taken of, or None if there is nothing to show."""
+        """The generator to take snapshots of, or None if the objective trains no generator."""
         return None
 
     def autocast(self) -> torch.autocast:
-        """The precision of forward passes."""
+        """A context for forward passes: bfloat16 if the run uses it, else float32."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
     def descend(self, optimizer: str, loss: Tensor, clip: float | None = None) -> None:
-        """One update by the gradients of a loss, whose norm is cut to `clip`."""
-        learner = self.optimizers[optimizer]
-        learner.zero_grad(set_to_none=True)
+        """One optimizer step on a loss, with the norm of its gradient clipped to `clip`."""
+        chosen = self.optimizers[optimizer]
+        chosen.zero_grad(set_to_none=True)
         loss.backward()
-        parallel.average_gradients(learner)
+        parallel.average_gradients(chosen)
         if clip is not None:
-            nn.utils.clip_grad_norm_([p for group in learner.param_groups for p in group["params"]], clip)
-        learner.step()
+            nn.utils.clip_grad_norm_([p for group in chosen.param_groups for p in group["params"]], clip)
+        chosen.step()
 
     def set_rate(self, optimizer: str, rate: float) -> None:
-        """Changes the learning rate. From the step alone, so that a resumed run needs no scheduler's state."""
+        """Sets an optimizer's learning rate. Compute `rate` from the step alone: no scheduler state is saved."""
         for group in self.optimizers[optimizer].param_groups:
             group["lr"] = rate

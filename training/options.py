@@ -1,4 +1,4 @@
-"""Numbers of a run as fields of dataclasses: each with its meaning and its range, for checks and for `--help` alike."""
+"""Dataclass fields with a range and a help text, from which checks and command-line flags are made."""
 
 import argparse
 import dataclasses
@@ -7,36 +7,36 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-MOST = 10**9  # of a whole number, where nothing smaller is said: beyond any run, and far from overflowing
+MAX_COUNT = 10**9  # the largest whole number by default: more than any run needs, far from overflow
 
 
 @dataclass(frozen=True)
 class Number:
-    """What a number means, and the range that it lies in."""
+    """The meaning and range of a number."""
 
     help: str
     low: float = -math.inf
     high: float = math.inf
     whole: bool = False
-    below: bool = False  # whether `high` itself is too much
+    below: bool = False  # whether `high` itself is excluded
 
     def check(self, name: str, value: object) -> None:
-        """Raises ValueError, naming the number, if the value is none of its range."""
+        """Raises ValueError, naming the number, if the value is not in its range."""
         kinds = int if self.whole else (int, float)
         if isinstance(value, bool) or not isinstance(value, kinds) or not -math.inf < value < math.inf:
-            raise ValueError(f"{name} is a {'whole ' if self.whole else ''}number, not {value!r}")
+            raise ValueError(f"{name} must be a {'whole ' if self.whole else ''}number, not {value!r}")
         if value < self.low or value > self.high or (self.below and value == self.high):
             raise ValueError(f"{name} must be {self.range()}, not {value!r}")
 
     def range(self) -> str:
-        """In words, e.g. "at least 1"."""
+        """The range in words, e.g. "at least 1"."""
         upper = f"{'below' if self.below else 'at most'} {self.high:g}"
-        if self.high == MOST or math.isinf(self.high):
+        if self.high == MAX_COUNT or math.isinf(self.high):
             return f"at least {self.low:g}"
         return upper if math.isinf(self.low) else f"at least {self.low:g} and {upper}"
 
     def parser(self, name: str) -> Callable[[str], float]:
-        """What turns the text after a flag into the number."""
+        """A function that parses and checks the text after a command-line flag, for argparse."""
 
         def parse(text: str) -> float:
             try:
@@ -52,37 +52,37 @@ class Number:
         return parse
 
 
-def count(default: int, help: str, low: int = 0, high: int = MOST) -> Any:
-    """A dataclass field that is a whole number."""
+def count(default: int, help: str, low: int = 0, high: int = MAX_COUNT) -> Any:
+    """A dataclass field for a whole number from `low` to `high`."""
     return field(default=default, metadata={"number": Number(help, low, high, whole=True)})
 
 
 def real(default: float, help: str, low: float = 0.0, high: float = math.inf, below: bool = False) -> Any:
-    """A dataclass field that is any finite number of a range."""
+    """A dataclass field for a finite number from `low` to `high`; without `high` itself if `below`."""
     return field(default=default, metadata={"number": Number(help, low, high, below=below)})
 
 
 def one_of(default: str, choices: tuple[str, ...], help: str) -> Any:
-    """A dataclass field that is one of several words."""
+    """A dataclass field for one of several strings."""
     return field(default=default, metadata={"choices": choices, "help": help})
 
 
 def check(instance: Any) -> None:
-    """Raises ValueError, naming the field, if one of a dataclass is out of its range: for `__post_init__`."""
+    """Raises ValueError, naming the field, if a field of a dataclass is out of its range; for `__post_init__`."""
     for item in dataclasses.fields(instance):
         value = getattr(instance, item.name)
         if "number" in item.metadata:
             item.metadata["number"].check(item.name, value)
         elif "choices" in item.metadata and value not in item.metadata["choices"]:
-            raise ValueError(f"{item.name} is one of {', '.join(item.metadata['choices'])}, not {value!r}")
+            raise ValueError(f"{item.name} must be one of {', '.join(item.metadata['choices'])}, not {value!r}")
 
 
 def add_arguments(group: Any, kind: type, defaults: Any = None) -> None:
-    """A flag for each number and choice of a dataclass. What is not given is None, see `given`.
+    """Adds a flag for each number and choice of a dataclass. A flag that is not used parses as None, see `given`.
 
     Args:
         group: an argparse parser or group.
-        defaults: an instance; its values are told in the help.
+        defaults: an instance whose values the help shows as defaults.
     """
     for item in dataclasses.fields(kind):
         default = "" if defaults is None else f" (default: {_short(getattr(defaults, item.name))})"
@@ -99,6 +99,6 @@ def _short(value: Any) -> str:
 
 
 def given(args: argparse.Namespace, kind: type) -> Mapping[str, Any]:
-    """The fields of a dataclass that the command line named."""
+    """The fields of a dataclass whose flags were used on the command line."""
     names = (f.name for f in dataclasses.fields(kind) if f.metadata)
     return {name: getattr(args, name) for name in names if getattr(args, name) is not None}

@@ -1,15 +1,15 @@
-"""One run on several processes: `torchrun --nproc_per_node=N -m training …`, gloo on CPUs and NCCL on GPUs.
+"""Data-parallel training on several processes: `torchrun --nproc_per_node=N -m training …`.
 
-Every process ("rank") holds the whole model and takes its share of the global batch. Random numbers are drawn for the
-whole batch from the same stream everywhere, and each rank keeps its rows: what a run computes, and the state that it
-saves, does not depend on how many processes share it, up to the order of sums (and to the statistics of the batch
-norm in PianoGAN's encoder, which each rank takes of its own rows).
+Every process ("rank") holds the whole model and takes its share of the global batch; they exchange gradients by gloo on
+CPUs and NCCL on GPUs. Every rank draws the random numbers of the whole batch from the same stream and keeps its own
+rows. So the result of a run, and its saved state, does not depend on the number of processes, up to the order of sums
+and to the batch norm in PianoGAN's encoder, whose statistics each rank takes from its own rows.
 
-`DistributedDataParallel` is not used. It reduces in hooks of one `backward()` of one `forward()`: its documentation
-excludes `torch.autograd.grad`, on which the gradient penalty stands, and a `Task` enters its networks by other doors
-than `forward`. One flat all-reduce before each optimizer step does the same work in as many bytes.
+`DistributedDataParallel` is not used: it reduces gradients in hooks of one `backward()` after one `forward()`, its
+documentation excludes `torch.autograd.grad`, which the gradient penalty needs, and a `Task` calls other methods of its
+networks than `forward`. One all-reduce of all gradients before each optimizer step moves as many bytes.
 
-Alone, without torchrun, every function here does nothing at all.
+Without torchrun there is one rank, and nothing is exchanged.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,21 +24,22 @@ T = TypeVar("T")
 
 
 def rank() -> int:
-    """This process's number, from 0; only number 0 writes files."""
+    """The number of this process, from 0. Only rank 0 writes files."""
     return dist.get_rank() if ranks() > 1 else 0
 
 
 def ranks() -> int:
+    """The number of processes."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Meets the other processes that torchrun started, if it did, and parts from them in the end."""
+    """Connects to the other processes if torchrun started this one; disconnects at the end."""
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         yield
         return
-    # Both, so that flags of the host are agreed on without waiting for a GPU.
+    # gloo beside NCCL: flags on the host are exchanged without waiting for a GPU.
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield
@@ -48,30 +49,30 @@ def joined() -> Iterator[None]:
 
 def rand(size: Sequence[int], rng: torch.Generator | None) -> Tensor:
     """As `torch.rand`; the first dimension is this rank's part of the batch."""
-    return local_rows(torch.rand(_whole(size), generator=rng, device=rng.device if rng else None))
+    return local_rows(torch.rand(_global_size(size), generator=rng, device=rng.device if rng else None))
 
 
 def randn(size: Sequence[int], rng: torch.Generator) -> Tensor:
     """As `torch.randn`; the first dimension is this rank's part of the batch."""
-    return local_rows(torch.randn(_whole(size), generator=rng, device=rng.device))
+    return local_rows(torch.randn(_global_size(size), generator=rng, device=rng.device))
 
 
 def randint(low: int, high: int, size: Sequence[int], rng: torch.Generator) -> Tensor:
     """As `torch.randint`; the first dimension is this rank's part of the batch."""
-    return local_rows(torch.randint(low, high, _whole(size), generator=rng, device=rng.device))
+    return local_rows(torch.randint(low, high, _global_size(size), generator=rng, device=rng.device))
 
 
-def _whole(size: Sequence[int]) -> tuple[int, ...]:
+def _global_size(size: Sequence[int]) -> tuple[int, ...]:
     return (size[0] * ranks(), *size[1:])
 
 
 def local_rows(drawn: Tensor) -> Tensor:
-    """This rank's rows of what is drawn for the whole batch."""
+    """This rank's rows of a tensor for the whole batch."""
     return drawn.chunk(ranks())[rank()]
 
 
 def gathered(x: Tensor) -> Tensor:
-    """The rows of all ranks, as constants."""
+    """The rows of all ranks in one tensor, without gradients."""
     x = x.detach().contiguous()
     if ranks() == 1:
         return x
@@ -81,7 +82,7 @@ def gathered(x: Tensor) -> Tensor:
 
 
 def rank_zero_first(work: Callable[[], T]) -> T:
-    """What `work` returns; number 0 does it before the others, who then find its cache."""
+    """Returns `work()`, called on rank 0 before the others, which then find what it cached."""
     if rank() > 0:
         any_rank(False)  # a barrier
         return work()
@@ -91,7 +92,7 @@ def rank_zero_first(work: Callable[[], T]) -> T:
 
 
 def same_weights(modules: Iterable[nn.Module]) -> None:
-    """Gives all ranks the weights of number 0: another processor may draw other last bits from the same seed."""
+    """Copies the weights of rank 0 to all ranks: other processors may draw other last bits from the same seed."""
     if ranks() > 1:
         for module in modules:
             for tensor in module.state_dict().values():
@@ -117,7 +118,7 @@ def average(values: Tensor) -> Tensor:
 
 
 def any_rank(flag: bool) -> bool:
-    """Whether the flag is set on any rank: a signal reaches them at different steps, and they must stop together."""
+    """Whether the flag is set on any rank. A signal reaches ranks at different steps; all must stop at the same one."""
     if ranks() > 1:
         seen = torch.tensor(int(flag))
         dist.all_reduce(seen, dist.ReduceOp.MAX)
@@ -126,7 +127,7 @@ def any_rank(flag: bool) -> bool:
 
 
 def rank_zero_decides(decide: Callable[[], T]) -> T:
-    """What `decide` returns on number 0, on all ranks: for what is measured, and would come out differently."""
+    """Returns rank 0's `decide()` on all ranks, for measurements that would differ between them."""
     if ranks() == 1:
         return decide()
     decided = [decide() if rank() == 0 else None]

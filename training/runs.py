@@ -1,4 +1,4 @@
-"""What a run keeps in its folder: `run.json` (what it is), its state, its figures, and the lock of its owner."""
+"""A run's folder: `run.json` (its description), saved states, losses, and a lock against a second process."""
 
 import json
 import logging
@@ -20,31 +20,32 @@ from training import parallel
 from training.objective import Objective
 
 RUN, STATE, PREVIOUS_STATE, METRICS, LOCK = "run.json", "state.pt", "state.previous.pt", "metrics.jsonl", "lock"
-CHUNKS = 256  # of a tensor in its fingerprint
-TOLERANCE = 1e-4  # another kind of CPU computes spectrograms whose means differ by less
+CHUNKS = 256  # parts of a tensor that its fingerprint sums separately
+TOLERANCE = 1e-4  # between fingerprints; spectrograms from another kind of CPU differ by less
 
 log = logging.getLogger(__name__)
 
 
 class TrainingError(Exception):
-    """A run that cannot start, go on or be read; the message says why and what to do."""
+    """A run cannot start, continue or be read. The message says why and what to do."""
 
 
 class Stopped(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM; the message says how to go on."""
+    """A run was stopped by Ctrl-C or SIGTERM. The message says how to continue."""
 
 
-# Who owns a folder.
+# The lock of a folder.
 
 
 @contextmanager
-def owned(folder: Path) -> Iterator[None]:
-    """Makes a run's folder and holds it, so that no second run writes into it. Ends with the process at the latest.
+def locked(folder: Path) -> Iterator[None]:
+    """Makes a run's folder and locks it, so that no second run writes into it.
 
-    The processes of one torchrun are one owner. A folder in which nothing was written is taken away again.
+    The lock ends with the process at the latest. The processes of one torchrun share it. A new folder that stays empty
+    is removed.
 
     Raises:
-        TrainingError: if a run that is alive holds the folder.
+        TrainingError: if another run that is alive has locked the folder.
         OSError: if the folder cannot be made or written to.
     """
     if parallel.rank() > 0:
@@ -54,20 +55,20 @@ def owned(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = -1
     try:
-        descriptor = _locked(folder / LOCK)
+        descriptor = _lock(folder / LOCK)
         yield
     finally:
         with suppress(OSError):
             if [path.name for path in folder.iterdir()] == [LOCK] and descriptor >= 0:
                 (folder / LOCK).unlink()
             for path in missing:
-                path.rmdir()  # an error where something was written
+                path.rmdir()  # fails, as it should, if the folder is not empty
         if descriptor >= 0:
             os.close(descriptor)
 
 
-def _locked(path: Path) -> int:
-    """The descriptor of a file that this process alone has locked."""
+def _lock(path: Path) -> int:
+    """Locks a file for this process alone; returns its descriptor, or -1 where locks do not exist."""
     try:
         import fcntl
     except ImportError:  # Windows has no such locks
@@ -80,24 +81,24 @@ def _locked(path: Path) -> int:
             owner = os.read(descriptor, 200).decode("utf-8", "replace").strip() or "another process"
             os.close(descriptor)
             raise TrainingError(
-                f"{path.parent} is being written by a run that is still alive ({owner}): "
-                "stop that one first, or choose another --out"
+                f"{path.parent} is in use by a run that is still alive ({owner}): stop that one first, or choose "
+                "another --out"
             ) from None
         except OSError as error:
-            log.warning("%s cannot be locked (%s): start no second run into this folder", path, error)
+            log.warning("%s cannot be locked (%s): do not start a second run into this folder", path, error)
             return descriptor
         with suppress(FileNotFoundError):
             if os.fstat(descriptor).st_ino == path.stat().st_ino:
                 os.ftruncate(descriptor, 0)
                 os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())
                 return descriptor
-        os.close(descriptor)  # its owner has just deleted it
+        os.close(descriptor)  # its owner has just deleted the file: try again
 
 
-# What a run is.
+# The description of a run.
 
-KINDS: dict[str, type] = {"recipe": dict, "config": dict, "command": str, "hardware": str}
-OPTIONAL_KINDS: dict[str, type] = {
+FIELD_TYPES: dict[str, type] = {"recipe": dict, "config": dict, "command": str, "hardware": str}
+OPTIONAL_FIELD_TYPES: dict[str, type] = {
     "family": str,
     "kind": str,
     "overrides": dict,
@@ -110,7 +111,7 @@ OPTIONAL_KINDS: dict[str, type] = {
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """What `run.json` says of a run: family, recipe, config, data, command, hardware.
+    """Reads `run.json`: family, recipe, config, data, command, hardware.
 
     Raises:
         TrainingError: if the folder holds no run, or the file is damaged.
@@ -124,12 +125,14 @@ def read_run(folder: Path) -> dict[str, Any]:
         raise TrainingError(f"{folder} holds no run: it is not a folder") from None
     except (ValueError, RecursionError) as error:
         raise TrainingError(f"{path} is damaged: {error}") from None
-    known = KINDS | OPTIONAL_KINDS
+    known = FIELD_TYPES | OPTIONAL_FIELD_TYPES
     if not isinstance(run, dict):
         raise TrainingError(f"{path} is damaged: it holds no description of a run")
     data = run.get("data")
     folders = [data.get("folder")] if isinstance(data, dict) else data if isinstance(data, list) else [None]
-    bad = [name for name, kind in known.items() if (name in run or name in KINDS) and type(run.get(name)) is not kind]
+    bad = [
+        name for name, kind in known.items() if (name in run or name in FIELD_TYPES) and type(run.get(name)) is not kind
+    ]
     bad += [] if folders and all(isinstance(folder, str) for folder in folders) else ["data"]
     if bad:
         raise TrainingError(f"{path} is damaged: {', '.join(bad)} cannot be read")
@@ -137,19 +140,20 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def write_run(folder: Path, about: Mapping[str, Any]) -> None:
-    """Writes `run.json`, in one piece."""
+    """Writes `run.json` atomically."""
     atomic.write_text(folder / RUN, json.dumps(about, indent=1, ensure_ascii=False))
 
 
 def portable(command: str) -> str:
-    """A command with every path outside its folder cut to its last part: where data lay is nobody's business."""
+    """A command without private paths: those that are absolute or begin with .. are cut to their last part."""
     return re.sub(r"(?<=\s)(?:\.\.)?/[^\s;]*?([^\s;/]+)(?=[\s;]|$)", r"\1", command)
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tells prepared data apart by its content: each tensor's shape, and weighted sums over equal parts of it.
+    """A summary of prepared data by which `same_data` compares it: each tensor's shape, and weighted sums of its parts.
 
-    No hash: another kind of CPU gives spectrograms other last bits, and a run may move between machines.
+    It is no hash, since spectrograms from another kind of CPU differ in their last bits, and a run may be moved between
+    machines.
     """
     found = {}
     for name, tensor in tensors.items():
@@ -157,7 +161,7 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         parts = []
         for part in tensor.detach().cpu().flatten().tensor_split(CHUNKS):
             x = part.double()
-            # Whole numbers stay whole, so their sums are exact; the weights see what changes places.
+            # Sums of integers are exact. The weights make the sum depend on the order of the elements.
             parts.append((x * weights.repeat(-(-len(x) // 7))[: len(x)]).sum() / (1 if _whole(tensor) else len(x) or 1))
         found[name] = torch.cat([torch.tensor(tensor.shape, dtype=torch.float64), torch.stack(parts)])
     return found
@@ -174,27 +178,27 @@ def _whole(tensor: Tensor) -> bool:
     return not tensor.is_floating_point()
 
 
-# The state.
+# The saved state.
 
 
 def has_state(folder: Path) -> bool:
-    """Whether a run has saved anything to go on from."""
+    """Whether a folder holds a saved state to resume from."""
     return (folder / STATE).exists() or (folder / PREVIOUS_STATE).exists()
 
 
 def save_state(objective: Objective, folder: Path, data: Mapping[str, Tensor] | None = None) -> None:
-    """Writes the whole state in one piece, and keeps the one before it.
+    """Saves networks, optimizers, step and random state atomically; the state before it becomes `state.previous.pt`.
 
     Args:
-        data: the fingerprint of what the run is trained on.
+        data: the fingerprint of the training set.
     Raises:
-        TrainingError: if a weight is not finite, or the disk is full; the state before stays.
+        TrainingError: if a weight is not finite, or the disk is full; the last state is kept.
     """
     for name, module in objective.modules().items():
         if not all(bool(p.isfinite().all()) for p in module.parameters()):
             raise TrainingError(
-                f"the weights of the {name} are no longer finite at step {objective.step}; the state of the "
-                f"last good step is kept in {folder / STATE}"
+                f"the weights of the {name} are no longer finite at step {objective.step}; {folder / STATE} holds the "
+                "last good state: resume from it with lower learning rates"
             )
     state = {
         "step": objective.step,
@@ -209,21 +213,21 @@ def save_state(objective: Objective, folder: Path, data: Mapping[str, Tensor] | 
             torch.save(state, partial)
             if (folder / STATE).exists():
                 (folder / STATE).replace(folder / PREVIOUS_STATE)
-    except (OSError, RuntimeError) as error:  # torch's writer turns the first into the second
+    except (OSError, RuntimeError) as error:  # torch's writer reports a full disk as RuntimeError
         raise TrainingError(
-            f"the state of step {objective.step} cannot be written ({error}); make room in {folder} and go "
-            "on with --resume from the state before"
+            f"the state of step {objective.step} cannot be written ({error}); make room in {folder} "
+            "and continue with --resume from the state before"
         ) from None
 
 
 def last_state(folder: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """What a run saved last, or before that if the last file is damaged.
+    """The last saved state of a run, or the one before it if the last is damaged.
 
     Raises:
         TrainingError: if neither can be read.
     """
     if not has_state(folder):
-        raise TrainingError(f"no state to be read in {folder}: the run saved none, start it again without --resume")
+        raise TrainingError(f"no state to be read in {folder}: the run saved none, so start it again without --resume")
     problems = []
     for path in (folder / STATE, folder / PREVIOUS_STATE):
         try:
@@ -242,13 +246,13 @@ def _complete(state: Any) -> bool:
 
 
 def load_state(objective: Objective, folder: Path) -> Mapping[str, Tensor] | None:
-    """Puts a run back to its last saved step, and `metrics.jsonl` with it.
+    """Restores the last saved state into an objective, and removes later lines from `metrics.jsonl`.
 
-    A state that cannot be read costs the steps since the one before it. On another kind of device than before the
-    random stream is started anew from seed and step.
+    If the last state is damaged, the one before it is used. On another kind of device than before, the random numbers
+    are seeded anew from seed and step.
 
     Returns:
-        The fingerprint of the data that the run was trained on; None in states from before there were any.
+        The fingerprint of the data that the run was trained on; None for states that hold none.
     Raises:
         TrainingError: if no state can be read, or it does not fit the networks.
     """
@@ -268,18 +272,18 @@ def load_state(objective: Objective, folder: Path) -> Mapping[str, Tensor] | Non
         data = state.get("data")
         known = None if data is None else {name: tensor.cpu() for name, tensor in data.items()}
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise TrainingError(f"the state in {folder} does not fit this run's networks: {error}") from None
+        raise TrainingError(f"the state in {folder} does not fit this configuration: {error}") from None
     objective.step = state["step"]
     if parallel.rank() == 0:
         _cut_metrics(folder / METRICS, objective.step)
     return known
 
 
-# The figures.
+# The losses.
 
 
 def _cut_metrics(path: Path, step: int) -> None:
-    """Takes away what a run wrote after a step, and what cannot be read."""
+    """Removes lines after a step, and damaged ones."""
     if not path.exists():
         return
     lines = path.read_bytes().decode("utf-8", "replace").splitlines()
@@ -288,7 +292,7 @@ def _cut_metrics(path: Path, step: int) -> None:
 
 
 def _figures(line: str) -> dict[str, Any] | None:
-    """What a line of `metrics.jsonl` says, or None if it is damaged or cut short."""
+    """The values in a line of `metrics.jsonl`, or None if it is damaged or cut short."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
@@ -319,7 +323,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 @contextmanager
 def journal(objective: Objective, folder: Path) -> Iterator[Callable[[str, float, Mapping[str, float]], None]]:
-    """Writes the figures of a phase and the seconds they took to `metrics.jsonl` and TensorBoard, on rank 0.
+    """Yields a function (phase, seconds, losses) that writes to `metrics.jsonl` and TensorBoard, on rank 0.
 
     Raises:
         TrainingError: if they cannot be written.
@@ -330,7 +334,7 @@ def journal(objective: Objective, folder: Path) -> Iterator[Callable[[str, float
     try:
         board = SummaryWriter(str(folder / "tensorboard"), purge_step=objective.step)
     except OSError as error:
-        raise TrainingError(f"the figures of {folder} cannot be written ({error})") from None
+        raise TrainingError(f"the losses of {folder} cannot be written ({error})") from None
 
     def write(phase: str, seconds: float, means: Mapping[str, float]) -> None:
         line = {"step": objective.step, "phase": phase, "seconds": round(seconds, 3), **means}
@@ -341,19 +345,19 @@ def journal(objective: Objective, folder: Path) -> Iterator[Callable[[str, float
                 board.add_scalar(f"{phase}/{name}", mean, objective.step)
         except OSError as error:
             raise TrainingError(
-                f"the figures of step {objective.step} cannot be written ({error}); make room in {folder} "
-                "and go on with --resume"
+                f"the losses of step {objective.step} cannot be written ({error}); make room in {folder} "
+                "and continue with --resume"
             ) from None
 
     try:
         yield write
     finally:
-        with suppress(OSError):  # a full disk was said already, by what could not be written
+        with suppress(OSError):  # a full disk has been reported by the failed write
             board.close()
 
 
-def commands(before: Mapping[str, Any] | None, command: Sequence[str]) -> str:
-    """All commands of a run, the latest last, on one line."""
+def command_history(before: Mapping[str, Any] | None, command: Sequence[str]) -> str:
+    """All commands that a run was started and resumed with, on one line, the latest last."""
     import shlex
 
     text = shlex.join(command).encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""What a run shows of itself while it learns: the same latents, rendered by the averaged generator."""
+"""Snapshots of a run: sounds of the same fixed latents, rendered with the EMA weights."""
 
 import logging
 from pathlib import Path
@@ -10,19 +10,17 @@ from explorer.generators.base import Generator
 from explorer.sound.base import Sound
 from training.objective import Objective
 
-SEEDS = range(6)  # consecutive, never picked
-HEARD = 3
+SEEDS = range(6)  # consecutive, not picked by ear
+WAV_COUNT = 3  # of the seeds, which are written as sound too
 
 log = logging.getLogger(__name__)
 
 
 def snapshot(objective: Objective, folder: Path) -> None:
-    """Shows the generator of an objective; does nothing for one without.
+    """Writes a snapshot of an objective's generator; does nothing if it has none.
 
-    Writes `snapshots/STEP.safetensors` (16-bit averaged weights) and, of seeds 0-5, `STEP.png` and `STEP-SEED.wav`.
-
-    On a machine without the libraries for pictures and sound only the weights are written: any later machine can
-    render them.
+    Writes `snapshots/STEP.safetensors` (EMA weights in bfloat16), `STEP.png` (seeds 0 to 5) and `STEP-SEED.wav` (seeds
+    0 to 2). Without the libraries for pictures and sound only the weights are written; they can be rendered elsewhere.
     """
     generator = objective.shown()
     if generator is None:
@@ -34,18 +32,18 @@ def snapshot(objective: Objective, folder: Path) -> None:
         from explorer.files.figures import sheet
         from explorer.files.formats import write_wav
     except ImportError as error:
-        log.warning("step %d: no pictures and sound here (%s); the weights are kept", step, error)
+        log.warning("step %d: snapshot without pictures and sound (%s); its weights are saved", step, error)
         return
     sounds = render(generator, SEEDS)
     with atomic.replacing(target / f"{name}.png") as partial:
         sheet(sounds, [f"seed {seed}" for seed in SEEDS]).savefig(partial, dpi=80, format="png")
-    for seed, sound in list(zip(SEEDS, sounds, strict=True))[:HEARD]:
+    for seed, sound in list(zip(SEEDS, sounds, strict=True))[:WAV_COUNT]:
         write_wav(target / f"{name}-{seed}.wav", sound)
 
 
 @torch.no_grad()
 def render(generator: Generator, seeds: range) -> list[Sound]:
-    """The sounds of some seeds; with a condition, seed s speaks its s-th choice."""
+    """The sounds of some seeds. With labels, seed s gets label number s, starting over after the last."""
     device = next(generator.parameters()).device
     z = torch.stack([generator.latent.from_seed(seed) for seed in seeds]).to(device)
     condition = generator.condition

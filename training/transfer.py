@@ -1,4 +1,4 @@
-"""Fine-tuning: a run that starts from the weights of a checkpoint instead of from noise."""
+"""Fine-tuning: starts a run from the weights of a checkpoint instead of random ones."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from training.wgan_gp import WGANGP
 
 @dataclass(frozen=True)
 class Origin:
-    """What a checkpoint gives to start from; `encoder` holds the weights of one, by name, or nothing."""
+    """A checkpoint to start from. `encoder` holds its encoder's weights by name; empty if it has none."""
 
     card: Card
     generator: Generator
@@ -31,15 +31,15 @@ def read_origin(path: Path, family: str) -> Origin:
     """
     card = shelf.read_card(path)
     if card.family != family:
-        raise TrainingError(f"{path} is a checkpoint of {card.family}, this trains {family}")
+        raise TrainingError(f"{path} is a checkpoint of {card.family}, not of {family}: train {card.family} from it")
     return Origin(card, checkpoint.load(path)[0], checkpoint.load_extra(path, "encoder"))
 
 
-def adopt(run: WGANGP, origin: Origin) -> None:
-    """Gives a fresh run of the same configuration the origin's generator and, if it carries one, its encoder.
+def copy_weights(run: WGANGP, origin: Origin) -> None:
+    """Copies a checkpoint's weights into a fresh run of the same configuration: generator, EMA, encoder if it has one.
 
     Raises:
-        CheckpointError: if the encoder is not one of this family's.
+        CheckpointError: if the checkpoint's encoder does not fit the run's.
     """
     for generator in (run.generator, run.ema):
         generator.load_state_dict(origin.generator.state_dict())
@@ -47,4 +47,4 @@ def adopt(run: WGANGP, origin: Origin) -> None:
         try:
             run.encoder.load_state_dict(dict(origin.encoder))
         except RuntimeError as error:
-            raise CheckpointError(f"{origin.card.path}: the encoder in it does not fit: {error}") from None
+            raise CheckpointError(f"{origin.card.path}: its encoder does not fit this configuration: {error}") from None

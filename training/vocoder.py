@@ -1,8 +1,8 @@
-"""Training the learned inversion: spectrograms of real recordings in, the recordings out.
+"""Trains the vocoder: a network that inverts spectrograms ("learned inversion"), trained on real recordings.
 
-The phase that a spectrogram has lost cannot be known, so losses compare magnitudes only, at several resolutions
-(Yamamoto et al., 2020, "Parallel WaveGAN", arXiv:1910.11480). Spectrograms are roughened a little before they go in,
-for a generator will not draw them as clean as a microphone does.
+A spectrogram does not hold the phase, so losses compare magnitudes only, at several resolutions (Yamamoto et al., 2020,
+"Parallel WaveGAN", arXiv:1910.11480). Noise and blur are added to the spectrograms before they go in, since generated
+ones are not as clean as recorded ones.
 """
 
 import logging
@@ -27,23 +27,23 @@ from training.options import check, count, real
 from training.runs import TrainingError, last_state, portable, read_run
 from training.task import DataError, Prepared
 
-GAP_SECONDS = 0.05  # of silence between two recordings
-WINDOWS = (1 / 8, 1 / 4, 1 / 2, 1, 2)  # of the loss, as multiples of n_fft
-LONGEST = 1.15  # of an excerpt before it is played faster, as a multiple of one sound
-COMPARED = 2  # windows drawn anew at every step: over many steps as good as all, and half the price
-NYQUIST_MARGIN = 0.97
+GAP_SECONDS = 0.05  # silence between two recordings
+RESOLUTIONS = (1 / 8, 1 / 4, 1 / 2, 1, 2)  # window lengths of the loss, as multiples of n_fft
+LONGEST = 1.15  # length of an excerpt before it is sped up, as a multiple of the length afterwards
+RESOLUTIONS_PER_STEP = 2  # drawn at random: over many steps as good as all of them, at half the cost
+NYQUIST_MARGIN = 0.97  # highest partial of a tone, as a share of half the sample rate
 log = logging.getLogger(__name__)
 
 CARD = """# {name}
 
-A learned inversion: log-mel spectrograms to sound in one pass. {parameters:,} parameters, exported at step {step:,}.
-It plays no sound by itself; checkpoints of `spectogan` that are exported beside it carry a copy.
+A vocoder: a network that turns log-mel spectrograms into sound in one pass. {parameters:,} parameters, exported at
+step {step:,}. It makes no sounds by itself; checkpoints of `spectogan` that are exported beside it include a copy.
 
 | | |
 |---|---|
 | spectrograms | {sample_rate} Hz, n_fft {n_fft}, hop {hop_length}, {n_mels} bands, floor {floor} |
 | data | {data} |
-| licence of the weights | say it here: what the data's licence permits |
+| licence of the weights | to be filled in: what the data's licence permits |
 | command | `{command}` |
 | hardware | {hardware} |
 """
@@ -51,7 +51,7 @@ It plays no sound by itself; checkpoints of `spectogan` that are exported beside
 
 @dataclass(frozen=True)
 class VocoderRecipe:
-    """Every number of a run; what each means stands beside it, for `--help` too.
+    """The hyperparameters of a run. The text beside each field is its help.
 
     Raises:
         ValueError: naming the number that is out of its range.
@@ -59,27 +59,29 @@ class VocoderRecipe:
 
     steps: int = count(10_000, "steps of training", low=1)
     batch_size: int = count(16, "excerpts in a batch", low=1, high=2**16)
-    lr: float = real(2e-3, "peak of the learning rate: a hundred steps up to it, then half a cosine down")
-    # Without tones, what no voice sustains comes out as noise.
-    tones: float = real(0.13, "share of a batch that is a steady harmonic tone instead of a recording", high=1)
-    noise: float = real(0.15, "largest deviation of the noise added to each pixel of a log-mel")
-    band_noise: float = real(0.1, "largest deviation of the noise added to each band of a log-mel")
+    lr: float = real(2e-3, "peak learning rate: linear warm-up over 100 steps, then half a cosine down")
+    # Without tones, sounds that are held longer than any in speech come out as noise.
+    tones: float = real(0.13, "share of a batch that is steady harmonic tones instead of recordings", high=1)
+    noise: float = real(0.15, "largest standard deviation of noise added to each pixel of a log-mel")
+    band_noise: float = real(0.1, "largest standard deviation of noise added to each band of a log-mel")
     blur: float = real(
-        0.2, "largest share that a pixel gives to each of its neighbours, in time and in frequency", high=0.5
+        0.2, "largest share of a pixel that is blurred into each neighbour, in time and in frequency", high=0.5
     )
-    seed: int = count(0, "of the first weights and of all that is drawn", high=2**63 - 1)
-    state_every: int = count(250, "steps between saved states, which --resume goes on from", low=1)
+    seed: int = count(0, "seed of the initial weights and of all random numbers", high=2**63 - 1)
+    state_every: int = count(250, "steps between saved states, from which --resume continues", low=1)
 
     def __post_init__(self) -> None:
         check(self)
         if round(self.tones * self.batch_size) == self.batch_size:
-            raise ValueError(f"tones of {self.tones:g} leave no recording in a batch of {self.batch_size}: lower them")
+            raise ValueError(
+                f"tones of {self.tones:g} leave no recording in a batch of {self.batch_size}: lower the share of tones"
+            )
 
 
 class VocoderObjective(Objective):
-    """The learned inversion against magnitudes of real recordings, at several resolutions.
+    """Trains a vocoder to match the magnitudes of real recordings at several resolutions.
 
-    Its training set holds each folder's recordings as one long waveform.
+    The training set holds one long waveform for each folder.
     """
 
     def __init__(self, vocoder: LearnedVocoder, recipe: VocoderRecipe, device: torch.device, bfloat16: bool) -> None:
@@ -112,14 +114,18 @@ class VocoderObjective(Objective):
         log_mel = mel.log_mel(real)
         with self.autocast():
             drawn = self.vocoder.draw(roughen(log_mel, mel.config.floor, recipe, self.rng))
-        output = self.vocoder.settle(drawn, log_mel, rounds=1)  # so that the network learns what the rounds leave to it
-        picked = torch.randperm(len(WINDOWS), generator=self.rng, device=self.device)[:COMPARED].tolist()
-        compared = [spectral_loss(output, real, round(WINDOWS[i] * mel.config.n_fft)) for i in picked]
+        output = self.vocoder.settle(
+            drawn, log_mel, rounds=1
+        )  # with a correction round as in use, so that the network learns what the round does not do
+        picked = torch.randperm(len(RESOLUTIONS), generator=self.rng, device=self.device)[
+            :RESOLUTIONS_PER_STEP
+        ].tolist()
+        compared = [spectral_loss(output, real, round(RESOLUTIONS[i] * mel.config.n_fft)) for i in picked]
         return {"mel_error": (mel.log_mel(output) - log_mel).abs().mean(), "spectral": torch.stack(compared).mean()}
 
 
 def representation(config: VocoderConfig) -> MelRepresentation:
-    """The spectrogram that a vocoder inverts, not normalised."""
+    """The log-mel spectrogram that a vocoder inverts, without normalisation."""
     c = config
     return MelRepresentation(
         MelConfig(
@@ -136,13 +142,13 @@ def representation(config: VocoderConfig) -> MelRepresentation:
 
 
 def blank_config(sample_rate: int) -> VocoderConfig:
-    """The network for spectrograms as `training.data.audio` makes them at a sample rate."""
+    """The vocoder's configuration for spectrograms as `training.data.audio` makes them at a sample rate in Hz."""
     hop = round(sample_rate * HOP_SECONDS)
     return VocoderConfig(sample_rate=sample_rate, n_fft=4 * hop, hop_length=hop)
 
 
 def prepare(folders: Sequence[Path], cache: Path, sample_rate: int) -> Prepared:
-    """Each folder's recordings as one long waveform; folders with hardly any sound are left out.
+    """Prepares each folder's recordings as one long waveform; folders with hardly any sound are left out.
 
     Raises:
         DataError: if a folder cannot be used (as `load_waveforms`), or all hold too little sound.
@@ -162,22 +168,24 @@ def prepare(folders: Sequence[Path], cache: Path, sample_rate: int) -> Prepared:
     }
     kept = {name: stream for name, stream in train.items() if len(stream) > longest}
     if not kept:
-        raise DataError(f"too little sound to train on: {longest / sample_rate:.1f} s are needed")
+        raise DataError(
+            f"too little sound to train on: at least {longest / sample_rate:.1f} s are needed in one folder"
+        )
     return Prepared(kept, valid, {"minutes": minutes})
 
 
 def join(waveforms: Tensor, gap: int) -> Tensor:
-    """(n, samples) -> (m,): one after another without the zeros around each, `gap` zeros behind each."""
+    """Joins waveforms (n, samples) into one (m,): each without the zeros around it, and with `gap` zeros after it."""
     parts = []
     for waveform in waveforms:
-        heard = waveform.nonzero()[:, 0]
-        if len(heard):
-            parts.append(F.pad(waveform[heard[0] : heard[-1] + 1].float(), (0, gap)))
+        nonzero = waveform.nonzero()[:, 0]
+        if len(nonzero):
+            parts.append(F.pad(waveform[nonzero[0] : nonzero[-1] + 1].float(), (0, gap)))
     return torch.cat(parts) if parts else torch.zeros(0)
 
 
 def start(config: VocoderConfig, recipe: VocoderRecipe, device: torch.device, bfloat16: bool) -> VocoderObjective:
-    """A fresh network and optimizer, initialised from `recipe.seed` alone."""
+    """Makes the objective of a new run; the network is initialised from `recipe.seed` alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         vocoder = LearnedVocoder(config)
@@ -187,15 +195,17 @@ def start(config: VocoderConfig, recipe: VocoderRecipe, device: torch.device, bf
 def spectral_loss(output: Tensor, real: Tensor, n_fft: int) -> Tensor:
     """Spectral convergence plus mean distance of log-magnitudes, of waveforms (batch, samples).
 
-    Equations 4 and 5 of Yamamoto et al. (2020). A magnitude of 1e-5 of a full-scale sine is added before the
-    logarithm, for the spectrograms know nothing of what is below.
+    Equations 4 and 5 of Yamamoto et al. (2020). 1e-5 of the magnitude of a full-scale sine is added before the
+    logarithm, since the spectrograms hold nothing below it.
     """
     window = torch.hann_window(n_fft, device=real.device)
     quiet = 1e-5 * n_fft
 
     def magnitude(waveform: Tensor) -> Tensor:
         spectrum = torch.stft(waveform, n_fft, n_fft // 4, window=window, return_complex=True)
-        return (spectrum.real.square() + spectrum.imag.square() + 1e-9).sqrt()  # its slope at silence is finite
+        return (
+            spectrum.real.square() + spectrum.imag.square() + 1e-9
+        ).sqrt()  # 1e-9 keeps the gradient finite at silence
 
     drawn, wanted = magnitude(output), magnitude(real)
     distance = (drawn - wanted).square().sum((1, 2)).sqrt() / (wanted.square().sum((1, 2)).sqrt() + quiet)
@@ -203,10 +213,10 @@ def spectral_loss(output: Tensor, real: Tensor, n_fft: int) -> Tensor:
 
 
 def batch(streams: Sequence[Tensor], mel: MelConfig, recipe: VocoderRecipe, rng: torch.Generator) -> Tensor:
-    """(batch_size, samples): excerpts of all streams, and some steady tones.
+    """Draws a batch of waveforms (batch_size, samples): excerpts, equally many of each stream, and some steady tones.
 
-    Excerpts, as many of each stream, are played up to 15 % faster or slower (one speed a batch), up to 6 dB louder or
-    softer, and now and then begin or end in silence.
+    Excerpts are augmented: up to 15 % faster or slower (one speed per batch), up to 6 dB louder or softer, and some
+    begin or end in silence.
     """
     n, samples, device = recipe.batch_size, mel.samples, rng.device
     draw = _uniform(rng)
@@ -228,14 +238,17 @@ def batch(streams: Sequence[Tensor], mel: MelConfig, recipe: VocoderRecipe, rng:
 
 
 def resample(waveform: Tensor, samples: int) -> Tensor:
-    """(batch, n) -> (batch, samples): the same in more or fewer samples, band-limited."""
+    """Stretches or compresses waveforms (batch, n) to (batch, samples) by Fourier resampling."""
     spectrum = torch.fft.rfft(waveform)[:, : samples // 2 + 1]
     stretched: Tensor = torch.fft.irfft(spectrum, n=samples) * (samples / waveform.shape[1])
     return stretched
 
 
 def steady_tones(n: int, mel: MelConfig, rng: torch.Generator) -> Tensor:
-    """(n, samples): one to twelve harmonics of a fundamental from 80 Hz up, that start and end inside."""
+    """Draws n steady tones (n, samples): up to twelve harmonics of a fundamental of 80 Hz or more.
+
+    Each starts after the beginning and stops before the end.
+    """
     draw = _uniform(rng)
     top = NYQUIST_MARGIN * mel.sample_rate / 2
     time = torch.arange(mel.samples, device=rng.device) / mel.sample_rate
@@ -251,7 +264,7 @@ def steady_tones(n: int, mel: MelConfig, rng: torch.Generator) -> Tensor:
 
 
 def roughen(log_mel: Tensor, floor: float, recipe: VocoderRecipe, rng: torch.Generator) -> Tensor:
-    """(batch, n_mels, frames) with noise and blur, as much as a fresh draw for each item says."""
+    """Adds noise and blur to log-mels (batch, n_mels, frames), by an amount drawn for each item."""
     n, n_mels, _ = log_mel.shape
     draw = _uniform(rng)
 
@@ -280,7 +293,7 @@ def export(folder: Path, name: str, target: Path) -> Path:
         vocoder = LearnedVocoder(config_from_dict(VocoderConfig, about["config"]))
         vocoder.load_state_dict(state["modules"]["vocoder"])
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise TrainingError(f"{folder} is no run of a vocoder, or a damaged one: {error}") from None
+        raise TrainingError(f"{folder} holds no run of a vocoder, or a damaged one: {error}") from None
     names, config = [Path(source).name for source in about["data"]], asdict(vocoder.config)
     command = portable(about["command"])
     provenance: dict[str, Any] = {

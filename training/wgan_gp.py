@@ -1,7 +1,7 @@
-"""The Wasserstein loss with gradient penalty, and the objective that every family of GANs shares.
+"""WGAN-GP: the Wasserstein loss with gradient penalty, and the objective that all GAN families use.
 
-Gulrajani et al. (2017), "Improved Training of Wasserstein GANs", arXiv:1704.00028. The original loss of Goodfellow
-et al. (2014), arXiv:1406.2661, in its non-saturating form stands beside it for comparison.
+Gulrajani et al. (2017), "Improved Training of Wasserstein GANs", arXiv:1704.00028. For comparison there is also the
+original loss of Goodfellow et al. (2014), arXiv:1406.2661, in its non-saturating form.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,29 +24,31 @@ WARM, ADVERSARIAL = "warm", "adversarial"
 
 
 def critic_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
-    """Mean fake score minus mean real score: the critic minimises it, and minus it estimates the Wasserstein-1
-    distance as far as the critic is 1-Lipschitz."""
+    """The critic's loss: mean fake score minus mean real score.
+
+    Its negative estimates the Wasserstein-1 distance as far as the critic is 1-Lipschitz.
+    """
     return fake_scores.mean() - real_scores.mean()
 
 
 def generator_loss(fake_scores: Tensor) -> Tensor:
-    """The generator raises the critic's score of what it makes."""
+    """The generator's loss: minus the mean score of fakes."""
     return -fake_scores.mean()
 
 
 def gradient_penalty(
     critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, rng: torch.Generator | None = None
 ) -> Tensor:
-    """Mean squared distance of the critic's slope from 1, between real and fake.
+    """Mean squared difference of the critic's gradient norm from 1, at random points between real and fake.
 
     Algorithm 1, lines 4-7 of Gulrajani et al. (2017).
 
     Args:
-        critic: (batch, ...) -> (batch,). Must treat items apart: no batch norm.
+        critic: (batch, ...) -> (batch,). No item may change another's score: no batch norm.
         real, fake: (batch, ...), same shape. No gradient flows to `fake`.
-        rng: where the mixing shares come from; the global state if None.
+        rng: for the random mixing weights; the global state if None.
     Returns:
-        A scalar >= 0, not yet weighted.
+        A scalar >= 0, without its weight.
     Raises:
         ValueError: if the shapes differ.
     """
@@ -61,23 +63,24 @@ def gradient_penalty(
 
 
 def original_critic_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
-    """Cross entropy of a discriminator that tells real from fake by the sign of its score."""
+    """The discriminator's loss of the original GAN: binary cross entropy with scores as logits of "real"."""
     return F.softplus(-real_scores).mean() + F.softplus(fake_scores).mean()
 
 
 def original_generator_loss(fake_scores: Tensor) -> Tensor:
-    """The non-saturating loss: minus the log of the probability that a fake is taken for real."""
+    """The non-saturating generator loss: minus the log of the probability that a fake is real."""
     return F.softplus(-fake_scores).mean()
 
 
 class WGANGP(Objective):
-    """An optional warm start, in which generator and encoder reconstruct, then the critic and the generator in turns.
+    """WGAN-GP (algorithm 1 of Gulrajani et al., 2017) for any `Task`, after an optional warm start.
 
-    Algorithm 1 of Gulrajani et al. (2017), for any `Task`.
+    In the warm start generator and encoder learn to reconstruct the data as an autoencoder. Then critic and generator
+    are updated in turns.
 
     Attributes:
-        ema: the generator with averaged weights, which is shown and exported.
-        encoder: None for a task, or a configuration, without a warm start.
+        ema: the generator with EMA weights, used for snapshots and export.
+        encoder: None without a warm start.
     """
 
     def __init__(
@@ -88,7 +91,7 @@ class WGANGP(Objective):
         device: torch.device,
         bfloat16: bool,
     ) -> None:
-        """`networks`: generator, critic, encoder."""
+        """`networks` are generator, critic and encoder."""
         phases = {WARM: recipe.warm_steps, ADVERSARIAL: recipe.steps}
         super().__init__(Schedule(phases, recipe.state_every, recipe.snapshot_every), recipe.seed, device, bfloat16)
         self.task, self.recipe = task, recipe
@@ -97,14 +100,14 @@ class WGANGP(Objective):
             if module is not None:
                 module.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.ema = deepcopy(self.generator).eval().requires_grad_(False)
-        learners = task.adversarial_parameters(self.generator)
+        parameters = task.adversarial_parameters(self.generator)
         self.optimizers["critic"] = _adam(list(self.critic.parameters()), recipe.critic_lr, (0.0, 0.9))
         if self.encoder is not None:
             both = [*self.generator.parameters(), *self.encoder.parameters()]
             self.optimizers["warm"] = _adam(both, recipe.warm_lr, (0.9, 0.99))
             if recipe.reconstruction_weight > 0:
-                learners = [*learners, *self.encoder.parameters()]
-        self.optimizers["generator"] = _adam(learners, recipe.generator_lr, (0.0, 0.9))
+                parameters = [*parameters, *self.encoder.parameters()]
+        self.optimizers["generator"] = _adam(parameters, recipe.generator_lr, (0.0, 0.9))
 
     def modules(self) -> dict[str, nn.Module]:
         named = {"generator": self.generator, "ema": self.ema, "critic": self.critic, "encoder": self.encoder}
@@ -117,7 +120,7 @@ class WGANGP(Objective):
         return self.warm_step(data) if self.phase == WARM else self.adversarial_step(data)
 
     def probe(self, data: Mapping[str, Tensor], items: int) -> Tensor:
-        """The critic's scores of real and generated items."""
+        """The critic's mean score of real items minus that of generated ones."""
         batch = self._batch(data, items)
         z = draw_latents(self.generator.latent, items, self.rng)
         with self.autocast():
@@ -135,12 +138,12 @@ class WGANGP(Objective):
             loss, figures = self.task.warm_loss(self.generator, self.encoder, batch, self.recipe, self.rng)
         self.descend("warm", loss)
         self.generator.requires_grad_(True)
-        # A warm start is short: the average is over no more than its last tenth, so that it forgets the first noise.
+        # A warm start is short: averaging over at most its last tenth removes the initial weights from the EMA.
         self._average(min(self.recipe.ema_decay, (1 + self.step) / (10 + self.step)))
         return {"reconstruction_loss": loss, **figures}
 
     def adversarial_step(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """`critic_steps` updates of the critic, then one of the generator."""
+        """`critic_steps` updates of the critic, then one of the generator (none during the head start)."""
         recipe = self.recipe
         left = min(1.0, (self.schedule.steps - self.step) / max(1, recipe.cooldown))
         self.set_rate("critic", recipe.critic_lr * left)
@@ -153,7 +156,7 @@ class WGANGP(Objective):
         return figures
 
     def _critic_update(self, data: Mapping[str, Tensor], update: int) -> dict[str, Tensor]:
-        """`update` counts the critic's updates, for the lazy penalty."""
+        """One critic update. `update` is its number in the run, for the penalty of every N-th update."""
         batch = self._batch(data)
         with self.autocast(), torch.no_grad():
             real = self.task.real_view(batch, self.encoder, self.rng)
@@ -165,7 +168,7 @@ class WGANGP(Objective):
 
     def _critic_loss(self, real: Tensor, fake: Tensor, batch: Batch, update: int) -> tuple[Tensor, dict[str, Tensor]]:
         recipe = self.recipe
-        # One pass over both halves; the critic treats items apart, so this is two passes for the price of one.
+        # Real and fake in one pass, which is faster: no item changes another's score.
         both = None if batch.condition is None else torch.cat([batch.condition, batch.condition])
         scores, logits = self.critic(torch.cat([real, fake]), both)
         real_scores, fake_scores = scores.float().chunk(2)
@@ -200,8 +203,8 @@ class WGANGP(Objective):
             if (matching := self.task.matching_loss(self.generator, data, recipe, self.rng)) is not None:
                 figures["matching_loss"] = matching
                 loss = loss + matching
-            remembering = recipe.reconstruction_weight > 0 and self.step % recipe.reconstruction_every == 0
-            if remembering and self.encoder is not None:
+            reconstructs = recipe.reconstruction_weight > 0 and self.step % recipe.reconstruction_every == 0
+            if reconstructs and self.encoder is not None:
                 batch = self._batch(data)
                 reconstruction, _ = self.task.warm_loss(self.generator, self.encoder, batch, recipe, self.rng)
                 figures["reconstruction_loss"] = reconstruction
@@ -213,11 +216,11 @@ class WGANGP(Objective):
 
     @torch.no_grad()
     def _average(self, decay: float) -> None:
-        # Not torch's AveragedModel: its first update copies, and each one reads a counter from the device.
+        # Not torch's AveragedModel: its first update only copies, and every update reads a counter from the device.
         for average, current in zip(self.ema.parameters(), self.generator.parameters(), strict=True):
             average.lerp_(current, 1 - decay)
         for copied, statistic in zip(self.ema.buffers(), self.generator.buffers(), strict=True):
-            copied.copy_(statistic)  # statistics are averages already; averaged again they would lag behind the weights
+            copied.copy_(statistic)  # batch norm statistics are averages already; averaging them again would lag
 
     def _batch(self, data: Mapping[str, Tensor], size: int | None = None) -> Batch:
         n = len(next(iter(data.values())))
@@ -234,16 +237,20 @@ class WGANGP(Objective):
 def start(
     task: Task, recipe: TrainingRecipe, data: Prepared, config: Mapping[str, Any], device: torch.device, bfloat16: bool
 ) -> WGANGP:
-    """Fresh networks and optimizers, initialised from `recipe.seed` alone.
+    """Makes the objective of a new run; networks are initialised from `recipe.seed` alone.
 
     Args:
-        config: fields of the generator's Config that differ from the task's choice.
+        config: fields of the generator's Config to change from what the task chooses.
         bfloat16: whether to run forward and backward passes under autocast; weights stay float32.
     Raises:
-        TrainingError: if the configuration is impossible or has no warm start, or the batch cannot be shared out.
+        TrainingError: if the configuration is impossible, if it has no warm start but the recipe asks for one, or if
+            the batch size is no multiple of the number of processes.
     """
     if recipe.batch_size % parallel.ranks():
-        raise TrainingError(f"a batch of {recipe.batch_size} cannot be shared by {parallel.ranks()} processes")
+        n = parallel.ranks()
+        raise TrainingError(
+            f"a batch of {recipe.batch_size} cannot be shared by {n} processes: choose a --batch-size divisible by {n}"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         try:

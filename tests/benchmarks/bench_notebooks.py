@@ -1,7 +1,7 @@
 """How long the notebooks take: python -m tests.benchmarks.bench_notebooks
 
-CPU time of the kernel on one thread, which is what an idle machine would take, of each notebook as committed. A CPU
-that has AVX2 alone is imitated with ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 before the command.
+Prints the CPU time of each notebook on one thread, which is also its duration on an idle machine. To imitate a CPU with
+AVX2 alone, set ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2.
 """
 
 import os

@@ -1,13 +1,13 @@
 """The training loop's throughput on one thread: `python -m tests.benchmarks.bench_training [--rounds N]`.
 
-For each family, real items that the critic learns from per second of an adversarial step (`critic_steps` updates of
-the critic and one of the generator), in three loops side by side: as shipped in bfloat16, as shipped in float32, and a
-plain one: float32, contiguous memory, real and fake scored in two passes, the gradient penalty at every step, gradients
-of the critic in the generator's step. The data is noise of the right shape. Steps of the three alternate, so that what
-else the machine does slows all, and processor seconds are counted, so that it slows them little. Which of the first two
-a run takes is measured when it starts (`training.machine`), and is told here; so is the kind of CPU, on which it
-depends. Another kind is tried by ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2. Target: 2.5 times the plain loop,
-with units for bfloat16.
+For each family it measures how many real items per second the critic learns from in adversarial steps (`critic_steps`
+updates of the critic and one of the generator), in three loops: the shipped one in bfloat16, the shipped one in
+float32, and a plain one (float32, contiguous memory, real and fake scored in two passes, the gradient penalty in every
+critic update, gradients of the critic computed in the generator's step too). The data is noise of the right shape. The
+steps of the three loops alternate and processor time is counted, so that other programs hardly matter. The benchmark
+also prints the kind of CPU, and which of the two precisions a run would choose (`training.machine`). To imitate a CPU
+with AVX2 alone, set ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2. Target, on CPUs with instructions for bfloat16:
+2.5 times the plain loop.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from explorer.generators.spectogan import SpectoGANConfig
 from training import wgan_gp
 from training.families import TASKS
 from training.latents import draw_latents
-from training.machine import choose, hardware
+from training.machine import choose_precision, hardware
 from training.task import Batch, Prepared
 from training.wgan_gp import WGANGP, start
 
@@ -61,13 +61,13 @@ def noise(family: str) -> Prepared:
 
 
 def shipped(family: str, data: Prepared, bfloat16: bool) -> WGANGP:
-    """A run of the family's defaults, past its warm start."""
+    """A run with the defaults of a family, without its warm start."""
     task = TASKS[family]()
     return start(task, replace(task.defaults, warm_steps=0), data, {}, CPU, bfloat16)
 
 
 def plain(family: str, data: Prepared) -> WGANGP:
-    """The same networks in contiguous memory: every convolution is given it, and gives it on."""
+    """A run in float32 in which all convolutions use contiguous memory instead of channels-last."""
     run = shipped(family, data, bfloat16=False)
     for module in run.modules().values():
         module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -78,7 +78,7 @@ def plain(family: str, data: Prepared) -> WGANGP:
 
 
 def plain_step(run: WGANGP, tensors: dict[str, Tensor]) -> None:
-    """`adversarial_step` as the papers have it."""
+    """A plain adversarial step, as written in the papers."""
     task, recipe = run.task, run.recipe
 
     def draw() -> tuple[Batch, Tensor]:
@@ -123,7 +123,7 @@ def score(critic: nn.Module, condition: Tensor | None, x: Tensor) -> Tensor:
 
 
 def rates(family: str, rounds: int) -> dict[str, float]:
-    """Items per processor second of each loop."""
+    """Measures the items per second of processor time in each loop."""
     data = noise(family)
     tensors = dict(data.train)
     in_bfloat16, in_float32 = shipped(family, data, bfloat16=True), shipped(family, data, bfloat16=False)
@@ -153,7 +153,7 @@ def main() -> None:
     print(hardware(CPU))
     for family in NOISE:
         data = noise(family)
-        chosen = choose("auto", CPU, 1, partial(shipped, family, data), data.train).precision
+        chosen = choose_precision("auto", CPU, 1, partial(shipped, family, data), data.train).precision
         found = rates(family, args.rounds)
         texts = ", ".join(f"{name} {rate:.1f}" for name, rate in found.items())
         print(f"{family:10} items/s: {texts}; --precision auto is {chosen}: {found[chosen] / found['plain']:.2f} times")

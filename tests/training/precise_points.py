@@ -58,7 +58,7 @@ class PrecisePointsTask(PointsTask):
 
 
 def train(folder: Path, steps: int) -> int:
-    """Trains, or goes on, to so many adversarial steps after three of warm start."""
+    """Starts or resumes a run, to `steps` adversarial steps after three of warm start."""
     argv = [
         "spectogan",
         "--data",

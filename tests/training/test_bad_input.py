@@ -16,8 +16,8 @@ import training.commands
 import training.families
 from explorer.generators import FAMILIES
 from training.__main__ import main
-from training.machine import MOST_THREADS
-from training.options import MOST
+from training.machine import MAX_THREADS
+from training.options import MAX_COUNT
 from training.runs import METRICS, RUN, STATE
 from training.task import TrainingRecipe
 
@@ -68,7 +68,7 @@ TEXTS = st.one_of(
 @example(flag="--ema-decay", text="2")
 @example(flag="--critic-lr", text="nan")
 @example(flag="--threads", text="-1")
-def test_any_text_for_a_number_is_taken_or_refused_in_one_line(
+def test_any_text_for_a_number_is_accepted_or_refused_in_one_line(
     flag: str, text: str, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
 ) -> None:
     threads = torch.get_num_threads()
@@ -89,7 +89,7 @@ def test_any_text_for_a_number_is_taken_or_refused_in_one_line(
     [
         "--batch-size=0",
         "--threads=-1",
-        f"--threads={MOST_THREADS + 1}",
+        f"--threads={MAX_THREADS + 1}",
         "--steps=-5",
         "--warm-lr=nan",
         "--critic-lr=inf",
@@ -98,7 +98,7 @@ def test_any_text_for_a_number_is_taken_or_refused_in_one_line(
         "--ema-decay=1",
         "--penalty-every=0",
         "--state-every=0",
-        f"--steps={MOST + 1}",
+        f"--steps={MAX_COUNT + 1}",
         f"--seed={2**63}",
         "--config=channels",
         "--config=width=[]",
@@ -116,14 +116,14 @@ def test_any_text_for_a_number_is_taken_or_refused_in_one_line(
         "--nonsense",
     ],
 )
-def test_what_cannot_be_is_refused(option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_impossible_options_are_refused(option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert_refused(capsys, *BASE, "--out", str(tmp_path / "run"), option)
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("command", ["pianogan", "vocoder", "judge"])
 @pytest.mark.parametrize("data", ["missing", "file", "empty"])
-def test_data_that_is_none_is_refused(
+def test_a_folder_that_is_no_data_is_refused(
     command: str, data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("x")
@@ -154,7 +154,7 @@ def test_data_that_is_none_is_refused(
     ],
     ids=" ".join,
 )
-def test_other_commands_refuse_what_cannot_be(
+def test_other_commands_refuse_impossible_options(
     argv: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert_refused(capsys, *(part.replace("RUN", str(tmp_path)) for part in argv))
@@ -186,7 +186,7 @@ def test_a_damaged_run_json_is_named(text: str, run: Path, capsys: pytest.Captur
 
 @pytest.mark.parametrize("field", ["recipe", "config", "data", "command", "hardware", "family", "threads", "precision"])
 @pytest.mark.parametrize("value", [None, 3, {"x": 1}, [1]], ids=str)
-def test_a_run_json_of_wrong_kinds_is_refused_or_as_good_as_right(
+def test_a_run_json_with_fields_of_wrong_types_is_refused_or_harmless(
     field: str, value: object, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     about = json.loads((run / RUN).read_text())
@@ -210,7 +210,7 @@ def test_a_file_that_is_no_state_is_refused(run: Path, capsys: pytest.CaptureFix
     assert "not the state of a run" in assert_refused(capsys, "spectogan", "--out", str(run), "--resume")
 
 
-def test_damaged_lines_of_figures_cost_no_more_than_themselves(run: Path) -> None:
+def test_damaged_lines_of_metrics_are_left_out_and_the_others_kept(run: Path) -> None:
     with (run / METRICS).open("ab") as file:
         file.write(b'[]\n{"step": "x"}\n\xff\n{"step": 4')
     assert main(["spectogan", "--out", str(run), "--resume", "--steps", "4"]) == 0
@@ -219,7 +219,9 @@ def test_damaged_lines_of_figures_cost_no_more_than_themselves(run: Path) -> Non
     assert steps[-1] == 7
 
 
-def test_a_full_disk_is_said_in_one_line_and_the_state_stays(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk_is_reported_in_one_line_and_the_state_is_kept(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = (run / STATE).read_bytes()
     with no_room():
         assert code("spectogan", "--out", str(run), "--resume", "--steps", "6") == 2

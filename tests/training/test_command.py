@@ -1,4 +1,4 @@
-"""What the trainers' command line says."""
+"""The help and the errors of the trainers' command line."""
 
 from pathlib import Path
 
@@ -10,10 +10,8 @@ from training.__main__ import main
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
-def test_the_help_is_the_one_that_was_reviewed(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After a wanted change: COLUMNS=100 python -m training spectogan --help > tests/golden/training-spectogan.txt"""
+def test_the_help_equals_its_golden_file(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a wanted change: COLUMNS=100 python -m training [COMMAND] --help > tests/golden/training[-COMMAND].txt"""
     monkeypatch.setenv("COLUMNS", "100")
     with pytest.raises(SystemExit, match="0"):
         main(["spectogan", "--help"])

@@ -1,4 +1,4 @@
-"""What a checkpoint tells of its making, and the snapshots that show it."""
+"""The provenance of exported checkpoints, their snapshots and loss curves."""
 
 import json
 from dataclasses import asdict
@@ -12,7 +12,7 @@ from explorer import checkpoint
 from explorer.checkpoint import CheckpointError
 from explorer.shelf import snapshots
 from training.__main__ import main
-from training.export import choose, export_snapshots, thinned
+from training.export import averaged_metrics, choose_steps, export_snapshots
 from training.runs import TrainingError, portable
 
 
@@ -46,32 +46,32 @@ def shelf(run: Path) -> Path:
     return run.parent / "shelf"
 
 
-def test_a_command_keeps_what_it_was_asked_for_but_not_where_the_data_lay() -> None:
+def test_a_recorded_command_keeps_its_options_but_no_path_of_the_data() -> None:
     told = portable("python -m training x --data ../../data/fsdd --out runs/a; python -m training x --out /tmp/b")
     assert told == "python -m training x --data fsdd --out runs/a; python -m training x --out b"
 
 
-def test_the_first_noise_is_made_again_from_the_seed(run: Path, shelf: Path) -> None:
+def test_the_snapshot_of_initial_weights_is_made_again_from_the_seed(run: Path, shelf: Path) -> None:
     export_snapshots(run, "toy", shelf)
     first, _ = checkpoint.load(shelf / "snapshots" / "toy" / "0.safetensors")
     for name, weight in make(3).state_dict().items():
         torch.testing.assert_close(first.state_dict()[name], weight, atol=1e-2, rtol=0)
 
 
-def test_a_fine_tuned_run_did_not_begin_with_noise(run: Path, shelf: Path) -> None:
+def test_a_fine_tuned_run_has_no_snapshot_of_initial_weights(run: Path, shelf: Path) -> None:
     about = json.loads((run / "run.json").read_text(encoding="utf-8"))
     (run / "run.json").write_text(json.dumps({**about, "init_from": {"name": "x"}}), encoding="utf-8")
     assert [path.stem for path in export_snapshots(run, "toy", shelf)] == ["100", "300", "500"]
 
 
-def test_nothing_is_kept_of_what_came_after_the_checkpoint(run: Path, shelf: Path) -> None:
+def test_snapshots_after_the_checkpoint_s_step_are_left_out(run: Path, shelf: Path) -> None:
     export_snapshots(run, "toy", shelf)
     assert snapshots(shelf, "toy") == [0, 100, 300, 500]
     lines = (shelf / "snapshots" / "toy" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(lines[-1])["step"] == 850
 
 
-def test_snapshots_of_an_older_export_go(run: Path, shelf: Path) -> None:
+def test_snapshots_of_an_older_export_are_removed(run: Path, shelf: Path) -> None:
     checkpoint.save(shelf / "snapshots" / "toy" / "7.safetensors", make())
     export_snapshots(run, "toy", shelf, count=3)
     assert snapshots(shelf, "toy") == [0, 100]
@@ -99,17 +99,17 @@ def test_a_checkpoint_of_another_run_gets_no_snapshots(run: Path, shelf: Path) -
         (99, [0, 1, 4, 8, 16, 64, 128, 256, 512]),  # all there are
     ],
 )
-def test_steps_are_chosen_evenly_in_their_logarithm(count: int, chosen: list[int]) -> None:
-    assert choose([0, 1, 4, 8, 16, 64, 128, 256, 512, 2000], last=1024, count=count, boundary=64) == chosen
+def test_snapshot_steps_are_evenly_spaced_in_their_logarithm(count: int, chosen: list[int]) -> None:
+    assert choose_steps([0, 1, 4, 8, 16, 64, 128, 256, 512, 2000], last=1024, count=count, boundary=64) == chosen
 
 
-def test_thinned_figures_are_the_means_of_neighbours_of_one_phase() -> None:
+def test_averaged_metrics_are_means_of_neighbouring_lines_of_one_phase() -> None:
     lines = [
         {"step": step, "phase": "warm" if step < 4 else "adversarial", "seconds": 9.0, "loss": float(step)}
         for step in range(1, 8)
     ]
     lines[4]["penalty"] = 0.25  # lazy: not in every line
-    assert thinned(lines, most=4) == [
+    assert averaged_metrics(lines, most=4) == [
         {"step": 2, "phase": "warm", "loss": 1.5},
         {"step": 3, "phase": "warm", "loss": 3.0},
         {"step": 5, "phase": "adversarial", "loss": 4.5, "penalty": 0.25},
@@ -123,6 +123,6 @@ def test_the_curves_of_a_run_are_drawn_for_print(run: Path, tmp_path: Path, kind
     assert (tmp_path / f"curves.{kind}").read_bytes().startswith(start)
 
 
-def test_curves_of_nothing_or_as_nothing_known_are_an_error(run: Path, tmp_path: Path) -> None:
+def test_curves_without_metrics_or_with_an_unknown_suffix_are_an_error(run: Path, tmp_path: Path) -> None:
     assert main(["curves", str(tmp_path), "--out", str(tmp_path / "curves.png")]) == 2
     assert main(["curves", str(run), "--out", str(tmp_path / "curves.txt")]) == 2

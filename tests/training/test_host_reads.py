@@ -1,5 +1,7 @@
-"""A GPU is kept waiting by each number that the host reads from it. On tensors that have shapes and no numbers such a
-read is an error: so a step that runs on them has none."""
+"""A training step must not read values from the device, as each read makes a GPU wait.
+
+The steps run here on fake tensors, which have shapes but no values, so that any read is an error.
+"""
 
 from dataclasses import replace
 from typing import Any
@@ -41,7 +43,7 @@ FAMILIES = [("pianogan", notes, PIANO), ("spectogan", spectrograms, {})]
 
 
 def without_numbers(run: WGANGP, tensors: dict[str, Tensor], mode: FakeTensorMode) -> dict[str, Tensor]:
-    """Takes the numbers out of all that a run holds, and gives the tensors back without theirs."""
+    """Replaces all tensors of a run by fake ones without values; returns the data as fake tensors."""
     new: dict[int, nn.Parameter] = {}
     other = [m for m in vars(run.task).values() if isinstance(m, nn.Module)]
     for root in [*run.modules().values(), *other]:
@@ -58,7 +60,7 @@ def without_numbers(run: WGANGP, tensors: dict[str, Tensor], mode: FakeTensorMod
 
 
 @pytest.mark.parametrize(("family", "prepared", "config"), FAMILIES, ids=[name for name, _, _ in FAMILIES])
-def test_a_step_reads_no_number(
+def test_a_training_step_reads_no_values_from_the_device(
     family: str, prepared: Any, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(explorer.generators.pianogan, "ON_HOST", set())

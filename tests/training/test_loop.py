@@ -45,7 +45,7 @@ RECIPE = TrainingRecipe(
 
 
 class TwoNumbers(Representation):
-    """A representation of nothing to hear: two numbers."""
+    """A representation of two numbers, without sound."""
 
     shape, sample_rate, seconds = (2,), 100, 0.01
 
@@ -121,7 +121,7 @@ def fresh(recipe: TrainingRecipe = RECIPE) -> tuple[WGANGP, Prepared]:
 
 
 def silent(objective: Objective, folder: Path) -> None:
-    """No snapshot."""
+    """A snapshot function that writes nothing."""
 
 
 def weights(run: WGANGP) -> dict[str, Tensor]:
@@ -275,7 +275,7 @@ def no_room() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_is_said_and_leaves_the_last_state_whole(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_the_last_state_is_kept(tmp_path: Path) -> None:
     interrupted(tmp_path, 4)
     run, data = fresh()
     load_state(run, tmp_path)
@@ -300,14 +300,14 @@ def test_a_nan_stops_the_run_and_keeps_the_last_good_state(tmp_path: Path) -> No
     assert all(bool(v.isfinite().all()) for v in weights(again).values())
 
 
-def test_the_average_takes_batch_norm_statistics_over_at_once(tmp_path: Path) -> None:
+def test_the_ema_copies_batch_norm_statistics(tmp_path: Path) -> None:
     run, data = fresh()
     train(run, data.train, tmp_path, silent)
     for average, current in zip(run.ema.buffers(), run.generator.buffers(), strict=True):
         assert torch.equal(average, current)
 
 
-def test_the_average_follows_the_exponential_formula(tmp_path: Path) -> None:
+def test_the_ema_follows_its_formula(tmp_path: Path) -> None:
     run, data = fresh(replace(RECIPE, warm_steps=0, steps=1, ema_decay=0.75))
     before = [p.clone() for p in run.generator.parameters()]
     train(run, data.train, tmp_path, silent)
@@ -325,7 +325,7 @@ def test_training_leaves_the_global_random_state_alone(tmp_path: Path) -> None:
     assert (numpy_before == np.random.get_state(legacy=False)["state"]["key"]).all()
 
 
-def test_the_critic_learns_to_tell_and_the_generator_moves_toward_the_data(tmp_path: Path) -> None:
+def test_the_critic_learns_to_separate_and_the_generator_moves_toward_the_data(tmp_path: Path) -> None:
     recipe = replace(
         RECIPE,
         batch_size=64,
@@ -359,7 +359,7 @@ def test_the_original_loss_trains_without_a_penalty(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("n", [8, 24, 60])
-def test_balanced_latents_are_normal_in_opposite_pairs_and_at_right_angles(n: int) -> None:
+def test_balanced_latents_are_normal_antithetic_and_orthogonal(n: int) -> None:
     rng = torch.Generator().manual_seed(0)
     sets = [balanced_latents(LatentSpace((4, 3)), n, rng).flatten(1) for _ in range(200)]
     for z in sets:

@@ -39,7 +39,7 @@ def train_on_two_processes(folder: Path, steps: int) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_one_and_two_processes_take_turns_and_come_out_where_one_alone_does(tmp_path: Path) -> None:
+def test_a_run_continued_on_one_and_two_processes_equals_a_run_on_one(tmp_path: Path) -> None:
     assert train(tmp_path / "alone", 6) == 0
     assert train(tmp_path / "turns", 1) == 0
     train_on_two_processes(tmp_path / "turns", 4)
@@ -66,13 +66,13 @@ def second_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("second_of_two")
-def test_a_rank_draws_for_all_and_keeps_its_rows() -> None:
+def test_each_rank_draws_the_whole_batch_and_keeps_its_rows() -> None:
     mine = parallel.randn((3, 2), torch.Generator().manual_seed(0))
     assert torch.equal(mine, torch.randn((6, 2), generator=torch.Generator().manual_seed(0))[3:])
 
 
 @pytest.mark.usefixtures("second_of_two")
-def test_a_batch_that_cannot_be_shared_out_is_an_error() -> None:
+def test_a_batch_size_that_ranks_cannot_share_is_an_error() -> None:
     from test_loop import RECIPE, fresh
 
     with pytest.raises(TrainingError, match="a batch of 7 cannot be shared by 2 processes"):

@@ -1,4 +1,4 @@
-"""What a run's folder promises: one owner, one data set, and what it says when it is stopped."""
+"""The folder of a run: its lock, its data set, its precision, and the messages when it is stopped."""
 
 import json
 import os
@@ -19,7 +19,7 @@ import training.commands
 import training.families
 from explorer.generators import FAMILIES
 from training.__main__ import main
-from training.runs import LOCK, RUN, TrainingError, fingerprint, has_state, last_state, owned, same_data
+from training.runs import LOCK, RUN, TrainingError, fingerprint, has_state, last_state, locked, same_data
 from training.task import Prepared
 from training.wgan_gp import WGANGP
 
@@ -28,8 +28,8 @@ FLOAT = ["--precision", "float32"]
 HOLDER = """
     import sys, time
     from pathlib import Path
-    from training.runs import owned
-    with owned(Path(sys.argv[1])):
+    from training.runs import locked
+    with locked(Path(sys.argv[1])):
         print("held", flush=True)
         sys.stdin.read()
 """
@@ -70,29 +70,29 @@ def test_a_second_run_into_a_folder_is_refused_while_the_first_is_alive(
     assert [path.name for path in (tmp_path / "run").iterdir()] == [LOCK]
 
 
-def test_the_lock_of_a_killed_run_does_no_harm(holder: subprocess.Popen[str], tmp_path: Path) -> None:
+def test_a_killed_run_leaves_no_lock(holder: subprocess.Popen[str], tmp_path: Path) -> None:
     holder.kill()
     holder.wait(timeout=60)
     assert (tmp_path / "run" / LOCK).exists()
     assert main([*BASE, *FLOAT, "--out", str(tmp_path / "run")]) == 0
 
 
-def test_a_folder_in_which_nothing_was_written_is_taken_away_again(tmp_path: Path) -> None:
-    with owned(tmp_path / "a" / "b"):
+def test_a_new_folder_that_stays_empty_is_removed(tmp_path: Path) -> None:
+    with locked(tmp_path / "a" / "b"):
         assert (tmp_path / "a" / "b" / LOCK).exists()
     assert not (tmp_path / "a").exists()
 
 
-def test_a_folder_is_free_again_after_its_run(tmp_path: Path) -> None:
-    with owned(tmp_path / "run"):
+def test_the_lock_is_released_after_the_run(tmp_path: Path) -> None:
+    with locked(tmp_path / "run"):
         (tmp_path / "run" / "figure").touch()
-        with pytest.raises(TrainingError, match="still alive"), owned(tmp_path / "run"):
+        with pytest.raises(TrainingError, match="still alive"), locked(tmp_path / "run"):
             pass
-    with owned(tmp_path / "run"):
+    with locked(tmp_path / "run"):
         pass
 
 
-def test_equal_data_has_equal_fingerprints_whatever_its_last_bits() -> None:
+def test_fingerprints_of_equal_data_agree_despite_rounding() -> None:
     x = torch.randn(100, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     assert same_data(fingerprint({"x": x}), fingerprint({"x": x + 1e-6}))
 
@@ -119,7 +119,7 @@ class OtherPoints(PointsTask):
         return Prepared({**data.train, "x": data.train["x"] + 0.1}, {}, {})
 
 
-def test_a_resume_on_other_data_is_refused_unless_it_is_meant(
+def test_resuming_on_other_data_is_refused_without_changed_data(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = ["--out", str(tmp_path / "run")]
@@ -134,9 +134,7 @@ def test_a_resume_on_other_data_is_refused_unless_it_is_meant(
     assert main([*BASE, *out, "--resume", "--steps", "3"]) == 0
 
 
-def test_a_run_whose_data_was_moved_says_how_to_name_its_new_place(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_resume_without_its_data_folder_advises_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "here").mkdir()
     out = ["--out", str(tmp_path / "run"), *FLOAT, "--device", "cpu"]
     assert main(["spectogan", "--data", str(tmp_path / "here"), *out, "--steps", "1"]) == 0
@@ -149,7 +147,7 @@ def test_a_run_whose_data_was_moved_says_how_to_name_its_new_place(
     assert main(["spectogan", *out, "--resume", "--data", str(tmp_path / "there")]) == 0
 
 
-def test_ctrl_c_while_preparing_says_so(
+def test_ctrl_c_while_preparing_data_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Slow(PointsTask):
@@ -163,7 +161,7 @@ def test_ctrl_c_while_preparing_says_so(
     assert "--resume" not in said
 
 
-def test_ctrl_c_before_a_state_is_saved_advises_no_resume(
+def test_ctrl_c_before_the_first_saved_state_does_not_advise_resume(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: object) -> None:
@@ -178,7 +176,7 @@ def test_ctrl_c_before_a_state_is_saved_advises_no_resume(
     assert main([*BASE, *FLOAT, "--out", str(tmp_path / "run")]) == 0  # the same command again
 
 
-def test_ctrl_c_while_training_saves_and_says_how_to_go_on(
+def test_ctrl_c_while_training_saves_and_says_how_to_continue(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Interrupted(PointsTask):
@@ -196,7 +194,7 @@ def test_ctrl_c_while_training_saves_and_says_how_to_go_on(
     assert has_state(tmp_path / "run")
 
 
-def test_the_first_lines_tell_what_a_run_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_prints_a_summary_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*BASE, "--out", str(tmp_path / "run"), "--steps", "1", "--threads", "1"]) == 0
     lines = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
     assert "64 train" in lines["data"]
@@ -208,7 +206,7 @@ def test_the_first_lines_tell_what_a_run_is(tmp_path: Path, capsys: pytest.Captu
     assert {"family", "to"} <= set(lines)
 
 
-def test_a_run_keeps_its_precision_on_its_kind_of_processor_and_tells_a_change_elsewhere(
+def test_a_resumed_run_keeps_its_precision_on_the_same_processor_and_reports_a_change_on_another(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = ["--out", str(tmp_path / "run")]
@@ -216,16 +214,18 @@ def test_a_run_keeps_its_precision_on_its_kind_of_processor_and_tells_a_change_e
     assert json.loads((tmp_path / "run" / RUN).read_text())["precision"] == "bfloat16"
     capsys.readouterr()
     assert main([*BASE, *out, "--resume", "--steps", "2"]) == 0
-    assert "bfloat16 (as the run had it)" in capsys.readouterr().out
+    assert "bfloat16 (as before in this run)" in capsys.readouterr().out
     monkeypatch.setattr(training.machine, "processor", lambda device: "abacus")
-    monkeypatch.setattr(training.machine, "measure", lambda *_: {"float32": 1.0, "bfloat16": 9.0})
+    monkeypatch.setattr(training.machine, "time_precisions", lambda *_: {"float32": 1.0, "bfloat16": 9.0})
     assert main([*BASE, *out, "--resume", "--steps", "3"]) == 0
     assert "float32 (measured: " in (said := capsys.readouterr().out)
-    assert "the run had bfloat16" in said
+    assert "the run used bfloat16" in said
     assert json.loads((tmp_path / "run" / RUN).read_text())["precision"] == "float32"
 
 
-def test_a_finished_run_says_that_there_is_nothing_to_do(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_resuming_a_finished_run_says_that_there_is_nothing_to_do(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     out = ["--out", str(tmp_path / "run"), *FLOAT]
     assert main([*BASE, *out, "--steps", "1"]) == 0
     with caplog.at_level("INFO"):
@@ -237,7 +237,7 @@ def test_a_finished_run_says_that_there_is_nothing_to_do(tmp_path: Path, caplog:
     ("slow", "wanted"),
     [("bfloat16", "float32"), ("float32", "bfloat16")],
 )
-def test_the_faster_precision_is_taken(
+def test_the_faster_precision_is_chosen(
     slow: str, wanted: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def busy(objective: WGANGP, data: object, items: int) -> torch.Tensor:
@@ -250,14 +250,16 @@ def test_the_faster_precision_is_taken(
     assert f"{wanted} (measured" in capsys.readouterr().out
 
 
-def test_measuring_leaves_the_run_as_it_is_without(tmp_path: Path) -> None:
-    states, measure = [], training.machine.measure
+def test_timing_the_precisions_does_not_change_the_run(tmp_path: Path) -> None:
+    states, time_precisions = [], training.machine.time_precisions
     for precision in ("auto", "float32"):
         out = tmp_path / precision
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(training.machine, "HOPELESS", 0.0)  # whatever is measured, float32 is taken
-            patch.setattr(training.machine, "FEW", 3)
-            patch.setattr(training.machine, "measure", lambda *args: {**measure(*args), "bfloat16": 1e9})
+            patch.setattr(training.machine, "CLEARLY_SLOWER", 0.0)  # whatever is measured, float32 is taken
+            patch.setattr(training.machine, "FEW_ITEMS", 3)
+            patch.setattr(
+                training.machine, "time_precisions", lambda *args: {**time_precisions(*args), "bfloat16": 1e9}
+            )
             assert main([*BASE, "--out", str(out), "--precision", precision, "--steps", "2"]) == 0
         states.append(last_state(out)["modules"])
     for name, weights in states[0].items():

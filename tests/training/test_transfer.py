@@ -1,4 +1,4 @@
-"""Fine-tuning a checkpoint on a folder of one's own, by the command that users have."""
+"""Fine-tuning a checkpoint on another folder, by the command line."""
 
 import json
 from collections.abc import Callable
@@ -59,7 +59,7 @@ def train(tmp_path: Path, origin: Path, voice: Path) -> Train:
     return run
 
 
-def test_while_the_critic_catches_up_the_generator_stays_the_checkpoint(
+def test_the_generator_keeps_the_checkpoint_s_weights_during_the_head_start(
     train: Train, origin: Path, tmp_path: Path
 ) -> None:
     assert train(steps=[*FEW, "--steps", "1"]) == 0
@@ -69,7 +69,7 @@ def test_while_the_critic_catches_up_the_generator_stays_the_checkpoint(
         assert torch.equal(kept["ema"][name], weight)
 
 
-def test_after_that_it_learns_and_the_run_remembers_where_it_came_from(
+def test_after_the_head_start_the_generator_learns_and_the_run_records_its_origin(
     train: Train, origin: Path, tmp_path: Path
 ) -> None:
     assert train("--state-every", "1") == 0
@@ -84,14 +84,14 @@ def test_after_that_it_learns_and_the_run_remembers_where_it_came_from(
     assert about["data"]["labels"] == ["1", "2"]
 
 
-def test_the_spectrograms_are_the_checkpoint_s_and_the_labels_stand_in_its_order(voice: Path, tmp_path: Path) -> None:
+def test_spectrogram_format_and_label_order_are_the_checkpoint_s(voice: Path, tmp_path: Path) -> None:
     data = prepare(voice, tmp_path / "cache", {}, CONFIG.mel, CONFIG.labels)
     assert data.meta["mel"]["sample_rate"] == 8000  # not the files' 16,000
     assert tuple(data.meta["mel"]["mean"]) == CONFIG.mel.mean
     assert data.train["condition"].sum(0).tolist() == [0, 4, 4]
 
 
-def test_clips_that_nobody_labelled_stand_for_every_label(tmp_path: Path) -> None:
+def test_unlabelled_clips_are_used_for_every_label(tmp_path: Path) -> None:
     for k in range(3):
         tone(tmp_path / "flat" / f"{k}.wav")
     data = prepare(tmp_path / "flat", tmp_path / "cache", {}, CONFIG.mel, CONFIG.labels)
@@ -100,7 +100,7 @@ def test_clips_that_nobody_labelled_stand_for_every_label(tmp_path: Path) -> Non
     assert torch.equal(data.train["x"][:n], data.train["x"][n : 2 * n])
 
 
-def test_labels_do_not_matter_to_a_checkpoint_without(voice: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_without_labels_ignores_those_of_the_folder(voice: Path, tmp_path: Path) -> None:
     assert "condition" not in prepare(voice, tmp_path / "cache", {}, CONFIG.mel, ()).train
 
 
@@ -111,7 +111,9 @@ def test_a_label_that_the_checkpoint_does_not_know_is_named_and_can_be_left_out(
     assert prepare(voice, tmp_path / "cache", {"labels": "1,2"}, CONFIG.mel, CONFIG.labels).meta["labels"] == ["1", "2"]
 
 
-def test_an_option_against_the_checkpoint_is_an_error(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_option_that_contradicts_the_checkpoint_is_an_error(
+    train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert train("--prepare", "sample_rate=16000") == 2
     assert "these sounds have sample_rate=8000" in capsys.readouterr().err
 
@@ -126,14 +128,14 @@ def test_a_checkpoint_of_another_family_or_none_at_all_is_an_error(
 
 
 @pytest.mark.parametrize("extra", ["--resume", "--config=latent=4"])
-def test_what_would_contradict_the_checkpoint_is_refused(
+def test_flags_that_contradict_init_from_are_refused(
     train: Train, extra: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train(extra) == 2
     assert "goes neither with --resume nor with --config" in capsys.readouterr().err
 
 
-def test_an_encoder_in_the_checkpoint_is_taken_over(train: Train, origin: Path, tmp_path: Path) -> None:
+def test_an_encoder_in_the_checkpoint_is_copied_into_the_run(train: Train, origin: Path, tmp_path: Path) -> None:
     torch.manual_seed(1)
     encoder = Encoder((1, 64, 64), CONFIG.latent)
     checkpoint.save(origin, SpectoGAN(CONFIG), extra={f"encoder.{k}": v for k, v in encoder.state_dict().items()})
@@ -147,4 +149,4 @@ def test_an_encoder_of_another_shape_is_an_error(
 ) -> None:
     checkpoint.save(origin, SpectoGAN(CONFIG), extra={"encoder.head.weight": torch.zeros(2, 2)})
     assert train() == 2
-    assert "the encoder in it does not fit" in capsys.readouterr().err
+    assert "its encoder does not fit" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Training the learned inversion: what it is fed, what it is asked for, and that a run survives a stop."""
+"""Training the vocoder: its batches, its losses, resuming, and export."""
 
 import json
 from pathlib import Path
@@ -98,12 +98,12 @@ def test_equal_waveforms_have_no_spectral_loss() -> None:
     assert float(spectral_loss(wave, wave.clone(), 512)) == 0
 
 
-def test_a_wave_of_half_the_height_is_half_converged_and_ln_2_away() -> None:
+def test_half_the_amplitude_has_spectral_convergence_one_half_and_log_distance_ln_2() -> None:
     wave = torch.randn(1, 8192, generator=rng())
     assert float(spectral_loss(0.5 * wave, wave, 512)) == pytest.approx(0.5 + np.log(2), abs=0.01)
 
 
-def test_the_loss_has_a_finite_slope_at_silence() -> None:
+def test_the_loss_has_a_finite_gradient_at_silence() -> None:
     silence = torch.zeros(1, 8192, requires_grad=True)
     spectral_loss(silence, sine(300, 8192)[None], 512).backward()
     assert silence.grad is not None

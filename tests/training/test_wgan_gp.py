@@ -21,11 +21,11 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_the_critic_loses_what_fakes_score_and_gains_what_reals_do() -> None:
+def test_the_critic_loss_is_the_mean_fake_score_minus_the_mean_real_score() -> None:
     assert float(critic_loss(REAL, FAKE)) == -1.0 - 2.0
 
 
-def test_the_generator_gains_what_its_fakes_score() -> None:
+def test_the_generator_loss_is_minus_the_mean_fake_score() -> None:
     assert float(generator_loss(FAKE)) == 1.0
 
 

@@ -1,4 +1,4 @@
-"""Two words that no ear confuses, for tests of what listens."""
+"""Recordings with two labels that are easy to distinguish, for tests of the judge."""
 
 import numpy as np
 import torch

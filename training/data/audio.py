@@ -1,9 +1,8 @@
-"""Recordings, from the folders their authors ship, to windows of sound and to spectrograms ready to train on.
+"""Prepares folders of recordings for training: windows of sound, and spectrograms of them.
 
-`training.data.labels` says what a recording is called and whether it trains, validates or is kept out;
-`training.data.recordings` decodes it; a `Cut` makes windows of it, which is all that a family of generators brings of
-its own. Windows are prepared one by one and kept on disk, so that memory does not grow with the folder; with the
-prepared file at hand nothing is imported that reads sound.
+`training.data.labels` gives each recording its label and split, `training.data.recordings` decodes it, and a `Cut`,
+which each family of generators may choose, makes windows of it. Windows are written to disk one by one, so that memory
+does not grow with the folder. Once they are prepared, no library for sound is imported.
 """
 
 import logging
@@ -32,14 +31,14 @@ KIND = "audio"
 FRAMES, HOP_SECONDS = 64, 0.016  # 1.024 s
 SHORTEST_SECONDS = 0.05
 LONGEST_CLIP_SECONDS = 3.0  # a longer recording is cut into windows
-FADE_SECONDS = 0.005  # at both ends of a window that was cut out
-SILENCE = 1e-3  # peak below which a recording has nothing to say
-PAUSE = 0.01  # of a long recording's loudest 30 ms (-40 dB), below which a window of it is a pause
+FADE_SECONDS = 0.005  # at both ends of a window cut from a longer recording
+SILENCE = 1e-3  # peak (of a long recording: loudness) below which a recording counts as silence
+PAUSE = 0.01  # loudness of a window, relative to its recording's loudest (-40 dB), below which it is left out
 LOUD_SECONDS = 0.03
-LOUDNESS = 0.1  # root mean square of the loudest 30 ms, to which every clip is brought
+LOUDNESS = 0.1  # root mean square of the loudest 30 ms after every clip is scaled
 SAMPLE_RATES = range(4_000, 48_001)
 BANDS = range(8, 257)
-VERSION = 3  # of what is cached: raise it when the same files would give other windows
+VERSION = 3  # of the prepared files: raise it when the same recordings would give other windows
 
 log = logging.getLogger(__name__)
 
@@ -48,16 +47,16 @@ Windows = Callable[[Any, int, int], Iterator[np.ndarray | str]]
 
 @dataclass(frozen=True)
 class Cut:
-    """How a family of generators makes windows of a recording.
+    """A rule by which a family of generators cuts recordings into windows.
 
     Attributes:
-        name: of the rule, a part of the prepared file's name; another rule, or another version of it, has another.
-        samples: length of a window at a sample rate.
-        windows: (an open recording, sample rate, samples) -> windows (samples,) in [-1, 1], and for each part that is
-            left out the reason. May raise Unusable for the whole recording.
-        label_of: reads a label off a path where no sub-folder gives one, or None if names say nothing.
-        suffixes: of the files it takes. A kind of file of which libsndfile knows nothing (SoundFonts) would be added
-            here, and read in `_windows`.
+        name: of the rule and its version; prepared files are used only for the rule that made them.
+        samples: sample rate in Hz -> length of a window in samples.
+        windows: (open recording, sample rate, samples) -> an iterator over windows (samples,) in [-1, 1] and, for each
+            part that is left out, the reason as a string. May raise Unusable for the whole recording.
+        label_of: reads a label from a path where no sub-folder gives one; None if file names hold no labels.
+        suffixes: of the files to use. Files that libsndfile cannot read (e.g. SoundFonts) would be added here, and read
+            in `_windows`.
     """
 
     name: str
@@ -69,7 +68,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Waveforms:
-    """Windows of one length: (n, samples) float16 in [-1, 1] mapped from a file, and the index of each one's label."""
+    """Windows (n, samples), float16 in [-1, 1], memory-mapped from a file, and the index of each one's label."""
 
     train: Tensor
     train_labels: Tensor
@@ -81,27 +80,27 @@ class Waveforms:
 def prepare(
     folder: Path, cache: Path, options: Mapping[str, str], mel: MelConfig | None = None, labels: tuple[str, ...] = ()
 ) -> Prepared:
-    """Spectrograms of a folder of recordings.
+    """Prepares the spectrograms of a folder of recordings.
 
     Args:
-        options: `labels`, e.g. "0,1,5,8": only these, in this order; `sample_rate` in Hz (by default 8000 or 16000,
-            as the files have it); `n_mels`.
-        mel, labels: of a checkpoint that is to go on learning from the folder. The folder may hold some of its labels,
-            or none: then nobody knows what the clips say, and each of them stands for every label.
+        options: `labels`, e.g. "0,1,5,8": use only these, in this order; `sample_rate` in Hz (by default 16000 if most
+            files have that much, or else 8000); `n_mels`.
+        mel, labels: of a checkpoint to fine-tune. The folder's labels must be among the checkpoint's. Clips without
+            labels are used for every label.
     Returns:
         Tensors "x" (n, 1, n_mels, 64) and, if there are labels, "condition" (n, labels), one-hot. `meta["mel"]` is the
-        MelConfig, its range taken from the training clips; `meta["labels"]` are those of the folder;
-        `meta["inventory"]` is for `inventory.table`.
+        MelConfig, its range measured on the training clips or the checkpoint's; `meta["labels"]` are those of the
+        folder; `meta["inventory"]` is for `inventory.table`.
     Raises:
-        DataError: if no file is usable, an option is unknown, a label has no clip, or the checkpoint another format or
-            other labels.
+        DataError: if no file is usable, an option is unknown, a label has no clip, or the folder does not fit the
+            checkpoint.
     """
     known_options(options, "labels", "sample_rate", "n_mels")
     if mel is not None:
         options = agreed(options, _decided(mel))
     n_mels = _number(options, "n_mels", BANDS) or 64
     clips = load_waveforms(folder, cache, {k: v for k, v in options.items() if k != "n_mels"})
-    going_on = mel is not None
+    fine_tuning = mel is not None
     if mel is None:
         rate = clips.meta["sample_rate"]
         hop = round(rate * HOP_SECONDS)
@@ -112,7 +111,7 @@ def prepare(
         folder,
         clips,
         lambda waveform: representation.normalize(representation.log_mel(waveform)),
-        labels if going_on else None,
+        labels if fine_tuning else None,
     )
     return Prepared(data.train, data.valid, {**data.meta, "mel": asdict(mel)})
 
@@ -120,24 +119,24 @@ def prepare(
 def encoded(
     folder: Path, clips: Waveforms, encode: Callable[[Tensor], Tensor], labels: Sequence[str] | None = None
 ) -> Prepared:
-    """Windows as a family of generators writes them, with their labels.
+    """Encodes windows in a generator's representation, and their labels as one-hot conditions.
 
     Args:
-        folder: for the message.
+        folder: named in the error message.
         encode: (batch, samples) float32 -> (batch, *representation.shape) in [-1, 1].
-        labels: of a checkpoint that is to go on learning; None for those of the folder. The folder may hold some of
-            them, or none: then nobody knows what the clips say, and each of them stands for every label.
+        labels: of a checkpoint to fine-tune; None for those of the folder. The folder's labels must be among them.
+            Clips without labels are used for every label.
     Returns:
         Tensors "x" and, if there are labels, "condition" (n, labels), one-hot; `meta` is that of the windows.
     Raises:
-        DataError: if the folder has a label that the checkpoint has not.
+        DataError: if the checkpoint lacks a label of the folder.
     """
-    spoken = clips.meta["labels"]
-    labels = spoken if labels is None else labels
-    if labels and (unknown := [label for label in spoken if label not in labels]):
+    folder_labels = clips.meta["labels"]
+    labels = folder_labels if labels is None else labels
+    if labels and (unknown := [label for label in folder_labels if label not in labels]):
         raise DataError(
             f"{folder}: the checkpoint knows {', '.join(labels)}, not {', '.join(unknown)}; leave them out "
-            "with --prepare labels=…, or put clips whose word does not matter into no sub-folder"
+            "with --prepare labels=…, or put all clips directly into the folder to use each for every label"
         )
 
     def tensors(waveform: Tensor, label: Tensor) -> dict[str, Tensor]:
@@ -149,62 +148,62 @@ def encoded(
         if not labels:
             return {"x": x}
         every = torch.eye(len(labels))
-        if not spoken:
+        if not folder_labels:
             whole = x.repeat(len(labels), *(1,) * (x.ndim - 1))
             return {"x": whole, "condition": every.repeat_interleave(len(x), dim=0)}
-        return {"x": x, "condition": every[[labels.index(name) for name in spoken]][label]}
+        return {"x": x, "condition": every[[labels.index(name) for name in folder_labels]][label]}
 
     train, valid = tensors(clips.train, clips.train_labels), tensors(clips.valid, clips.valid_labels)
     return Prepared(train, valid, clips.meta)
 
 
 def agreed(options: Mapping[str, str], decided: Mapping[str, str]) -> dict[str, str]:
-    """The options, with those that a family or a checkpoint decides. Raises DataError if the user's say otherwise."""
+    """The user's options and those that a family or a checkpoint decides. Raises DataError if they contradict."""
     if other := [f"{k}={v}" for k, v in decided.items() if options.get(k, v) != v]:
         raise DataError(f"these sounds have {', '.join(other)}: leave that out of --prepare")
     return {**options, **decided}
 
 
 def known_options(options: Mapping[str, str], *names: str) -> None:
-    """Raises DataError, naming those that there are, if an option is none of them."""
+    """Raises DataError, with the names that exist, if an option is not among them."""
     if unknown := sorted(set(options) - set(names)):
         raise DataError(f"no option {', '.join(unknown)}; there are {', '.join(names[:-1])} and {names[-1]}")
 
 
 def _decided(mel: MelConfig) -> dict[str, str]:
-    """The options that a checkpoint decides. Raises DataError if it cannot."""
+    """The options that a checkpoint decides. Raises DataError if its sounds cannot be prepared."""
     if mel.samples != FRAMES * round(mel.sample_rate * HOP_SECONDS) or mel.frames != FRAMES:
         raise DataError(
-            f"the checkpoint's sounds are {mel.samples} samples in {mel.frames} frames; only 1.024 s in "
-            f"{FRAMES} can be prepared"
+            f"the checkpoint's sounds are {mel.samples} samples in {mel.frames} frames, but only sounds of 1.024 s in "
+            f"{FRAMES} frames can be prepared: choose another checkpoint for --init-from"
         )
     return {"sample_rate": str(mel.sample_rate), "n_mels": str(mel.n_mels)}
 
 
 def _number(options: Mapping[str, str], name: str, within: range) -> int | None:
-    """A whole number among the options, or None if it is not there. Raises DataError for any other value."""
+    """An option that is a whole number, or None if it is not given. Raises DataError for any other value."""
     text = options.get(name)
     if text is None:
         return None
     if not (text.isascii() and text.isdecimal()):
-        raise DataError(f"the option {name} is a whole number, not {text!r}")
+        raise DataError(f"the option {name} must be a whole number, not {text!r}")
     if len(text) > 9 or int(text) not in within:
-        raise DataError(f"the option {name} is a whole number from {within[0]} to {within[-1]}, not {text}")
+        raise DataError(f"the option {name} must be a whole number from {within[0]} to {within[-1]}, not {text}")
     return int(text)
 
 
 def _labels(options: Mapping[str, str]) -> tuple[str, ...] | None:
-    """The labels asked for, or None for all. Raises DataError if the option names none, or one twice."""
+    """The labels in the options, or None for all. Raises DataError if a label is empty or repeated."""
     if "labels" not in options:
         return None
     labels = tuple(label_name(text) for text in options["labels"].split(","))
     if not all(labels) or len(set(labels)) < len(labels):
-        raise DataError(f"the option labels is a list such as 0,1,5,8, each label once, not {options['labels']!r}")
+        raise DataError(f"the option labels must be a list such as 0,1,5,8, each label once, not {options['labels']!r}")
     return labels
 
 
 def measure(config: MelConfig, waveform: Tensor) -> MelConfig:
-    """The configuration with mean and scale such that -1 is silence and 1 is each band's loudest thousandth."""
+    """Sets a configuration's mean and scale for each band: -1 is silence, and 0.1 % of all values lie above 1."""
     representation = MelRepresentation(config)
     picked = waveform[:: max(1, len(waveform) // 4000)]
     log_mel = torch.cat([representation.log_mel(part.float()) for part in picked.split(256)])
@@ -220,13 +219,13 @@ def measure(config: MelConfig, waveform: Tensor) -> MelConfig:
 
 
 def load_waveforms(folder: Path, cache: Path, options: Mapping[str, str], cut: Cut | None = None) -> Waveforms:
-    """Windows of every usable recording, one channel at one rate; by default as `centred` makes them.
+    """Loads windows of every usable recording of a folder, one channel at one sample rate; `centred` cuts by default.
 
-    Read from the cache if the folder holds the same files as when they were prepared, wherever it lies now. `folder`
-    may also name such a prepared file itself, for machines that have no library for sound.
+    They are read from the cache if files of the same names and contents were prepared before, also if the folder was
+    moved. `folder` may also be a prepared file itself, for machines without libraries for sound.
 
     Args:
-        options: `labels` and `sample_rate` as `prepare` has them.
+        options: `labels` and `sample_rate`, as in `prepare`.
     Raises:
         DataError: if nothing is usable, an option is unknown or wrong, or a label has no recording.
     """
@@ -248,7 +247,7 @@ def load_waveforms(folder: Path, cache: Path, options: Mapping[str, str], cut: C
         try:
             return _waveforms(path, cut, *cached)
         except DataError as error:
-            log.warning("%s; it is prepared again", error)
+            log.warning("%s; preparing it again", error)
     rate = rate or _common_rate(list(contents))
     with RowStore(cache, cut.samples(rate)) as store:
         usable = _stream(folder, contents, rate, cut, store, inventory)
@@ -268,7 +267,7 @@ def load_waveforms(folder: Path, cache: Path, options: Mapping[str, str], cut: C
 
 
 def _roles(folder: Path, wanted: tuple[str, ...] | None, inventory: Inventory, cut: Cut) -> dict[File, Assignment]:
-    """The files to decode, each with its label and split; all others are counted."""
+    """The files to decode, each with its label and split. All others are counted in the inventory."""
     files = find(folder, cut.suffixes, inventory)
     assigned = assign([file.name for file in files], read_lists(folder), cut.label_of)
     roles = {}
@@ -277,7 +276,7 @@ def _roles(folder: Path, wanted: tuple[str, ...] | None, inventory: Inventory, c
         if isinstance(role, str):
             inventory.skip(file.name, role)
         elif wanted is not None and role.label not in wanted:
-            inventory.skip(file.name, "of a label that was not asked for")
+            inventory.skip(file.name, "its label is not among the labels asked for")
         elif role.split == "test":
             inventory.use("test", label=role.label)
         else:
@@ -293,7 +292,7 @@ def _roles(folder: Path, wanted: tuple[str, ...] | None, inventory: Inventory, c
 def _nothing(folder: Path, inventory: Inventory) -> DataError:
     total = inventory.to_dict()["found"]
     if not total:
-        return DataError(f"{folder}: no recordings to train on; known are {', '.join(sorted(AUDIO))}")
+        return DataError(f"{folder}: no recordings to train on; files may be {', '.join(sorted(AUDIO))}")
     kept_out = f"{inventory.files['test']} are kept out for testing" if inventory.files["test"] else ""
     reasons = "; ".join(filter(None, [inventory.reasons(), kept_out]))
     return DataError(f"{folder}: none of {total} recordings can be trained on: {reasons}")
@@ -302,7 +301,7 @@ def _nothing(folder: Path, inventory: Inventory) -> DataError:
 def _stream(
     folder: Path, contents: Mapping[File, Content], rate: int, cut: Cut, store: RowStore, inventory: Inventory
 ) -> dict[File, range]:
-    """Decodes file after file into the store -> the rows of each usable one. The others are counted."""
+    """Decodes the files into the store; returns the rows of each usable one, and counts the others."""
     usable = {}
     for file, content in tqdm(contents.items(), desc=f"reading {folder.name}", unit="file", leave=False):
         first = store.rows
@@ -332,7 +331,7 @@ def _windows(file: File, content: Content, rate: int, samples: int, cut: Cut) ->
 
 @dataclass(frozen=True)
 class _Ordered:
-    """Rows and label indices by the names of the tensors, and what is known of them."""
+    """Rows and label indices of each tensor, by its name; all labels; and the number of windows by split and label."""
 
     rows: Mapping[str, Sequence[int]]
     label_index: Mapping[str, Tensor]
@@ -347,7 +346,7 @@ def _in_splits(
     wanted: tuple[str, ...] | None,
     inventory: Inventory,
 ) -> _Ordered:
-    """Puts rows into their splits, after seeing to it that every label has something to train on."""
+    """Sorts rows into their splits, after `repair` gave every label something to train on."""
     before = [roles[file] for file in usable]
     after = repair(before)
     if moved := sum(a.split != b.split for a, b in zip(before, after, strict=True)):
@@ -382,7 +381,7 @@ def _given(path: Path, wanted: tuple[str, ...] | None, rate: int | None, cut: Cu
 
 
 def _waveforms(path: Path, cut: Cut, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> Waveforms:
-    """Raises DataError unless the tensors are what `Waveforms` says, made by the same cut."""
+    """Checks the tensors of a prepared file. Raises DataError if they do not fit `Waveforms` and the cut."""
     try:
         samples = cut.samples(meta["sample_rate"])
         right = meta["cut"] == cut.name and "inventory" in meta
@@ -395,12 +394,14 @@ def _waveforms(path: Path, cut: Cut, tensors: Mapping[str, Tensor], meta: Mappin
     except (KeyError, TypeError, ValueError):
         right = False
     if not right:
-        raise DataError(f"{path}: not a file of windows of sound that can be trained on here")
+        raise DataError(
+            f"{path}: not a file of windows that can be trained on here; give the folder of recordings instead"
+        )
     return Waveforms(tensors["train"], tensors["train_labels"], tensors["valid"], tensors["valid_labels"], meta)
 
 
 def _common_rate(files: Sequence[File]) -> int:
-    """16 kHz if most of the files carry it, else 8 kHz."""
+    """16 kHz if most of some 50 files have at least that sample rate, else 8 kHz."""
     rates: Counter[bool] = Counter()
     for file in files[:: max(1, len(files) // 50)]:
         try:
@@ -412,8 +413,11 @@ def _common_rate(files: Sequence[File]) -> int:
 
 
 def centred(sound: Any, sample_rate: int, samples: int) -> Iterator[np.ndarray | str]:
-    """One window of a clip, centred on its energy. A recording of more than 3 s is cut into windows end to end, of
-    which those 40 dB below its loudest are left out as pauses; each is levelled as a clip is."""
+    """Makes one window of a short recording, centred on its energy.
+
+    A recording of more than 3 s is cut into windows end to end. Those more than 40 dB below its loudest are left out as
+    pauses; the others are treated as short recordings.
+    """
     limit = math.ceil(LONGEST_CLIP_SECONDS * sound.samplerate)
     start = read_frames(sound, limit + 1)
     if len(start) <= limit:
@@ -442,7 +446,7 @@ CENTRED = Cut(f"centred {VERSION}", lambda rate: FRAMES * round(rate * HOP_SECON
 
 
 def _loudness(waveform: np.ndarray, rate: int) -> float:
-    """Root mean square of the loudest of the 30 ms that lie end to end, without the mean."""
+    """Root mean square of the loudest of consecutive 30 ms blocks, after subtracting the mean."""
     frames = max(1, round(LOUD_SECONDS * rate))
     waveform = waveform - waveform.mean()
     whole = waveform[: len(waveform) // frames * frames].reshape(-1, frames)
@@ -450,12 +454,12 @@ def _loudness(waveform: np.ndarray, rate: int) -> float:
 
 
 def shape_clip(waveform: np.ndarray, rate: int, sample_rate: int, samples: int) -> np.ndarray:
-    """A clip resampled, its mean taken out, its loudest 30 ms at `LOUDNESS`, centred on its energy.
+    """Resamples a clip, removes its mean, scales its loudest 30 ms to `LOUDNESS` and centres it on its energy.
 
     Returns:
         (samples,) float32 in [-1, 1].
     Raises:
-        Unusable: if it is silent or too short.
+        Unusable: if it is silent or shorter than 0.05 s.
     """
     if len(waveform) < SHORTEST_SECONDS * rate:
         raise Unusable(f"shorter than {SHORTEST_SECONDS} s")
@@ -465,7 +469,7 @@ def shape_clip(waveform: np.ndarray, rate: int, sample_rate: int, samples: int) 
     waveform = resample(waveform, rate, sample_rate)
     power = _moving_mean(waveform**2, round(LOUD_SECONDS * sample_rate))
     centre = round(float((np.arange(len(power)) * power).sum() / power.sum()))
-    # Padded so that the centre of energy becomes the middle, then cut to length around it.
+    # Pads one side so that the centre of energy is the middle, then cuts to length around it.
     before = max(0, len(waveform) - 2 * centre)
     after = max(0, 2 * centre - len(waveform))
     placed = fit(np.pad(waveform * (LOUDNESS / np.sqrt(power.max())), (before, after)), samples)
@@ -473,7 +477,7 @@ def shape_clip(waveform: np.ndarray, rate: int, sample_rate: int, samples: int) 
 
 
 def _moving_mean(values: np.ndarray, n: int) -> np.ndarray:
-    """`np.convolve(values, np.full(n, 1 / n), "same")` in linear time, to the rounding of float64."""
+    """Moving mean: `np.convolve(values, np.full(n, 1 / n), "same")` in linear time, up to rounding."""
     total = np.concatenate([np.zeros(n), values.astype(np.float64).cumsum(), np.zeros(n - 1)])
     total[n + len(values) :] = total[n + len(values) - 1]
     full = (total[n:] - total[:-n]) / n  # as "full"
@@ -482,7 +486,11 @@ def _moving_mean(values: np.ndarray, n: int) -> np.ndarray:
 
 
 def read_clip(path: Path, sample_rate: int, samples: int) -> np.ndarray:
-    """A recording as one window, as `shape_clip` has it. Raises Unusable as that and `recording` do."""
+    """Reads the first 3 s of a recording as one window, see `shape_clip`.
+
+    Raises:
+        Unusable: as `shape_clip` and `recording`.
+    """
     with recording(path) as sound:
         start = read_frames(sound, math.ceil(LONGEST_CLIP_SECONDS * sound.samplerate))
         return shape_clip(start, sound.samplerate, sample_rate, samples)

@@ -1,7 +1,7 @@
-"""Prepared data on disk: safetensors files named by a hash of all that decides what is in them.
+"""The cache of prepared data: safetensors files, named by a hash of everything that decides their content.
 
-A file's metadata say what it holds (`kind`), how it was made (`version`) and from what (`key`). A file that says
-otherwise, or is broken, is prepared again when it was found by its name, and refused when it was given by hand.
+A file's metadata name what it holds (`kind`), the version of the code (`version`) and that hash (`key`). A cached file
+with other metadata, or a damaged one, is prepared again; one that the user gave as `--data` is refused.
 """
 
 import hashlib
@@ -32,8 +32,10 @@ log = logging.getLogger(__name__)
 def key_of(
     kind: str, version: Any, options: Any, contents: Mapping[File, Content], roles: Sequence[Any], inventory: Inventory
 ) -> str:
-    """The hash of what decides a prepared set: the bytes and names of the files used, their roles, options, version,
-    and which files were passed over."""
+    """The hash of everything that decides a prepared set.
+
+    That is: names and contents of the files used, their roles (label and split), options, version, and skipped files.
+    """
     files = [(file.name.as_posix(), content.sha256) for file, content in contents.items()]
     said = [kind, version, options, files, roles, inventory.to_dict()]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()
@@ -44,12 +46,12 @@ def path_of(cache: Path, kind: str, key: str) -> Path:
 
 
 def read(path: Path, kind: str, version: int, key: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and meta of a cache file. Tensors are mapped from the file: read from disk as they are used.
+    """Reads the tensors and `meta` of a prepared file. Tensors are memory-mapped: read from disk when they are used.
 
     Args:
-        key: what the file must have been made from; None for any.
+        key: the hash that the file must have; None for any.
     Raises:
-        DataError: if it is no such file.
+        DataError: if the file is damaged, or of another kind, version or key.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -58,7 +60,9 @@ def read(path: Path, kind: str, version: int, key: str | None = None) -> tuple[d
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         said = (about["kind"], about["version"], about["key"])
         if said[:2] != (kind, str(version)) or not isinstance(meta, dict):
-            raise DataError(f"{path}: made by another version, or for something else than {kind}")
+            raise DataError(
+                f"{path}: made by another version of this program, or no prepared {kind}; prepare the folder again"
+            )
         if key is not None and said[2] != key:
             raise DataError(f"{path}: prepared from other files")
     except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
@@ -75,9 +79,9 @@ def metadata(kind: str, version: int, key: str, meta: Mapping[str, Any]) -> dict
 
 
 class RowStore:
-    """Rows of equal length that are kept on disk, as float16, until their final order is known.
+    """Stores rows of equal length on disk, as float16, until their final order is known.
 
-    The file has no name, so nothing is left behind however the process ends.
+    The file has no name, so that nothing is left behind however the process ends.
 
     Raises:
         DataError: from every method, if the disk is full or the folder cannot be written to.
@@ -89,7 +93,7 @@ class RowStore:
             folder.mkdir(parents=True, exist_ok=True)
             self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         except OSError as error:
-            raise self._refused(error) from None
+            raise self._write_error(error) from None
 
     def __enter__(self) -> "RowStore":
         return self
@@ -100,16 +104,16 @@ class RowStore:
         self.file.close()
 
     def append(self, row: np.ndarray) -> None:
-        """Adds a row (length,)."""
+        """Adds a row (length,) at the end."""
         assert row.shape == (self.length,)
         try:
             self.file.write(row.astype(np.float16).tobytes())
         except OSError as error:
-            raise self._refused(error) from None
+            raise self._write_error(error) from None
         self.rows += 1
 
     def truncate(self, rows: int) -> None:
-        """Forgets all but the first rows."""
+        """Removes all but the first `rows` rows."""
         self.file.seek(rows * self.length * 2)
         self.file.truncate()
         self.rows = rows
@@ -121,17 +125,21 @@ class RowStore:
         others: Mapping[str, Tensor],
         about: Mapping[str, str],
     ) -> None:
-        """Writes a safetensors file without holding it in memory.
+        """Writes the rows as a safetensors file without holding them in memory.
 
         Args:
-            orders: for each tensor of rows, by name, which rows it has.
-            others: int64 tensors.
+            orders: by name of a tensor, the indices of the rows that it consists of.
+            others: int64 tensors to write beside them.
+            about: the metadata.
         """
         assert all(tensor.dtype == torch.long for tensor in others.values())
         size = 2 * self.length
         header: dict[str, Any] = {"__metadata__": dict(about)}
         at = 0
-        for name, tensor in others.items():  # the widest numbers first: each tensor is aligned to its own
+        for (
+            name,
+            tensor,
+        ) in others.items():  # the widest numbers first, so that each tensor is aligned to the size of its numbers
             end = at + 8 * tensor.numel()
             header[name] = {"dtype": "I64", "shape": list(tensor.shape), "data_offsets": [at, end]}
             at = end
@@ -154,18 +162,21 @@ class RowStore:
                             out.write(rows[order[k : k + BLOCK]].tobytes())
                         del rows
         except OSError as error:
-            raise self._refused(error) from None
+            raise self._write_error(error) from None
 
-    def _refused(self, error: OSError) -> DataError:
-        return DataError(f"prepared data cannot be written to {self.folder} ({error.strerror or error})")
+    def _write_error(self, error: OSError) -> DataError:
+        return DataError(
+            f"prepared data cannot be written to {self.folder} ({error.strerror or error}): make room there, or choose "
+            "another --cache"
+        )
 
 
 def found(path: Path, kind: str, version: int, key: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """A cache file's tensors and meta, or None if it is not there, or has to be made again, which is then said."""
+    """Reads a cached file; None if there is none, or (with a warning) if it must be prepared again."""
     if not os.path.lexists(path):
         return None
     try:
         return read(path, kind, version, key)
     except DataError as error:
-        log.warning("%s; it is prepared again", error)
+        log.warning("%s; preparing it again", error)
         return None

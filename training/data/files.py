@@ -1,7 +1,7 @@
-"""Finds the audio and MIDI files of a folder, and ties what is prepared from them to their bytes.
+"""Finds the audio and MIDI files of a folder, and hashes their contents.
 
-Links are followed, each folder once. A file is opened only after it has proved to be a regular file that is not empty:
-a pipe or a socket under the name of a recording would block the run.
+Links are followed, each folder once. Only regular files that are not empty are read: a pipe or a socket with the name
+of a recording would block the run.
 """
 
 import errno
@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from training.data.inventory import Inventory, Unusable
 from training.task import DataError
 
-# What libsndfile reads, and sound that it does not read.
+# Audio that libsndfile reads, and audio that it does not read.
 # fmt: off
 AUDIO = frozenset((
     ".aif", ".aifc", ".aiff", ".au", ".avr", ".bwf", ".caf", ".flac", ".htk", ".ircam", ".mp1", ".mp2", ".mp3",
@@ -38,7 +38,7 @@ READERS = 4  # threads that read files to hash them
 
 @dataclass(frozen=True)
 class File:
-    """A regular file: where it lies, and its path inside the folder that was searched."""
+    """A regular file: its path, and its name, which is the path inside the searched folder."""
 
     path: Path
     name: PurePosixPath
@@ -46,22 +46,22 @@ class File:
 
 @dataclass(frozen=True)
 class Content:
-    """What a file held when it was read: the SHA-256 of its bytes, and what the system then said of it."""
+    """The SHA-256 of a file when it was read, and its stat then (device, inode, size and times)."""
 
     sha256: str
     stamp: tuple[int, ...]
 
 
 def find(folder: Path, wanted: Collection[str], inventory: Inventory) -> list[File]:
-    """The files of a folder whose suffix is `wanted`, in the order of their paths.
+    """Finds the files of a folder whose suffix is in `wanted`, sorted by path.
 
-    Every other audio or MIDI file is counted in the inventory as skipped, and so is each that is no regular file.
+    All other audio and MIDI files, and those that are no regular files, are counted as skipped.
 
     Raises:
         DataError: if there is no such folder, or it cannot be opened.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
+        raise DataError(f"{folder}: no such folder; check --data")
     entries = sorted(_walk(folder, inventory), key=lambda name: name.parts)
     found = []
     for name in entries:
@@ -82,7 +82,7 @@ def find(folder: Path, wanted: Collection[str], inventory: Inventory) -> list[Fi
 
 
 def _walk(folder: Path, inventory: Inventory) -> Iterator[PurePosixPath]:
-    """Every entry below a folder. Folders inside come before linked ones, so that a link never takes their place."""
+    """Yields every entry below a folder. Linked folders come last, so that files are found by their own path."""
     seen: set[tuple[int, int]] = set()
     waiting = deque([PurePosixPath()])
     linked: deque[PurePosixPath] = deque()
@@ -106,7 +106,7 @@ def _walk(folder: Path, inventory: Inventory) -> Iterator[PurePosixPath]:
                 if entry.is_dir():
                     (linked if entry.is_symlink() else waiting).append(inside / entry.name)
             except OSError:
-                continue  # a link in a circle: counted by its name, if that is a recording's
+                continue  # a link to itself: counted by `find` if its name is that of a recording
 
 
 def _unwanted(suffix: str) -> str:
@@ -127,7 +127,7 @@ def _check(about: os.stat_result) -> None:
 
 
 def explain(error: OSError) -> str:
-    """Why a file cannot be opened or read, without its name."""
+    """The reason why a file cannot be opened or read, without its name."""
     if error.errno == errno.ENOENT:
         return "a link that leads nowhere, or a file that is gone"
     if error.errno == errno.ELOOP:
@@ -137,10 +137,10 @@ def explain(error: OSError) -> str:
 
 @contextmanager
 def opened(path: Path, content: Content | None = None) -> Iterator[int]:
-    """A descriptor to read a regular file with.
+    """Opens a regular file for reading and yields its descriptor.
 
     Raises:
-        Unusable: if it is none, is empty, or changed since `content` was taken.
+        Unusable: if it is not a regular file, is empty, or has changed since `content` was read.
         OSError: if it cannot be opened.
     """
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -159,7 +159,7 @@ def _stamp(about: os.stat_result) -> tuple[int, ...]:
 
 
 def read_content(path: Path) -> Content:
-    """Raises Unusable and OSError as `opened`."""
+    """Hashes a file. Raises Unusable and OSError as `opened`."""
     digest = hashlib.sha256()
     with opened(path) as descriptor:
         stamp = _stamp(os.fstat(descriptor))
@@ -169,7 +169,7 @@ def read_content(path: Path) -> Content:
 
 
 def read_contents(files: Iterable[File], inventory: Inventory) -> dict[File, Content]:
-    """The content of each file that can be read, in their order; the others are counted as skipped."""
+    """Hashes files in parallel, in their order. Those that cannot be read are counted as skipped."""
     files = list(files)
     contents = {}
 

@@ -1,4 +1,4 @@
-"""The count of a folder's audio and MIDI files: what each is used for, or why it is not used."""
+"""The inventory of a folder: how many of its audio and MIDI files are used for what, and why others are not."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -8,19 +8,19 @@ from typing import Any
 from training.task import DataError
 
 SPLITS = {"train": "train", "valid": "validation", "test": "test"}
-EXAMPLES = 3  # names kept for each reason
-NAMED = 50  # files that are named one by one in all
+EXAMPLES = 3  # file names kept for each reason
+NAMED = 50  # at most so many skipped files are listed by name
 LABELS_SHOWN = 40
 
 
 class Unusable(DataError):
-    """A file that cannot be used. The message is the reason, in the same words for every file of its kind."""
+    """A file cannot be used. The message is the reason, equal for all files with the same problem."""
 
 
 class Inventory:
-    """Counts every file found as train, validation, test or skipped for a reason.
+    """Counts every file as training, validation, test or skipped with a reason.
 
-    Files and what is made of them (`unit`, e.g. "windows") are counted apart: a long recording gives many windows.
+    The items made of the files (`unit`, e.g. "windows") are counted too: a long recording gives many windows.
     """
 
     def __init__(self, unit: str) -> None:
@@ -33,22 +33,22 @@ class Inventory:
         self.notes: list[str] = []
 
     def use(self, split: str, items: int = 0, label: str | None = None) -> None:
-        """Counts a file of a split, and the items made of it."""
+        """Counts a file of a split, and the number of items made of it."""
         self.files[split] += 1
         self.items[split] += items
         if label is not None:
             self.labels.setdefault(label, Counter())[split] += 1
 
     def skip(self, name: PurePath, reason: str) -> None:
-        """Counts a file that is not used."""
+        """Counts a file that is not used, under a reason."""
         self.skipped.setdefault(reason, []).append(printable(name))
 
     def drop(self, reason: str, items: int = 1) -> None:
-        """Counts parts of a file that are not used, though others of it are."""
+        """Counts items of a file that are not used although the file is."""
         self.dropped[reason] += items
 
     def note(self, text: str) -> None:
-        """Adds a sentence below the table."""
+        """Adds a sentence to print below the table."""
         self.notes.append(printable(text))
 
     def reasons(self) -> str:
@@ -60,7 +60,7 @@ class Inventory:
         return [f"{name}: {reason}" for reason, names in self.skipped.items() for name in names][:NAMED]
 
     def to_dict(self, labels: Iterable[str] = ()) -> dict[str, Any]:
-        """For JSON: what `table` takes. `labels` gives the order of the labels."""
+        """The counts as plain values for JSON and for `table`, with `labels` in the given order."""
         return {
             "unit": self.unit,
             "found": self.files.total() + sum(map(len, self.skipped.values())),
@@ -76,7 +76,7 @@ class Inventory:
 
 
 def table(inventory: Mapping[str, Any]) -> str:
-    """`Inventory.to_dict()` as lines of text: the files of the first column add up to those found."""
+    """Formats `Inventory.to_dict()` as a table; the files in its first column add up to those found."""
     unit = inventory["unit"]
     lines = [f"{'':<12}{'files':>9}  {unit:>9}"]
     for split, name in SPLITS.items():
@@ -105,5 +105,5 @@ def table(inventory: Mapping[str, Any]) -> str:
 
 
 def printable(text: PurePath | str) -> str:
-    """A text that any terminal can print: bytes that are no UTF-8 and control characters are written as escapes."""
+    """Escapes control characters and bytes that are not UTF-8, so that any terminal can print the text."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))

@@ -1,18 +1,19 @@
-"""Decides from a recording's path what it is called (its label) and what it is for (its split).
+"""Decides the label and the split of each recording from its path.
 
-Sub-folders win over names: where recordings lie in two or more folders, the folder that a recording lies in is its
-label. The layouts of three data sets are known, each only if the whole folder has it:
+A recording's label is the name of the sub-folder it is in; sub-folders win over file names. The layouts of three data
+sets are known, each only if the whole folder has it:
 
 - Free Spoken Digit Dataset: every recording is `DIGIT_SPEAKER_TAKE` and they lie in one folder (itself, or
-  `recordings`). Takes 5-9 validate and 0-4 are its test set, if that leaves more than half of every digit to train on;
-  if not, the takes mean something else.
-- SC09: every recording is `Eight_004ae714_nohash_0`, and lies in a folder `train`, `valid` or `test`, or in none.
-- Speech Commands: sub-folders of `004ae714_nohash_0`; `validation_list.txt` and `testing_list.txt` decide if they are
-  there.
+  `recordings`). Takes 5-9 are for validation and 0-4 are the test set, if that leaves more than half of every digit to
+  train on; if not, the last number is taken to mean something else, and the split is by a hash of the speaker.
+- SC09: every recording is named like `Eight_004ae714_nohash_0`, in a folder `train`, `valid` or `test`, or in none.
+- Speech Commands: sub-folders of files named like `004ae714_nohash_0`; `validation_list.txt` and `testing_list.txt`
+  decide the split if they exist.
 
-Else the top folders decide the split if they are called train and valid, validation, val, dev, test or testing, and
-nothing else; what lies below them decides the label. Else a tenth validates, chosen by a hash of the speaker where the
-name tells one, or of the name: the same on every machine, whatever else is in the folder. Digit words become digits.
+Otherwise the top folders decide the split if all of them are named after splits (train, training; valid, validation,
+val, dev; test, testing) and one is for training; the folders below them decide the label. Otherwise a tenth is for
+validation, chosen by a hash of the speaker if the file name has one, or of the file name: the same on every machine,
+whatever else is in the folder. Digit words become digits ("eight" is "8").
 """
 
 import hashlib
@@ -43,16 +44,16 @@ NOISE = "_background_noise_"
 FSDD = re.compile(r"(\d)_([^_]+)_(0|[1-9]\d*)", re.ASCII)
 SC09 = re.compile(r"([A-Za-z]+)_([0-9a-f]{8})_nohash_\d+", re.ASCII)
 SPEECH_COMMANDS = re.compile(r"([0-9a-f]{8})_nohash_\d+", re.ASCII)
-VALIDATING = 10  # one group in so many
+VALIDATION_SHARE = 10  # one in so many groups is for validation
 
 LabelOf = Callable[[PurePosixPath], str | None]
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a recording is called (None if nobody knows) and what it is for.
+    """The label of a recording (None if unlabelled), its split, and its group.
 
-    `group` is what stays in one split: the speaker where the name tells one.
+    All recordings of a group, such as a speaker, are in the same split.
     """
 
     label: str | None
@@ -63,13 +64,13 @@ class Assignment:
 def assign(
     names: Sequence[PurePosixPath], lists: Mapping[str, Split] | None = None, label_of: LabelOf | None = None
 ) -> dict[PurePosixPath, Assignment | str]:
-    """For each recording of a folder its label and split, or in words why it has none.
+    """Decides each recording's label and split; for those that cannot be used, gives the reason instead.
 
     Args:
         names: paths inside the folder.
         lists: what `read_lists` found.
-        label_of: reads a label off a path, for folders in which sub-folders say nothing (kits of drums, notes with
-            pitches in their names); None if the path does not tell.
+        label_of: reads a label from a file name, used if there are no sub-folders (drum kits, notes with their pitch
+            in the name); it returns None if the name holds no label.
     """
     known = [name for name in names if NOISE not in name.parts]
     result: dict[PurePosixPath, Assignment | str] = {
@@ -80,7 +81,7 @@ def assign(
 
 
 def read_lists(folder: Path) -> dict[str, Split]:
-    """The splits of Speech Commands' two lists, by path inside the folder; empty without them.
+    """Reads Speech Commands' two lists: the split by path inside the folder; empty if there are no lists.
 
     Raises:
         DataError: if one of them cannot be read.
@@ -140,7 +141,7 @@ def _folders(
     result: dict[PurePosixPath, Assignment | str] = {}
     for name, label in labels.items():
         if labelled and label is None:
-            result[name] = "in no sub-folder that says what it is, unlike others"
+            result[name] = "not in a sub-folder, while others are, so it has no label"
             continue
         if label is not None and not label.isprintable():
             result[name] = "in a sub-folder whose name is not plain text"
@@ -158,7 +159,7 @@ def _folders(
 
 
 def splits_by_folder(names: Sequence[PurePosixPath]) -> dict[PurePosixPath, Split] | None:
-    """The split of each file by its top folder, or None if the top folders are not called after splits."""
+    """The split of each file by its top folder, or None if the top folders are not named after splits."""
     if not all(len(name.parts) > 1 for name in names):
         return None
     tops = {name: name.parts[0].lower() for name in names}
@@ -169,14 +170,16 @@ def splits_by_folder(names: Sequence[PurePosixPath]) -> dict[PurePosixPath, Spli
 
 
 def by_hash(group: str) -> Split:
-    """A tenth of all groups validates."""
+    """The split of a group by its hash: a tenth of all groups is for validation."""
     digest = hashlib.sha256(group.encode("utf-8", "surrogateescape")).hexdigest()
-    return "valid" if int(digest, 16) % VALIDATING == 0 else "train"
+    return "valid" if int(digest, 16) % VALIDATION_SHARE == 0 else "train"
 
 
 def repair(assignments: Sequence[Assignment]) -> list[Assignment]:
-    """The same with something to train on for every label: of a label that has recordings for validation alone, the
-    first one moves to training, with all of its group (a speaker stays on one side)."""
+    """Gives every label something to train on.
+
+    If a label has recordings for validation but none for training, its first group moves to training as a whole.
+    """
     repaired = list(assignments)
     for label in dict.fromkeys(a.label for a in assignments):
         mine = [a for a in repaired if a.label == label]
@@ -188,13 +191,13 @@ def repair(assignments: Sequence[Assignment]) -> list[Assignment]:
 
 
 def label_name(text: str) -> str:
-    """A label as it is written everywhere: in lower case, digit words as digits."""
+    """Normalises a label: lower case, digit words as digits."""
     text = text.strip().lower()
     return str(WORDS.index(text)) if text in WORDS else text
 
 
 def in_order(labels: Iterable[str | None]) -> list[str]:
-    """Each label once: numbers by their value, then words by the alphabet."""
+    """Sorts labels and removes duplicates: numbers by value, then words alphabetically."""
     return sorted(
         {label for label in labels if label is not None},
         key=lambda label: (int(label), "") if label.isdecimal() and label.isascii() else (10**9, label),

@@ -1,6 +1,6 @@
-"""Folders of MIDI as tables of notes: MAESTRO as its authors ship it (any version), or any folder of MIDI files.
+"""Prepares folders of MIDI files as tables of notes: MAESTRO (any version), or any other folder.
 
-The notes of all pieces of a split lie end to end; windows of 256 are cut when a batch is drawn.
+The notes of all pieces of a split are stored one after another; windows of 256 are cut when a batch is drawn.
 """
 
 import csv
@@ -25,10 +25,10 @@ from training.data.labels import Assignment, Split, repair, splits_by_folder
 from training.task import DataError, Prepared
 
 KIND = "notes"
-VERSION = 2  # of the cache: counted up when the tables change
-VALIDATION_SHARE = 10  # one file in ten, where nothing says which
-LARGEST = 32_000_000  # bytes of a file: the longest pieces have less than a hundredth
-DENSEST = 500  # notes a second over a whole piece; no pianist plays a tenth of it
+VERSION = 2  # of the prepared files: raise it when the same MIDI would give other tables
+VALIDATION_SHARE = 10  # one in so many files, if neither a table nor folders give the split
+MAX_BYTES = 32_000_000  # of a file; the longest pieces have less than a hundredth
+MAX_NOTES_PER_SECOND = 500  # over a whole piece; no pianist plays a tenth of it
 COLUMNS = {
     "start": torch.int64,
     "pitch": torch.uint8,
@@ -39,13 +39,14 @@ COLUMNS = {
 
 
 def find_pieces(folder: Path, inventory: Inventory) -> dict[File, Assignment]:
-    """The MIDI files of a folder that train or validate, each with its split; all others are counted.
+    """Finds the MIDI files of a folder for training and validation, with their splits; all others are counted.
 
-    A `maestro-*.csv` decides where there is one, and the order of its rows is theirs. Else top folders called train
-    and valid decide, or else a tenth of the files, chosen by the hash of their relative path, is for validation.
+    A `maestro-*.csv` decides split and order if there is one. Otherwise top folders named after splits decide (see
+    `training.data.labels`). Otherwise a tenth of the files, chosen by a hash of their path in the folder, is for
+    validation.
 
     Raises:
-        DataError: if the folder does not exist or holds no MIDI, or its csv is none of MAESTRO's.
+        DataError: if the folder does not exist or has no usable MIDI file, or its csv does not have MAESTRO's columns.
     """
     files = find(folder, MIDI, inventory)
     tables = sorted(folder.glob("maestro-*.csv"))
@@ -99,9 +100,9 @@ def _by_hash(name: PurePosixPath) -> Split:
 
 
 def read_notes(path: Path, content: Content | None = None) -> tuple[NoteTable, bool]:
-    """The notes of a MIDI file, drums left out, and whether damaged values in it had to be put right.
+    """Reads the notes of a MIDI file without drums; also returns whether damaged values were corrected.
 
-    Values above 127 are what a damaged file has most often; if the file cannot be read for them, they are read as 127.
+    Values above 127 are the most common damage; if a file cannot be read because of them, they are read as 127.
 
     Raises:
         Unusable: if the file cannot be read, its times mean nothing, or it holds fewer than 256 notes.
@@ -118,14 +119,14 @@ def read_notes(path: Path, content: Content | None = None) -> tuple[NoteTable, b
         for name in ("pitch", "time", "duration", "velocity")
     ]
     if not all(np.isfinite(column).all() and (column >= 0).all() for column in columns):
-        raise Unusable("notes at times that cannot be")
+        raise Unusable("notes at impossible times")
     if not len(columns[0]) and any(len(track.notes) for track in score.tracks):
         raise Unusable("nothing but drums")
     times = columns[1]
-    if len(times) >= NOTES and len(times) > DENSEST * (times.max() - times.min()):
-        # A tempo that is all but zero piles the notes up as zero does.
-        raise Unusable(f"more than {DENSEST} notes a second")
-    # A float32 second is exact to 0.1 ms in a long piece; differences are taken in float64.
+    if len(times) >= NOTES and len(times) > MAX_NOTES_PER_SECOND * (times.max() - times.min()):
+        # The tempo is so close to zero that all notes fall together.
+        raise Unusable(f"more than {MAX_NOTES_PER_SECOND} notes a second")
+    # In a long piece float32 seconds are exact to 0.1 ms only, so differences are taken in float64.
     table = canonical(*(column.astype(np.float64) for column in columns))
     if len(table.pitch) < NOTES:
         raise Unusable(f"fewer than {NOTES} piano notes")
@@ -133,14 +134,14 @@ def read_notes(path: Path, content: Content | None = None) -> tuple[NoteTable, b
 
 
 def _bytes(path: Path, content: Content | None) -> bytes:
-    """The file, without the RIFF around it that .rmi files have."""
+    """Reads a file, without the RIFF header that .rmi files have."""
     try:
         with opened(path, content) as descriptor, os.fdopen(os.dup(descriptor), "rb") as file:
-            data = file.read(LARGEST + 1)
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise Unusable(explain(error)) from None
-    if len(data) > LARGEST:
-        raise Unusable(f"larger than {LARGEST // 1_000_000} MB")
+    if len(data) > MAX_BYTES:
+        raise Unusable(f"larger than {MAX_BYTES // 1_000_000} MB")
     if data[:4] == b"RIFF" and data[8:12] == b"RMID":
         at = 12
         while at + 8 <= len(data):
@@ -160,20 +161,21 @@ def _parse(data: bytes) -> tuple[Any, bool]:
         except Exception as error:  # the parser's C++ exceptions arrive as many types
             if "Division type" in str(error):
                 raise Unusable("times in SMPTE frames, not in beats") from None
-    raise Unusable("damaged, or no MIDI file")
+    raise Unusable("damaged, or not a MIDI file")
 
 
 def prepare(folder: Path, cache: Path) -> Prepared:
-    """Reads a folder, or its cache in `cache` if files of the same content were read before.
+    """Prepares a folder of MIDI files, or reads it from the cache if files of the same contents were prepared before.
 
-    `folder` may also name such a cache file itself: for machines that have no MIDI library, or no MIDI.
+    `folder` may also be a prepared file itself, for machines without a MIDI library.
 
     Returns:
-        Tables of notes by split, one row a note: `pitch` and `velocity` uint8, `step` and `duration` float32 seconds,
-        `start` int64, the first note of the window of 256 that an index draws (spread evenly over its piece).
+        Tables of notes by split, one row per note: `pitch` and `velocity` uint8, `step` and `duration` float32 seconds,
+        and `start` int64. `start[i]` is the first note of the window of 256 notes that index i draws; starts are spread
+        evenly over each piece.
         `meta["inventory"]` is for `inventory.table`.
     Raises:
-        DataError: if no file can be used, or `folder` names a file that holds no such tables.
+        DataError: if no file can be used, or `folder` is a file without such tables.
     """
     if folder.suffix == ".safetensors" and not folder.is_dir():
         return _prepared(folder, *prepared_files.read(folder, KIND, VERSION))
@@ -189,19 +191,22 @@ def prepare(folder: Path, cache: Path) -> Prepared:
         try:
             return _prepared(path, *cached, folder.name)
         except DataError as error:
-            prepared_files.log.warning("%s; it is prepared again", error)
+            prepared_files.log.warning("%s; preparing it again", error)
     tensors, meta = _read(folder, contents, pieces, inventory)
     try:
         write_tensors(path, tensors, prepared_files.metadata(KIND, VERSION, key, meta))
     except OSError as error:
-        raise DataError(f"prepared data cannot be written to {cache} ({error.strerror or error})") from None
+        raise DataError(
+            f"prepared data cannot be written to {cache} ({error.strerror or error}): make room there, or choose "
+            "another --cache"
+        ) from None
     return _prepared(path, *prepared_files.read(path, KIND, VERSION, key), folder.name)
 
 
 def _nothing(folder: Path, inventory: Inventory) -> DataError:
     total = inventory.to_dict()["found"]
     if not total:
-        return DataError(f"{folder}: no MIDI file in it; known are {', '.join(sorted(MIDI))}")
+        return DataError(f"{folder}: no MIDI file in it; files may be {', '.join(sorted(MIDI))}")
     kept_out = f"{inventory.files['test']} are kept out for testing" if inventory.files["test"] else ""
     reasons = "; ".join(filter(None, [inventory.reasons(), kept_out]))
     return DataError(f"{folder}: none of its {total} files can be used: {reasons}")
@@ -210,7 +215,7 @@ def _nothing(folder: Path, inventory: Inventory) -> DataError:
 def _prepared(
     path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], source: str | None = None
 ) -> Prepared:
-    """Raises DataError unless the tensors are tables as `prepare` says, every number within its range."""
+    """Checks the tensors of a prepared file. Raises DataError if they are not tables as `prepare` returns them."""
     parts = {s: {name: tensors.get(f"{s}.{name}") for name in COLUMNS} for s in ("train", "valid")}
     checked: dict[str, dict[str, Tensor]] = {}
     for split, part in parts.items():
@@ -232,7 +237,7 @@ def _right(columns: Mapping[str, Tensor]) -> bool:
         "duration": (0, float(np.finfo(np.float32).max)),
         "velocity": (1, 127),
     }
-    # A NaN is within no range.
+    # NaN is in no range.
     return all(
         low <= columns[name].min().item() <= columns[name].max().item() <= high for name, (low, high) in ranges.items()
     )
@@ -241,7 +246,7 @@ def _right(columns: Mapping[str, Tensor]) -> bool:
 def _read(
     folder: Path, contents: Mapping[File, Content], pieces: Mapping[File, Assignment], inventory: Inventory
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Reads every piece -> tensors by "split.column", and meta."""
+    """Reads every piece; returns tensors by "split.column", and `meta`."""
     usable: dict[File, NoteTable] = {}
     repaired_values = 0
     for file, content in tqdm(contents.items(), desc=f"reading {folder.name}", unit="file", leave=False):
@@ -257,7 +262,7 @@ def _read(
     before = [pieces[file] for file in usable]
     after = repair(before)
     if before != after:
-        inventory.note("one piece moved from validation to training, which would have had none")
+        inventory.note("one piece moved from validation to training, because training had none")
     tables: dict[str, list[NoteTable]] = {"train": [], "valid": []}
     for table, role in zip(usable.values(), after, strict=True):
         tables[role.split].append(table)
@@ -265,7 +270,7 @@ def _read(
     files = {split: len(part) for split, part in tables.items()}
     if not tables["valid"]:
         tables["valid"] = tables["train"][-1:]
-        inventory.note("no piece is left for validation: the last one of training validates too")
+        inventory.note("no piece is left for validation: the last training piece is used for it too")
     meta = {
         "source": folder.name,
         "files": files,
@@ -297,7 +302,7 @@ def _join(tables: list[NoteTable]) -> dict[str, Tensor]:
 
 
 def windows(tensors: dict[str, Tensor], count: int) -> Tensor:
-    """`count` windows spread evenly over a split: (count, 256, 4) float64 of pitch, step, duration, velocity."""
+    """Takes windows spread evenly over a split: (count, 256, 4) float64 of pitch, step, duration, velocity."""
     rows = torch.linspace(0, len(tensors["start"]) - 1, count).long()
     at = tensors["start"][rows][:, None] + torch.arange(NOTES)
     return torch.stack([tensors[name][at].double() for name in ("pitch", "step", "duration", "velocity")], dim=-1)

@@ -1,6 +1,6 @@
-"""Recordings of any form that libsndfile reads, decoded to one channel and resampled.
+"""Decodes recordings of any format that libsndfile reads to one channel, and resamples them.
 
-What a file's header claims is never trusted with memory: sound is read in pieces of a known length.
+Memory does not depend on what a file's header claims: sound is read in pieces of a known length.
 """
 
 import math
@@ -16,20 +16,20 @@ import numpy as np
 from training.data.files import Content, explain, opened
 from training.data.inventory import Unusable
 
-SAMPLE_RATES = (1_000, 768_000)  # Hz; outside, a header is damaged, and resampling would take memory without end
-MOST_CHANNELS = 32
-FULL_SCALE = 1e6  # of float samples; far more than any integer sample written as float
-CANCELLED = 0.01  # of the loudest channel's power, below which the mean of the channels counts as cancelled out
-MOST_SECONDS = 600.0
+SAMPLE_RATES = (1_000, 768_000)  # Hz; outside, a header is damaged, and resampling would need too much memory
+MAX_CHANNELS = 32
+MAX_SAMPLE = 1e6  # of float files; far more than any integer sample written as float
+CANCELLED = 0.01  # power of the mean of the channels over the loudest channel's, below which they cancel each other
+MAX_SECONDS = 600.0
 
 
 @contextmanager
 def recording(path: Path, content: Content | None = None) -> Iterator[Any]:
-    """An open `soundfile.SoundFile`.
+    """Opens a recording as a `soundfile.SoundFile`.
 
     Raises:
-        Unusable: if it cannot be opened or read (inside the block too), changed since `content` was taken, or has a
-            sample rate or a number of channels that no recording has.
+        Unusable: if it cannot be opened or read (inside the block too), has changed since `content` was read, or has an
+            impossible sample rate or number of channels.
     """
     import soundfile
 
@@ -38,8 +38,8 @@ def recording(path: Path, content: Content | None = None) -> Iterator[Any]:
             low, high = SAMPLE_RATES
             if not low <= file.samplerate <= high:
                 raise Unusable(f"a sample rate outside {low // 1000} to {high // 1000} kHz")
-            if file.channels > MOST_CHANNELS:
-                raise Unusable(f"more than {MOST_CHANNELS} channels")
+            if file.channels > MAX_CHANNELS:
+                raise Unusable(f"more than {MAX_CHANNELS} channels")
             yield file
     except soundfile.LibsndfileError as error:
         raise Unusable(f"not readable as sound ({error.error_string.strip().rstrip('.').lower()})") from None
@@ -50,21 +50,21 @@ def recording(path: Path, content: Content | None = None) -> Iterator[Any]:
 
 
 def read_frames(file: Any, frames: int) -> np.ndarray:
-    """The next frames of an open recording, as one channel: (at most frames,) float32."""
+    """Reads the next frames of an open recording as one channel: (n,) float32, n <= frames."""
     return mono(file.read(frames, dtype="float32", always_2d=True))
 
 
 def mono(waveform: np.ndarray) -> np.ndarray:
-    """(frames, channels) -> (frames,): the mean of the channels, or the loudest one where they cancel each other out.
+    """Mixes (frames, channels) down to (frames,): the mean, or the loudest channel if they cancel each other out.
 
     Raises:
-        Unusable: if not all samples are finite numbers of a plausible size.
+        Unusable: if a sample is not finite, or far beyond full scale.
     """
     if not len(waveform):
         return np.zeros(0, np.float32)
     if not np.isfinite(waveform).all():
         raise Unusable("samples that are not finite numbers")
-    if np.abs(waveform).max() > FULL_SCALE:
+    if np.abs(waveform).max() > MAX_SAMPLE:
         raise Unusable("samples far beyond full scale")
     mean: np.ndarray = waveform.mean(1)
     if waveform.shape[1] == 1:
@@ -75,7 +75,7 @@ def mono(waveform: np.ndarray) -> np.ndarray:
 
 
 def resample(waveform: np.ndarray, rate: int, to: int) -> np.ndarray:
-    """(n,) -> (about n * to / rate,) float32. The ratio is exact for every usual rate, and else to one in 10**8."""
+    """Resamples (n,) to (about n * to / rate,), float32. The ratio is exact for usual rates, else to one in 10**8."""
     if rate == to:
         return waveform
     from scipy.signal import resample_poly
@@ -89,7 +89,7 @@ def resample(waveform: np.ndarray, rate: int, to: int) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _low_pass(factor: int) -> np.ndarray:
-    """The filter that `resample_poly` designs itself, at every call anew."""
+    """The low-pass filter of `resample_poly`, which would otherwise design it anew at every call."""
     from scipy.signal import firwin
 
     taps: np.ndarray = firwin(20 * factor + 1, 1 / factor, window=("kaiser", 5.0))
@@ -97,7 +97,7 @@ def _low_pass(factor: int) -> np.ndarray:
 
 
 def pieces(file: Any, seconds: float) -> Iterator[np.ndarray]:
-    """An open recording from its beginning, as one channel, in pieces of so many seconds; the last one is shorter."""
+    """Reads an open recording from its start in pieces of `seconds`, as one channel; the last may be shorter."""
     file.seek(0)
     begun = 0
     while True:
@@ -111,8 +111,8 @@ def pieces(file: Any, seconds: float) -> Iterator[np.ndarray]:
         begun += 1
 
 
-def read_audio(path: Path, sample_rate: int, seconds: float = MOST_SECONDS) -> np.ndarray:
-    """A whole recording, or its first `seconds`: (n,) float32, one channel, resampled.
+def read_audio(path: Path, sample_rate: int, seconds: float = MAX_SECONDS) -> np.ndarray:
+    """Reads a recording, at most its first `seconds`, as one channel at `sample_rate`: (n,) float32.
 
     Raises:
         Unusable: as `recording` and `mono`.

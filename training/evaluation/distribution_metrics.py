@@ -1,22 +1,24 @@
-"""How alike two sets are: the statistics by which generated sounds are compared with real ones.
+"""Metrics that compare a set of generated sounds with a set of real ones.
 
-Sets are arrays, one item a row: `features` (n, d), or a classifier's `probabilities` (n, classes) with rows that sum
-to 1. "Real" is what the figures are measured against. Distances are Euclidean, entropies natural unless said otherwise.
+Sets are arrays, one item per row: `features` (n, d), or a classifier's `probabilities` (n, classes) with rows that sum
+to 1. `real` is the reference set. Distances are Euclidean, entropies in nats unless said otherwise.
 The definitions are those that DiffWave (Kong et al., 2021, arXiv:2009.09761, appendix on evaluation) and SaShiMi (Goel
-et al., 2022, arXiv:2202.09729) use on SC09. Their numbers depend on the classifier, so that figures compare only where
-one classifier made both.
+et al., 2022, arXiv:2202.09729) use on SC09. Values depend on the classifier: compare only those from the
+same one.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
 
-SMALLEST = 1e-12  # stands for a probability of 0, of which there is no logarithm
+SMALLEST = 1e-12  # replaces a probability of 0 in logarithms
 BLOCK = 1024  # rows of a distance matrix held at once
 
 
 def inception_score(probabilities: np.ndarray) -> float:
-    """exp E KL(p(y|x) || p(y)): between 1, and the number of classes where each is hit clearly and equally often.
+    """Inception Score, exp E KL(p(y|x) || p(y)): from 1 to the number of classes.
+
+    It is highest if every item is clearly of one class and all classes are equally frequent.
 
     Salimans et al. (2016), arXiv:1606.03498.
     """
@@ -25,16 +27,16 @@ def inception_score(probabilities: np.ndarray) -> float:
 
 
 def modified_inception_score(probabilities: np.ndarray) -> float:
-    """exp E KL(p(y|x) || p(y|x')) over all pairs of items: it also rises with the variety within a class.
+    """Modified Inception Score, exp E KL(p(y|x) || p(y|x')) over all pairs: it also rises with variety within a class.
 
-    Gurumurthy et al. (2017), arXiv:1706.02071. Over all pairs, not a sample of them, since the mean has a closed form.
+    Gurumurthy et al. (2017), arXiv:1706.02071. All pairs are used, since their mean has a closed form.
     """
     p = _positive(probabilities)
     return float(np.exp((p * np.log(p)).sum(1).mean() - p.mean(0) @ np.log(p).mean(0)))
 
 
 def am_score(real: np.ndarray, probabilities: np.ndarray) -> float:
-    """KL(p_real(y) || p(y)) + E H(p(y|x)): 0 where every item is clear and the classes are as frequent as in reality.
+    """AM Score, KL(p_real(y) || p(y)) + E H(p(y|x)): 0 if all items are clear and classes as frequent as in real data.
 
     Zhou et al. (2018), arXiv:1703.02000.
 
@@ -51,10 +53,10 @@ def _positive(probabilities: np.ndarray) -> np.ndarray:
 
 
 def different_bins(real: np.ndarray, features: np.ndarray, bins: int = 50, significance: float = 0.05) -> float:
-    """NDB/K: the share of cells of real data that hold significantly more, or fewer, of the other set.
+    """NDB/K: the share of bins in which the proportions of the two sets differ significantly.
 
-    The cells are the Voronoi cells of k-means on real data; each cell's two proportions are compared by a two-sided
-    z-test with pooled variance. Of two equal distributions the share is about `significance`. Richardson and Weiss
+    The bins are the clusters of k-means on real data; the two proportions in each are compared by a two-sided z-test
+    with pooled variance. For equal distributions the share is about `significance`. Richardson and Weiss
     (2018), arXiv:1805.12462.
 
     Args:
@@ -76,10 +78,10 @@ def different_bins(real: np.ndarray, features: np.ndarray, bins: int = 50, signi
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """|mean_a - mean_b|^2 + tr(A + B - 2 (A B)^(1/2)): the squared 2-Wasserstein distance of the fitted Gaussians.
+    """Fréchet distance, |mean_a - mean_b|^2 + tr(A + B - 2 (A B)^(1/2)), of Gaussians fitted to two sets.
 
-    Dowson and Landau (1982); on a classifier's features Heusel et al. (2017), arXiv:1706.08500. It is biased upwards,
-    the more the smaller the sets: compare sets of equal size.
+    It is their squared 2-Wasserstein distance (Dowson and Landau, 1982); on a classifier's features: Heusel et al.
+    (2017), arXiv:1706.08500. It is biased upwards for small sets: compare sets of equal size only.
 
     Args:
         a, b: (n, d) and (m, d), at least two items each.
@@ -99,10 +101,10 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def precision_recall(real: np.ndarray, features: np.ndarray, k: int = 3) -> tuple[float, float]:
-    """The share of one set that lies where the other is, both ways.
+    """Precision and recall: the share of each set that lies within the other's support.
 
-    A set is where its items' balls are, each as wide as the distance to the item's k-th nearest neighbour. Precision
-    is the share of `features` within the balls of `real`, recall the reverse. Kynkäänniemi et al. (2019),
+    The support is estimated by balls around the items, each reaching to the item's k-th nearest neighbour. Precision is
+    the share of `features` within the balls of `real`, recall the reverse. Kynkäänniemi et al. (2019),
     arXiv:1904.06991, algorithm 1. Both rise with the size of the sets, which should be equal.
 
     Args:
@@ -116,16 +118,16 @@ def precision_recall(real: np.ndarray, features: np.ndarray, k: int = 3) -> tupl
 
 
 def _share_within(points: np.ndarray, centres: np.ndarray, k: int) -> float:
-    # The k + 1 smallest, since each centre is its own nearest neighbour.
+    # Index k, not k - 1, since each centre is its own nearest neighbour.
     radius = np.concatenate([np.partition(d, k, axis=1)[:, k] for d in _distances(centres, centres)])
     return float(np.concatenate([(d <= radius).any(1) for d in _distances(points, centres)]).mean())
 
 
 def nearest_distances(points: np.ndarray, centres: np.ndarray, *, itself: bool = False) -> np.ndarray:
-    """(n,): how far each of the points (n, d) is from the nearest of the centres (m, d).
+    """Distances (n,) of points (n, d) to the nearest of the centres (m, d).
 
     Args:
-        itself: the two are one set, and an item is not its own neighbour.
+        itself: whether both are the same set; an item is then not counted as its own neighbour.
     """
     found = np.empty(0)
     for block in _distances(points, centres):
@@ -136,9 +138,9 @@ def nearest_distances(points: np.ndarray, centres: np.ndarray, *, itself: bool =
 
 
 def _distances(a: np.ndarray, b: np.ndarray) -> Iterator[np.ndarray]:
-    """The matrix (n, m) of distances between a (n, d) and b (m, d), some rows at a time."""
+    """Yields the distance matrix (n, m) between a (n, d) and b (m, d), some rows at a time."""
     a, b = a.astype(np.float64), b.astype(np.float64)
-    centre = b.mean(0)  # near zero the squares below cancel less
+    centre = b.mean(0)  # centred, so that the squares below lose less precision
     a, b = a - centre, b - centre
     squares = np.square(b).sum(1)
     for start in range(0, len(a), BLOCK):
@@ -148,7 +150,7 @@ def _distances(a: np.ndarray, b: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def spread(features: np.ndarray, labels: np.ndarray) -> float:
-    """The root mean square distance of items from the mean of their class, each class counting the same.
+    """Root mean square distance of items from the mean of their class; each class has the same weight.
 
     Args:
         features: (n, d). labels: (n,); classes with a single item are left out.
@@ -162,10 +164,10 @@ def spread(features: np.ndarray, labels: np.ndarray) -> float:
 
 
 def conditional_entropy(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """H(label | prediction) in bits: what a prediction leaves unknown; 0 if it settles the label.
+    """Conditional entropy H(label | prediction) in bits; 0 if the prediction determines the label.
 
     Args:
-        labels, predictions: (n,) each, of few values.
+        labels, predictions: (n,), each with few distinct values.
     """
     entropy = 0.0
     for value in np.unique(predictions):

@@ -1,4 +1,4 @@
-"""Figures that prove a checkpoint: the model between rows of reality and of simple baselines, all measured alike."""
+"""Evaluates a checkpoint: tables that compare it with real data and with simple baselines, all measured alike."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ MIN_SAMPLES = 20
 
 @dataclass(frozen=True)
 class Report:
-    """What was measured of a checkpoint. The first table is the one with targets."""
+    """The figures of a checkpoint. The first table has the targets."""
 
     name: str
     sha256: str
@@ -41,7 +41,7 @@ class Report:
         }
 
     def verdict(self) -> str:
-        """Which targets the model met, in one line."""
+        """How many targets the model met, and which it missed, in one line."""
         first = self.tables[0]
         model = first.rows["model"]
         missed = [
@@ -56,20 +56,22 @@ class Report:
 def evaluate(path: Path, folder: Path, cache: Path, samples: int | None = None, judge: Path | None = None) -> Report:
     """Measures a checkpoint on one thread; the same checkpoint and data give the same figures.
 
-    What is measured depends on what the checkpoint sounds as: notes or a spectrogram.
+    The kind of tables depends on what the checkpoint generates: notes or spectrograms.
 
     Args:
-        folder: data as `python -m training` takes it; its validation part is what the model is compared with.
-        cache: where prepared data and the judge are kept.
-        samples: sounds to generate, of the seeds from 0; by default 2,048 of speech or 1,024 of piano.
-        judge: a judge of speech, as `python -m training judge` writes it; by default one is trained, once.
+        folder: data as for training; the model is compared with its splits.
+        cache: folder for prepared data and the judge.
+        samples: number of sounds to generate, from seed 0 on; by default 2,048 of speech or 1,024 of piano.
+        judge: a judge of speech, made by `python -m training judge`; by default one is trained and kept in `cache`.
     Raises:
         CheckpointError: if the checkpoint cannot be loaded.
-        DataError: if the folder cannot be used for it.
-        TrainingError: if the checkpoint makes nothing that can be measured, or `samples` are too few.
+        DataError: if the folder cannot be used for this checkpoint.
+        TrainingError: if the checkpoint generates neither notes nor spectrograms, or `samples` are too few.
     """
     if samples is not None and samples < MIN_SAMPLES:
-        raise TrainingError(f"{samples} samples are too few to measure anything; at least {MIN_SAMPLES}")
+        raise TrainingError(
+            f"{samples} samples are too few to measure anything: --samples must be at least {MIN_SAMPLES}"
+        )
     card = shelf.read_card(path)
     generator, directions = checkpoint.load(path)
     with torch.inference_mode():
@@ -82,5 +84,5 @@ def evaluate(path: Path, folder: Path, cache: Path, samples: int | None = None, 
             generator, directions or principal(generator), folder, cache, judge, samples or speech.SAMPLES
         )
     else:
-        raise TrainingError(f"{path} makes neither notes nor spectrograms: there is nothing to measure it by")
+        raise TrainingError(f"{path} generates neither notes nor spectrograms, the only kinds that can be measured")
     return Report(card.name, card.sha256, folder.name, tuple(tables))

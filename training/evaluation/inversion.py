@@ -1,4 +1,4 @@
-"""How well spectrograms are turned back into sound, and how fast: the learned inversion beside the classic ones."""
+"""Measures the inversion of spectrograms into sound, quality and speed: the vocoder (learned) against Griffin-Lim."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -23,19 +23,19 @@ from training.evaluation.tables import Column, Table, Target
 from training.vocoder import VocoderRecipe, representation, roughen
 
 CLIPS = 200
-JOINED = 10  # clips that intelligibility and quality are measured on at once: both need some seconds of speech
-AUDIBLE_DB = 50.0  # below a clip's loudest frame: what is quieter counts as silence
+CLIPS_JOINED = 10  # for one STOI and PESQ measurement: both need some seconds of speech
+AUDIBLE_DB = 50.0  # frames that are quieter than the loudest one by more count as silence
 RECORDED = "recordings"
-NEVER = 1e-3  # below any STOI that speech has; pystoi's answer when too little speech is left to measure
+STOI_FAILED = 1e-3  # pystoi returns less if too little speech is left; real values are higher
 
 Inversion = Callable[[Tensor], np.ndarray]
 
-QUALITY = (
+NEEDS_RECORDING = (
     Column("stoi", "STOI", ideal="high"),
     Column("pesq", "PESQ", ideal="high"),
     Column("lsd", "LSD, dB", ideal="low"),
 )
-ANYWHERE = (
+NEEDS_SPECTROGRAM = (
     Column("mel_error", "mel error", ideal="low"),
     Column("accuracy", "right", True, "high"),
     Column("lost", "lost", True, "low"),
@@ -44,7 +44,7 @@ ANYWHERE = (
 
 
 def inversions(vocoder: LearnedVocoder) -> dict[str, Inversion]:
-    """Ways from one log-mel (n_mels, frames) to its waveform (samples,), by name."""
+    """The methods that are compared, by name, each from one log-mel (n_mels, frames) to a waveform (samples,)."""
     mel = representation(vocoder.config)
     c = mel.config
 
@@ -70,12 +70,12 @@ def inversions(vocoder: LearnedVocoder) -> dict[str, Inversion]:
 def inversion_tables(
     path: Path, folder: Path, cache: Path, judge: Path | None = None, clips: int = CLIPS
 ) -> list[Table]:
-    """Measures each inversion on validation recordings, on the same roughened, and on generated spectrograms.
+    """Measures each inversion on spectrograms of recordings, on the same with noise and blur, and on generated ones.
 
     Args:
-        path: of a learned inversion, or of a checkpoint that carries one, whose spectrograms are then measured too.
-        folder, cache, judge: as `training.evaluation.evaluate.evaluate` takes them.
-        clips: how many of each, evenly spread.
+        path: a vocoder, or a checkpoint that includes one, whose generated spectrograms are then measured too.
+        folder, cache, judge: as in `training.evaluation.evaluate.evaluate`.
+        clips: number of sounds of each kind, evenly spread over the validation set.
     Raises:
         CheckpointError: if the file or the judge cannot be used.
         DataError: if the folder cannot be used.
@@ -87,15 +87,15 @@ def inversion_tables(
     if generator is not None and generator.condition is not None:
         options["labels"] = ",".join(generator.condition.labels)
     data = load_waveforms(folder, cache, options)
-    listener = find_judge(data, cache, judge)
+    classifier = find_judge(data, cache, judge)
     rows = np.linspace(0, len(data.valid) - 1, min(clips, len(data.valid))).astype(int)
     recordings, labels = data.valid[rows].float(), data.valid_labels[rows].numpy()
     with torch.inference_mode():
         clean = mel.log_mel(recordings)
         rough = roughen(clean, mel.config.floor, VocoderRecipe(), torch.Generator().manual_seed(0))
         tables = [
-            _table("Inversion of recordings", vocoder, clean, listener, labels, recordings),
-            _table("Inversion of recordings, roughened", vocoder, rough, listener, labels, recordings),
+            _table("Inversion of recordings", vocoder, clean, classifier, labels, recordings),
+            _table("Inversion of recordings, roughened", vocoder, rough, classifier, labels, recordings),
         ]
         if generator is not None and isinstance(generator.representation, MelRepresentation):
             z, condition, labels = draw(generator, range(len(rows)))
@@ -106,7 +106,7 @@ def inversion_tables(
                     "Inversion of generated spectrograms",
                     vocoder,
                     made,
-                    listener,
+                    classifier,
                     None if condition is None else labels,
                 )
             )
@@ -125,7 +125,7 @@ def _table(
     heard = {} if recordings is None else {RECORDED: recordings.numpy()}
     cost = {}
     for name, invert in inversions(vocoder).items():
-        invert(log_mel[0])  # tables are made and memory is taken once
+        invert(log_mel[0])  # not timed: tables and memory are set up
         start = time.process_time()
         heard[name] = np.stack([invert(item) for item in tqdm(log_mel, desc=name, unit="sound", leave=False)])
         cost[name] = 1000 * (time.process_time() - start) / (len(log_mel) * mel.seconds)
@@ -141,13 +141,17 @@ def _table(
             figures[name] |= quality(recordings.numpy(), waveforms, mel.sample_rate, mel.config.n_fft)
             if labels is not None:
                 figures[name]["lost"] = figures[RECORDED]["accuracy"] - figures[name]["accuracy"]
-    columns = [column for column in (*QUALITY, *ANYWHERE) if any(column.key in row for row in figures.values())]
+    columns = [
+        column
+        for column in (*NEEDS_RECORDING, *NEEDS_SPECTROGRAM)
+        if any(column.key in row for row in figures.values())
+    ]
     targets = {"stoi": Target(low=0.9), "lost": Target(high=0.01), "cost": Target(high=15.0)}
     band = "narrow" if mel.sample_rate == 8000 else "wide"
     notes = {
-        "stoi": f"STOI and PESQ ({band} band) on {JOINED} sounds joined",
+        "stoi": f"STOI and PESQ ({band} band) on {CLIPS_JOINED} sounds joined",
         "lsd": f"LSD: log-spectral distance over frames within {AUDIBLE_DB:g} dB of the loudest",
-        "mel_error": "mel error: mean distance, in nepers, of the sound's own log-mel from the one that was asked for",
+        "mel_error": "mel error: mean distance, in nepers, of the sound's own log-mel from the one it was made from",
         "cost": "ms per s: milliseconds of one processor for a second of sound",
     }
     return Table(
@@ -160,19 +164,19 @@ def _table(
 
 
 def quality(real: np.ndarray, output: np.ndarray, sample_rate: int, n_fft: int) -> Mapping[str, float]:
-    """How alike waveforms (n, samples) are to the recordings they stand for.
+    """Similarity of waveforms (n, samples) to the recordings that they were reconstructed from.
 
     Returns:
         "stoi" (Taal et al., 2011), 0 to 1; "lsd", dB; and "pesq" (ITU-T P.862), up to 4.5, if the package pesq is
-        installed: it needs a compiler to install, so nothing depends on it.
+        installed, which is optional since it needs a compiler.
     """
     scores: dict[str, list[float]] = {name: [] for name in ("stoi", *(["pesq"] if find_spec("pesq") else []))}
-    for first in range(0, len(real), JOINED):
-        group = slice(first, first + JOINED)
+    for first in range(0, len(real), CLIPS_JOINED):
+        group = slice(first, first + CLIPS_JOINED)
         spans = real[group] != 0
         here = np.concatenate([r[_span(s)] for r, s in zip(real[group], spans, strict=True)])
         there = np.concatenate([o[_span(s)] for o, s in zip(output[group], spans, strict=True)])
-        if (score := stoi(here, there, sample_rate)) > NEVER:
+        if (score := stoi(here, there, sample_rate)) > STOI_FAILED:
             scores["stoi"].append(score)
         if "pesq" in scores:
             from pesq import pesq
@@ -189,9 +193,9 @@ def _span(heard: np.ndarray) -> slice:
 
 
 def log_spectral_distance(real: np.ndarray, output: np.ndarray, n_fft: int) -> float:
-    """dB: the root mean square over frequencies of the difference in level, averaged over audible frames.
+    """Log-spectral distance in dB: root mean square difference of level over frequencies, averaged over audible frames.
 
-    A magnitude of 1e-5 of a full-scale sine is added to both, for a level in digital silence is no number.
+    1e-5 of the magnitude of a full-scale sine is added to both, since digital silence has no finite level.
 
     Args:
         real, output: (n, samples)

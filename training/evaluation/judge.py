@@ -1,7 +1,7 @@
-"""Trains the judge of spoken words (`explorer/judge.py`), on real recordings only.
+"""Trains the judge, a classifier of spoken labels (`explorer/judge.py`), on real recordings only.
 
-The classifier that speech generators are usually measured with (SC09's ResNeXt) is replaced by one that trains in a
-minute on the recordings at hand, so figures that it gives compare only with others that it gives.
+Speech generators are usually measured with a ResNeXt trained on SC09. This judge trains in a minute on the recordings
+at hand instead, so compare its figures only with others of the same judge.
 """
 
 import hashlib
@@ -19,25 +19,27 @@ from training.data.audio import FRAMES, HOP_SECONDS, Waveforms, measure
 from training.families.spectogan import augment
 from training.loop import train_in_memory
 from training.objective import Objective, Schedule
-from training.options import MOST
+from training.options import MAX_COUNT
 
-VERSION = 1  # raise it when the same recordings would train another judge
+VERSION = 1  # raise it when the same recordings would give another judge
 EPOCHS = 20
 BATCH = 64
 PEAK_LR = 4e-3
 
 
 class JudgeObjective(Objective):
-    """The judge on recordings, each time moved in time, pitch and loudness, and with a band of frequencies and a moment
-    hidden (Park et al., 2019, "SpecAugment", arXiv:1904.08779). One-cycle learning rate; every epoch in a new order.
+    """Trains a judge on augmented recordings, with a one-cycle learning rate and a new order in every epoch.
 
-    It trains in a minute, in memory: its order within an epoch and its dropout, which torch draws from the global
-    state, are not saved.
+    Spectrograms are shifted in time and pitch, changed in loudness, and masked in a band of frequencies and a span of
+    time (Park et al., 2019, "SpecAugment", arXiv:1904.08779). It cannot be resumed, as it trains in a minute: the order
+    within an epoch, and the global random state that dropout draws from, are not saved.
     """
 
     def __init__(self, judge: Judge, clips: int, epochs: int) -> None:
         self.batches = max(1, clips // BATCH)
-        super().__init__(Schedule({"judge": epochs * self.batches}, MOST, MOST), 0, torch.device("cpu"), bfloat16=False)
+        super().__init__(
+            Schedule({"judge": epochs * self.batches}, MAX_COUNT, MAX_COUNT), 0, torch.device("cpu"), bfloat16=False
+        )
         self.judge = judge.train()
         optimizer = torch.optim.AdamW(judge.parameters(), lr=PEAK_LR, weight_decay=0.01)
         self.optimizers["judge"] = optimizer
@@ -52,7 +54,7 @@ class JudgeObjective(Objective):
         if self.step % self.batches == 0:
             self.order = torch.randperm(len(x), generator=self.rng)[: self.batches * BATCH].chunk(self.batches)
         index = self.order[self.step % self.batches]
-        seen = hide(augment(x[index], self.rng, frames=6, bands=2, gain=0.15), self.rng)
+        seen = mask(augment(x[index], self.rng, frames=6, bands=2, gain=0.15), self.rng)
         loss = F.cross_entropy(self.judge(seen), labels[index], label_smoothing=0.02)
         self.descend("judge", loss)
         self.rates.step()
@@ -64,7 +66,7 @@ class JudgeObjective(Objective):
 
 
 def train_judge(clips: Waveforms, epochs: int = EPOCHS) -> Judge:
-    """A judge in eval mode that has learned from the training recordings."""
+    """Trains a judge on the training recordings; returns it in eval mode."""
     rate, labels = clips.meta["sample_rate"], tuple(clips.meta["labels"])
     hop = round(rate * HOP_SECONDS)
     mel = measure(MelConfig(rate, 4 * hop, hop, frames=FRAMES), clips.train)
@@ -77,8 +79,8 @@ def train_judge(clips: Waveforms, epochs: int = EPOCHS) -> Judge:
     return judge.eval().requires_grad_(False)
 
 
-def hide(x: Tensor, rng: torch.Generator, width: int = 10) -> Tensor:
-    """(n, 1, bands, frames): silence in up to `width` neighbouring bands, and in as many frames, of each item."""
+def mask(x: Tensor, rng: torch.Generator, width: int = 10) -> Tensor:
+    """Silences up to `width` neighbouring bands, and as many frames, of each item of (n, 1, bands, frames)."""
     for axis in (2, 3):
         place = torch.arange(x.shape[axis]).reshape([-1 if k == axis else 1 for k in range(4)])
         start, size = torch.rand((2, len(x), 1, 1, 1), generator=rng)
@@ -88,7 +90,7 @@ def hide(x: Tensor, rng: torch.Generator, width: int = 10) -> Tensor:
 
 
 def accuracy(judge: Judge, clips: Waveforms) -> float:
-    """The share of validation recordings whose word it hears; NaN if there are none."""
+    """The share of validation recordings whose label the judge recognises; NaN if there are none."""
     if not len(clips.valid):
         return float("nan")
     heard = judge.hear(clips.valid.float().numpy())[0].argmax(1)
@@ -96,10 +98,10 @@ def accuracy(judge: Judge, clips: Waveforms) -> float:
 
 
 def find_judge(clips: Waveforms, cache: Path, path: Path | None = None) -> Judge:
-    """The judge in a file, or else the one of these recordings, trained if the cache does not hold it yet.
+    """Loads the judge in a file or, by default, the cached one for these recordings, which is trained first if needed.
 
     Raises:
-        CheckpointError: if the file cannot be read, or its judge knows other labels or another sample rate.
+        CheckpointError: if the file cannot be read, or its labels or sample rate are not those of the recordings.
     """
     if path is None:
         path = cache / f"judge-{_key(clips)}.safetensors"
@@ -115,7 +117,7 @@ def find_judge(clips: Waveforms, cache: Path, path: Path | None = None) -> Judge
 
 
 def _key(clips: Waveforms) -> str:
-    """The same for the same training recordings."""
+    """A hash of the training recordings and their labels."""
     digest = hashlib.sha256(f"{VERSION} {clips.meta['labels']} {clips.meta['sample_rate']}".encode())
     digest.update(clips.train_labels.numpy().tobytes())
     for part in clips.train.split(256):

@@ -1,4 +1,4 @@
-"""How good a latent space is to move in."""
+"""Measures of a latent space: path length and linear separability, after StyleGAN."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -13,19 +13,19 @@ from explorer.sound.base import Sound
 from training.evaluation.distribution_metrics import conditional_entropy
 from training.evaluation.tables import Column, Table
 
-BATCH = 16  # on one thread as fast as any larger one, and the bar moves often
+BATCH = 16  # on one thread larger batches are no faster, and the progress bar would move less often
 PAIRS = 128
-STEP = 0.01  # smaller, and the rounding of 32-bit floats and of notes would be measured too
+STEP = 0.01  # of t; with smaller steps rounding would be measured too
 FOLDS = 5
 
-Progress = Callable[[int], object]  # told how many more sounds are done
+Progress = Callable[[int], object]  # called with the number of sounds finished since the last call
 
 
 def draw(generator: Generator, seeds: range) -> tuple[Tensor, Tensor | None, np.ndarray]:
-    """The latents of seeds, with the labels given out evenly: the k-th seed takes the k-th, round and round.
+    """The latents of seeds, with labels in turn: the k-th seed gets label k, starting over after the last.
 
     Returns:
-        z (n, *latent.shape), the condition (n, choices) or None, and the labels' indices (n,), 0 without a condition.
+        z (n, *latent.shape), the condition (n, labels) or None, and the labels' indices (n,), 0 without a condition.
     """
     z = torch.stack([generator.latent.from_seed(seed) for seed in seeds])
     if generator.condition is None:
@@ -36,7 +36,7 @@ def draw(generator: Generator, seeds: range) -> tuple[Tensor, Tensor | None, np.
 
 @torch.inference_mode()
 def outputs(generator: Generator, z: Tensor, condition: Tensor | None, progress: Progress) -> Iterator[Tensor]:
-    """The generator's output (*representation.shape) for each latent (n, *latent.shape)."""
+    """Yields the generator's output (*representation.shape) for each latent of (n, *latent.shape)."""
     for start in range(0, len(z), BATCH):
         part = slice(start, start + BATCH)
         yield from generator(z[part], None if condition is None else condition[part])
@@ -54,15 +54,15 @@ def _features(generator: Generator, z: Tensor, condition: Tensor | None, progres
 
 
 def path_table(generator: Generator, progress: Progress, pairs: int = PAIRS) -> Table:
-    """Path length of arc and line, between `pairs` of consecutive seeds. Calls the generator 6 times a pair.
+    """Perceptual path length of arcs and lines between pairs of consecutive seeds. Generates 6 times for each pair.
 
     Karras et al. (2019), arXiv:1812.04948, section 4.1, measure the squared distance of the outputs at t and t + step
-    over step^2. Here the distance is one of the generator's own features, and is divided by the squared distance of
-    the two ends: 1 is the shortest there is, a crossfade of the outputs at constant speed.
+    over step^2. Here the distance is between the generator's own features, and is divided by the squared distance of
+    the two ends: 1, the smallest possible, is a crossfade of the features at constant speed.
     """
     z, condition, _ = draw(generator, range(2 * pairs))
     starts, ends = z[0::2], z[1::2]
-    condition = None if condition is None else condition[:pairs]  # both ends of a way speak the same label
+    condition = None if condition is None else condition[:pairs]  # both ends have the same label
     far = _features(generator, starts, condition, progress) - _features(generator, ends, condition, progress)
     t = torch.from_numpy(np.random.RandomState(0).uniform(0, 1 - STEP, pairs).astype(np.float32))
     rows: dict[str, dict[str, float]] = {}
@@ -84,31 +84,30 @@ def path_table(generator: Generator, progress: Progress, pairs: int = PAIRS) -> 
         rows[path] = {"length": float(length), "steepest": float(steepest)}
     columns = (Column("length", "path length", ideal="1"), Column("steepest", "in the steepest 5 %", True, "5 %"))
     return Table(
-        "Ways through latent space",
+        "Paths through latent space",
         columns,
         rows,
         {},
         (
-            f"path length: squared speed of the output along the way over the squared distance of its ends, "
-            f"{pairs} ways (perceptual path length, Karras et al. 2019, on the generator's own features, in steps of "
-            f"{STEP:g}); 1 is a crossfade; notes change in jumps, which count the more the smaller the steps",
-            "in the steepest 5 %: how much of that squared speed falls on a twentieth of the places; more means jumps",
-            "there is no row for a mapping space: the ways one can go in the explorer are those of the latent itself",
+            f"path length: squared speed of the output along the path over the squared distance of its ends, mean of "
+            f"{pairs} paths (perceptual path length, Karras et al. 2019, on the generator's own features, in steps of "
+            f"{STEP:g}); 1 is a crossfade; notes change in jumps, which count more in smaller steps",
+            "in the steepest 5 %: share of the squared speed that falls on 5 % of the points; more means jumps",
+            "there is no row for a mapped latent (StyleGAN's w): the explorer moves in z itself",
         ),
     )
 
 
 def separability_table(z: Tensor, labels: np.ndarray, sounds: Sequence[Sound]) -> Table:
-    """Whether a plane in latent space parts sounds with more of what can be measured of them from those with less.
+    """Linear separability: how well a linear classifier of the latent predicts whether a measure of the sound is high.
 
-    Linear separability after Karras et al. (2019), arXiv:1812.04948, section 4.2: the entropy that is left of an
-    attribute's side (more or less) once a linear classifier has seen the latent. As there, the less certain half of
-    the items, here those nearest to the median, is left out. Unlike there, the classifier is scored on items it was
-    not fitted to, and attributes are taken from the mean of the item's label, since a conditional generator is told
-    the label and not by the latent.
+    After Karras et al. (2019), arXiv:1812.04948, section 4.2: the conditional entropy of whether a measure is high or
+    low, given the prediction of a linear classifier of the latent. As there, the less certain half of the items, here
+    those nearest to the median, is left out. Unlike there, the classifier is cross-validated, and measures are taken
+    relative to the mean of the item's label, since the label of a conditional generator does not depend on the latent.
 
     Args:
-        z: (n, *latent.shape). labels: (n,) indices. sounds: what became of the latents.
+        z: (n, *latent.shape). labels: (n,) indices. sounds: of the latents.
     """
     flat, measured = z.flatten(1).numpy(), [measure(sound) for sound in sounds]
     attributes = {name: np.array([m[name] for m in measured]) for name in measured[0]}
@@ -116,22 +115,24 @@ def separability_table(z: Tensor, labels: np.ndarray, sounds: Sequence[Sound]) -
     rows["chance"] = dict.fromkeys(attributes, 1.0)
     columns = tuple(Column(name, name, ideal="0") for name in attributes)
     return Table(
-        "Linear separability, bits left unknown",
+        "Linear separability, conditional entropy in bits",
         columns,
         rows,
         {},
         (
-            "what a linear classifier of the latent leaves unknown of whether a sound has much or little of something, "
-            "cross-validated; 0: one direction governs it, 1: none tells anything of it",
-            "measured within each label: a conditional generator is told the label, so the latent need not tell it",
+            "entropy of whether a measure of the sound is high or low, given the prediction of a linear classifier of "
+            "the latent, cross-validated; 0: one direction determines the measure, 1: no direction predicts it",
+            "measured within each label, since the label is given to the generator beside the latent",
         ),
     )
 
 
 def entropy_left(z: np.ndarray, labels: np.ndarray, values: np.ndarray) -> float:
-    """What the latents z (n, size) leave unknown of the side on which the values (n,) lie, in bits, 0 to 1.
+    """Conditional entropy of whether values (n,) are high or low, given a linear classifier of latents z (n, size).
 
-    See `separability_table`. A value that is NaN is left out; values without two sides leave all unknown.
+    In bits, 0 to 1.
+
+    See `separability_table`. NaN values are left out. Without enough high and low values the result is 1.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import cross_val_predict

@@ -1,6 +1,6 @@
-"""Figures of piano music, on windows of notes: arrays (n, 256, 4) of pitch, step, duration and velocity.
+"""Metrics and baselines for piano music, on windows of notes: arrays (n, 256, 4) of pitch, step, duration, velocity.
 
-Steps and durations are seconds, a step is 0 inside a chord. Everything real, generated or baseline passes through the
+Steps and durations are in seconds; a step is 0 inside a chord. Real, generated and baseline windows pass through the
 same functions. The features and the overlap area are after Yang & Lerch, "On the evaluation of generative models in
 music" (2018), adapted from bars to a fixed number of notes, as a performance has no bars.
 """
@@ -11,13 +11,13 @@ import numpy as np
 
 PITCH, STEP, DURATION, VELOCITY = range(4)
 MAJOR = np.array([0, 2, 4, 5, 7, 9, 11])
-GRID = 400  # points at which a density of distances is looked at
+GRID = 400  # points at which a density of distances is estimated
 
 Features = dict[str, np.ndarray]
 
 
 def features(windows: np.ndarray) -> Features:
-    """Thirteen features, each (n, k): plain numbers (k = 1), histograms that sum to 1, and transition matrices."""
+    """Thirteen features, each (n, k): single numbers (k = 1), histograms that sum to 1, and transition matrices."""
     pitch, step, duration, velocity = np.moveaxis(windows, -1, 0)
     classes = pitch.astype(int) % 12
     interval = np.diff(pitch, axis=1)
@@ -42,10 +42,10 @@ def features(windows: np.ndarray) -> Features:
 
 
 def overlap(real: Features, other: Features) -> dict[str, tuple[float, float]]:
-    """Per feature (overlap area, KL divergence in nats) of the distances within `real` and those from it to `other`.
+    """Overlap area and KL divergence (nats) of each feature: distances within `real` against distances to `other`.
 
-    Distances are Euclidean, their densities Gaussian kernel estimates. The area is 1 where a window of the other set
-    lies as far from real windows as these lie from each other.
+    Distances are Euclidean, their densities Gaussian kernel estimates. The area is 1 if windows of the other set are as
+    far from real windows as real windows are from each other.
     """
     found = {}
     for name, a in real.items():
@@ -65,7 +65,7 @@ def mean_overlap(real: Features, other: Features) -> float:
 
 
 def in_key_ratio(windows: np.ndarray) -> np.ndarray:
-    """(n,): share of a window's notes in the major scale (or its relative minor) that holds most of them."""
+    """The share (n,) of a window's notes in the major scale (or its relative minor) that has most of them."""
     histogram = _histogram(windows[..., PITCH].astype(int) % 12, 12)
     scales = np.zeros((12, 12))
     for tonic in range(12):
@@ -75,13 +75,13 @@ def in_key_ratio(windows: np.ndarray) -> np.ndarray:
 
 
 def chord_rate(windows: np.ndarray) -> np.ndarray:
-    """(n,): share of notes that are struck together with the note before."""
+    """The share (n,) of notes that are struck together with the note before."""
     rate: np.ndarray = (windows[:, 1:, STEP] == 0).mean(1)
     return rate
 
 
 def polyphony_rate(windows: np.ndarray) -> np.ndarray:
-    """(n,): of the time in which any key is held, the share in which two or more are."""
+    """The share (n,) of the time with any key held in which two or more are held."""
     return np.array([_held(w, 2) / max(_held(w, 1), 1e-9) for w in windows])
 
 
@@ -98,10 +98,10 @@ def interval_pairs_divergence(real: np.ndarray, other: np.ndarray) -> float:
 
 
 def statistics(windows: np.ndarray) -> np.ndarray:
-    """(n, 56) numbers on each window: register, harmony, intervals, rhythm, touch, and how they hang together."""
+    """56 numbers for each window, (n, 56): register, harmony, intervals, rhythm, touch, and correlations of these."""
     pitch, step, duration, velocity = np.moveaxis(windows.astype(float), -1, 0)
     log_duration = np.log(np.maximum(duration, 0.02))
-    # A chord's note takes the wait before the chord, so that correlations with it are not about chords alone.
+    # Steps without those inside chords, so that the statistics of rhythm are not about chords alone.
     gaps = [np.log(np.maximum(s[1:][s[1:] > 0], 0.03)) for s in step]
     gaps = [g if len(g) > 1 else np.zeros(2) for g in gaps]
     interval = np.diff(pitch, axis=1)
@@ -163,10 +163,9 @@ def statistics(windows: np.ndarray) -> np.ndarray:
 
 
 def two_sample_accuracy(real: np.ndarray, other: np.ndarray, folds: int = 5) -> float:
-    """Cross-validated accuracy of gradient boosting that tells two sets of windows apart by their `statistics`.
+    """Cross-validated accuracy of a classifier (gradient boosting on `statistics`) of real against other windows.
 
-    0.5 for sets of one distribution, 1 where every window gives itself away (Lopez-Paz & Oquab, 2017,
-    arXiv:1610.06545).
+    0.5 for sets of one distribution, 1 if every window is recognised (Lopez-Paz & Oquab, 2017, arXiv:1610.06545).
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.model_selection import StratifiedKFold, cross_val_score
@@ -179,24 +178,24 @@ def two_sample_accuracy(real: np.ndarray, other: np.ndarray, folds: int = 5) -> 
 
 
 def attributes_shuffled(windows: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-    """Pitches of one window with the rhythm of another and the velocities of a third: three independent models."""
+    """Baseline: pitches of one window with the rhythm of another and the velocities of a third."""
     pitch, rhythm, velocity = (windows[rng.permutation(len(windows))] for _ in range(3))
     return np.concatenate([pitch[..., :1], rhythm[..., 1:3], velocity[..., 3:]], axis=-1)
 
 
 def order_shuffled(windows: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-    """The notes of each window in random order."""
+    """Baseline: the notes of each window in random order."""
     return np.stack([w[rng.permutation(len(w))] for w in windows])
 
 
 def unigram(windows: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-    """Windows whose notes are drawn one by one from all notes."""
+    """Baseline: notes drawn one by one from all notes of all windows."""
     flat = windows.reshape(-1, windows.shape[-1])
     return flat[rng.randint(len(flat), size=windows.shape[:2])]
 
 
 def markov(windows: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-    """First order: each note is what somewhere in the windows follows a note of the same pitch."""
+    """Baseline, a first-order Markov chain: each note is one that follows a note of the same pitch in some window."""
     before, after = windows[:, :-1].reshape(-1, 4), windows[:, 1:].reshape(-1, 4)
     order = np.argsort(before[:, PITCH], kind="stable")
     after, keys = after[order], before[order, PITCH]
@@ -204,7 +203,7 @@ def markov(windows: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     made[:, 0] = windows[rng.permutation(len(windows)), 0]
     for k in range(1, windows.shape[1]):
         low, high = (np.searchsorted(keys, made[:, k - 1, PITCH], side=side) for side in ("left", "right"))
-        # A pitch that only ever ended a window has no successor: any note may follow it.
+        # A pitch that occurs only at the end of windows has no successor: any note may follow.
         low, high = np.where(high > low, low, 0), np.where(high > low, high, len(keys))
         made[:, k] = after[(low + rng.random_sample(len(low)) * (high - low)).astype(int)]
     return made
@@ -219,9 +218,9 @@ BASELINES: dict[str, Callable[[np.ndarray, np.random.RandomState], np.ndarray]] 
 
 
 def table_row(real: np.ndarray, other: np.ndarray) -> dict[str, float]:
-    """The figures of one set of windows against held-out real ones.
+    """The figures of a set of windows against held-out real ones.
 
-    The overlap area is taken of the first 300 windows of each, since it depends on how many there are.
+    The overlap area uses the first 300 windows of each, since it depends on their number.
     """
     return {
         "overlap_area": mean_overlap(features(real[:300]), features(other[:300])),
@@ -238,19 +237,19 @@ def _bins(values: np.ndarray, low: float, high: float, count: int) -> np.ndarray
 
 
 def _histogram(values: np.ndarray, count: int) -> np.ndarray:
-    """(n, m) whole numbers below `count` -> (n, count), rows summing to 1."""
+    """Histograms of each row: (n, m) integers below `count` -> (n, count), rows summing to 1."""
     rows = np.arange(len(values))[:, None] * count
     counts = np.bincount((rows + values).ravel(), minlength=len(values) * count)
     return counts.reshape(-1, count) / values.shape[1]
 
 
 def _transitions(values: np.ndarray, count: int) -> np.ndarray:
-    """(n, m) -> (n, count * count): shares of the pairs of neighbours."""
+    """Histograms of pairs of neighbours: (n, m) integers below `count` -> (n, count * count)."""
     return _histogram(values[:, :-1] * count + values[:, 1:], count * count)
 
 
 def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(n, k), (m, k) -> (n, m) Euclidean distances."""
+    """Euclidean distances: (n, k), (m, k) -> (n, m)."""
     squared = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
     return np.sqrt(np.maximum(squared, 0))
 
@@ -267,7 +266,7 @@ def _density(values: np.ndarray, high: float) -> np.ndarray:
 
 
 def _held(window: np.ndarray, at_least: int) -> float:
-    """Seconds in which at least so many keys are held."""
+    """Seconds in which at least `at_least` keys are held."""
     onset = np.cumsum(window[:, STEP])
     times = np.concatenate([onset, onset + window[:, DURATION]])
     change = np.repeat([1, -1], len(onset))
@@ -286,7 +285,7 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(n, m), (n, m) -> (n,); 0 where one of them is constant."""
+    """Pearson correlation of rows: (n, m), (n, m) -> (n,); 0 where one of them is constant."""
     a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
     both = np.sqrt((a**2).sum(1) * (b**2).sum(1))
     correlations: np.ndarray = (a * b).sum(1) / np.maximum(both, 1e-9)

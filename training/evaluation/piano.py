@@ -1,4 +1,4 @@
-"""How good piano music is, against performances that nothing was trained on."""
+"""Measures a generator of piano music against held-out performances and baselines."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,9 +18,9 @@ from training.evaluation.music import BASELINES, STEP, table_row
 from training.evaluation.tables import Column, Table, Target
 
 SAMPLES = 1024
-OVERLAPPED = 300  # the overlap area depends on how many windows there are
-ROW = 50  # pieces that are made in the time in which a row is measured, roughly
-MEMORY = 8192  # training windows that the nearest is looked for among
+OVERLAP_WINDOWS = 300  # the overlap area depends on the number of windows
+PROGRESS_PER_ROW = 50  # a row takes about as long to measure as so many pieces to generate
+TRAINING_WINDOWS = 8192  # among which the nearest is searched
 COLUMNS = (
     Column("overlap_area", "overlap", ideal="1"),
     Column("two_sample_accuracy", "told from real", True, "50 %"),
@@ -38,20 +38,22 @@ def piano_tables(generator: Generator, folder: Path, cache: Path, samples: int) 
     data = midi.prepare(folder, cache)
     representation = generator.representation
     z, condition, labels = draw(generator, range(samples))
-    with tqdm(total=samples + 6 * PAIRS + ROW * (3 + len(BASELINES)), unit="piece", dynamic_ncols=True) as bar:
+    with tqdm(
+        total=samples + 6 * PAIRS + PROGRESS_PER_ROW * (3 + len(BASELINES)), unit="piece", dynamic_ncols=True
+    ) as bar:
         bar.set_description("model")
         sounds = [representation.decode(x) for x in outputs(generator, z, condition, bar.update)]
-        model = played(sounds)
+        model = note_windows(sounds)
         bar.set_description("paths")
-        ways = path_table(generator, bar.update)
+        paths = path_table(generator, bar.update)
         bar.set_description("figures")
-        # In random order, so that any part of them is of all pieces.
+        # In random order, so that any part of them has windows of all pieces.
         rng = np.random.RandomState(0)
         valid = rng.permutation(_real(representation, midi.windows(dict(data.valid), 2 * samples)))
         held_out, other = valid[0::2], valid[1::2]
-        known = midi.windows(dict(data.train), max(MEMORY, samples))
+        known = midi.windows(dict(data.train), max(TRAINING_WINDOWS, samples))
         train = _real(representation, known[torch.from_numpy(rng.permutation(len(known))[:samples])])
-        memory = Memory(known.numpy())
+        reference = TrainingReference(known.numpy())
         sets = {
             "validation": other,
             "training": train,
@@ -60,12 +62,12 @@ def piano_tables(generator: Generator, folder: Path, cache: Path, samples: int) 
         }
         rows = {}
         for name, windows in sets.items():
-            rows[name] = table_row(held_out, windows) | memory.compare(windows)
-            bar.update(ROW)
+            rows[name] = table_row(held_out, windows) | reference.compare(windows)
+            bar.update(PROGRESS_PER_ROW)
     units = {key: rows["validation"][key] for key in ("spread", "nearest")}
     for row in rows.values():
         row |= {key: row[key] / unit for key, unit in units.items()}
-    del rows["training"]["nearest"]  # it is part of the memory
+    del rows["training"]["nearest"]  # these windows are among those searched
     real = rows["validation"]
     targets = {
         "overlap_area": Target(low=0.9),
@@ -76,20 +78,20 @@ def piano_tables(generator: Generator, folder: Path, cache: Path, samples: int) 
         f"{samples:,} windows of 256 notes a row, the model's of the seeds 0 to {samples - 1}; all are encoded and "
         "decoded as the model's are, and measured against as many windows of validation pieces",
         "validation: other windows of the same pieces; baselines are made of training windows",
-        f"overlap: mean overlap area of the 13 features below on {OVERLAPPED} windows (Yang and Lerch, 2018)",
-        "told from real: cross-validated accuracy of gradient boosting on 56 numbers a window; 50 % cannot tell",
+        f"overlap: mean overlap area of the 13 features below on {OVERLAP_WINDOWS} windows (Yang and Lerch, 2018)",
+        "told from real: cross-validated accuracy of gradient boosting on 56 numbers of each window; 50 % is chance",
         "intervals: Jensen-Shannon divergence of pairs of successive intervals, in bits",
-        "spread: of those 56 numbers, over that of validation; near 0 where all windows are alike, which overlap and "
-        "the rates would not notice",
+        "spread: that of those 56 numbers over that of validation; near 0 if all windows are alike, which overlap and "
+        "the rates do not show",
         f"nearest: mean distance to the nearest of {len(known):,} training windows in those 56 numbers, over that of "
         "validation; below 1: nearer to the training set than unheard music is",
     )
     separable = separability_table(z, labels, sounds)
-    return [Table("Piano", COLUMNS, rows, targets, notes), features_table(held_out, other, model), ways, separable]
+    return [Table("Piano", COLUMNS, rows, targets, notes), features_table(held_out, other, model), paths, separable]
 
 
-class Memory:
-    """Training windows (n, 256, 4), and how near others come to them."""
+class TrainingReference:
+    """Training windows (n, 256, 4), to which others are compared to find copies and lack of variety."""
 
     def __init__(self, windows: np.ndarray) -> None:
         known = music.statistics(windows)
@@ -97,7 +99,7 @@ class Memory:
         self.known = (known - self.centre) / self.scale
 
     def compare(self, windows: np.ndarray) -> dict[str, float]:
-        """How far windows (n, 256, 4) spread, and the mean distance to the nearest, in numbers of unit variance."""
+        """Spread of windows (n, 256, 4) and mean distance to the nearest training window, in their statistics."""
         points = (music.statistics(windows) - self.centre) / self.scale
         return {
             "spread": distribution_metrics.spread(points, np.zeros(len(points))),
@@ -106,10 +108,10 @@ class Memory:
 
 
 def features_table(real: np.ndarray, other: np.ndarray, model: np.ndarray) -> Table:
-    """Overlap area and divergence of each of Yang and Lerch's features: real against real, and against the model."""
-    reference = music.features(real[:OVERLAPPED])
+    """The table of Yang and Lerch's features: overlap area and divergence of real windows, and of the model's."""
+    reference = music.features(real[:OVERLAP_WINDOWS])
     found = {
-        name: music.overlap(reference, music.features(windows[:OVERLAPPED]))
+        name: music.overlap(reference, music.features(windows[:OVERLAP_WINDOWS]))
         for name, windows in (("real", other), ("model", model))
     }
     rows = {
@@ -131,14 +133,14 @@ def features_table(real: np.ndarray, other: np.ndarray, model: np.ndarray) -> Ta
         rows,
         {},
         (
-            "distances between windows of the two sets against distances within real ones: how far their densities "
-            "overlap, and how far the first diverges from the second",
+            "densities of the distances between the two sets and of those within real windows: the area in which they "
+            "overlap, and their KL divergence",
         ),
     )
 
 
-def played(sounds: Iterable[Sound]) -> np.ndarray:
-    """Sounds of equally many notes as windows (n, notes, 4) of pitch, step, duration and velocity."""
+def note_windows(sounds: Iterable[Sound]) -> np.ndarray:
+    """The notes of sounds as windows (n, notes, 4) of pitch, step, duration, velocity; all have equally many notes."""
     windows = []
     for sound in sounds:
         columns = np.array([(n.pitch, n.onset, n.duration, n.velocity) for n in sound.notes or ()], dtype=np.float64)
@@ -148,5 +150,5 @@ def played(sounds: Iterable[Sound]) -> np.ndarray:
 
 
 def _real(representation: Representation, windows: Tensor) -> np.ndarray:
-    """Real windows (n, 256, 4), encoded and decoded."""
-    return played(map(representation.decode, encode_notes(*windows.unbind(-1)).float()))
+    """Encodes and decodes real windows (n, 256, 4), as generated ones are decoded."""
+    return note_windows(map(representation.decode, encode_notes(*windows.unbind(-1)).float()))

@@ -1,4 +1,4 @@
-"""Tables of figures, for the terminal, for model cards and for programs."""
+"""Tables of figures: as text for the terminal, as Markdown for model cards, as plain values for JSON."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Column:
-    """One kind of figure.
+    """A column of a table: one kind of figure.
 
     Attributes:
-        key: its name for programs.
-        title: its name for people.
+        key: its name in JSON.
+        title: its heading.
         percent: whether 1 is written as 100 %.
-        ideal: which way is better, or what is best: "high", "low", "1", …; empty if neither.
+        ideal: the best value or direction, "high", "low", "1", …; empty if there is none.
     """
 
     key: str
@@ -29,7 +29,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Target:
-    """What a figure should be: at least `low`, at most `high`, or between them."""
+    """The range that a figure should be in: at least `low`, at most `high`, or both."""
 
     low: float | None = None
     high: float | None = None
@@ -47,12 +47,12 @@ class Target:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of figures, best read from the top: what is wanted, what reality has, what the model has, what is easy.
+    """A table of figures. Its rows are, from the top: ideal, targets, real data, the model, and baselines.
 
     Attributes:
-        rows: by name, figures by their column's key; what a row lacks has no meaning there.
-        targets: by column's key.
-        notes: what a reader must know to read the figures rightly.
+        rows: figures by column key, by name of the row; figures that make no sense in a row are missing.
+        targets: by column key.
+        notes: explanations of the figures, printed below.
     """
 
     title: str
@@ -62,7 +62,7 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def text(self) -> str:
-        """Aligned columns."""
+        """The table as text with aligned columns."""
         cells = list(self._cells())
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = [self.title, "─" * len(self.title)]

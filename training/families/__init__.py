@@ -1,4 +1,4 @@
-"""The families there are trainers for. A new one is a file here and a line in `TASKS`."""
+"""The generator families that can be trained. To add one, add a file here and an entry in `TASKS`."""
 
 from training.families.pianogan import PianoTask
 from training.families.spectogan import SpectoTask

@@ -1,11 +1,10 @@
-"""How PianoGAN is trained: a warm start as note autoencoder and rectified flow, then WGAN-GP on notes and codes.
+"""Trains PianoGAN: a warm start as note autoencoder and rectified flow, then WGAN-GP on notes and codes.
 
-The warm start teaches two things at once: the decoder (with an encoder that is used nowhere else) to read four notes
-off each step of a noisy code, and the mover to carry noise to codes (flow matching: Lipman et al., 2023,
-arXiv:2210.02747). The adversarial phase then runs the generator as it will be played, in its few steps, and a critic
-that sees the decoded notes beside the codes teaches it what those few steps miss. Beside the critic the generator is
-pulled to where windows are described as real ones are (`window_statistics.Descriptors`): the critic alone goes round in
-circles about them (EXPERIMENTS.md).
+The warm start trains two parts at once. The decoder, with an encoder, learns to decode four notes from each step of a
+noisy code. The mover learns to transport noise to codes (flow matching: Lipman et al., 2023, arXiv:2210.02747). In the
+adversarial phase the generator runs in the few flow steps that it is played with, and the critic sees the decoded notes
+and the codes. A matching loss also brings statistics of generated windows (`window_statistics.Descriptors`) to those of
+real ones, which the critic alone did not achieve (EXPERIMENTS.md).
 """
 
 import math
@@ -37,22 +36,24 @@ from training.options import Number
 from training.parallel import rand, randn
 from training.task import Batch, DataError, Prepared, Task, TrainingRecipe
 
-# How far a window is changed at most, either way. Little: held-out music is to be met in its own keys and tempi.
+# Largest augmentation of a window, up or down. Small, so that keys and tempi stay those of real music.
 TRANSPOSE, TEMPO, LOUDNESS = 2.5, 0.05, 4.0  # semitones, logarithm, velocity
-REAL = 16  # windows of the training set are described for each generated one that is compared with them
+REAL_PER_GENERATED = 16  # real windows whose descriptors are computed, for each generated window of a step
 
 
 class PianoTask(Task):
-    """Notes in windows of 256."""
+    """Trains PianoGAN on windows of 256 notes."""
 
     family = "pianogan"
-    summary = "256 piano notes, from a folder of MIDI (MAESTRO)"
+    summary = "a generator of piano music, 256 notes at a time, on a folder of MIDI files (e.g. MAESTRO)"
     numbers = MappingProxyType(
         {
-            "code_noise": Number("deviation of the noise on codes in the warm start", low=0),
-            "matching_weight": Number("weight of the distance between generated and real windows' descriptions", low=0),
+            "code_noise": Number("standard deviation of the noise on codes in the warm start", low=0),
+            "matching_weight": Number(
+                "weight of the matching loss between statistics of generated and real windows", low=0
+            ),
             "matching_windows": Number(
-                "windows generated for that at each step: few are mostly noise, and each takes 15 MB of memory",
+                "windows generated at each step for the matching loss: few make it noisy, each takes 15 MB of memory",
                 low=1,
                 high=4096,
             ),
@@ -89,11 +90,11 @@ class PianoTask(Task):
 
     def __init__(self) -> None:
         self.descriptors = Descriptors()
-        self.real: Tensor | None = None  # descriptions of real windows, each number in ascending order
+        self.real: Tensor | None = None  # descriptors of real windows, (windows, numbers), each column sorted
 
     def prepare(self, folder: Path, cache: Path, options: Mapping[str, str], like: Any = None) -> Prepared:
         if options:
-            raise DataError(f"pianogan has no preparation option {', '.join(options)}")
+            raise DataError(f"pianogan has no preparation options: leave out --prepare {', '.join(options)}")
         return midi.prepare(folder, cache)
 
     def generator(self, data: Prepared, overrides: Mapping[str, Any]) -> Generator:
@@ -107,7 +108,7 @@ class PianoTask(Task):
         return NoteEncoder(size, generator.config.decoder_width) if size else None
 
     def batch(self, tensors: Mapping[str, Tensor], index: Tensor, rng: torch.Generator) -> Batch:
-        """Windows of 256 notes, each transposed, quickened and strengthened a little, as another pianist might."""
+        """Windows of 256 notes, each with small random changes of key, tempo and velocity."""
         at = tensors["start"][index][:, None] + torch.arange(NOTES, device=index.device)
         pitch, velocity = (tensors[name][at].int() for name in ("pitch", "velocity"))
 
@@ -116,7 +117,7 @@ class PianoTask(Task):
 
         pitch = pitch + shift(TRANSPOSE).round().int()
         low, high = pitch.amin(1, keepdim=True) - LOWEST, pitch.amax(1, keepdim=True) - LOWEST - KEYS + 1
-        pitch = pitch - low.clamp_max(0) - high.clamp_min(0)  # back onto the keyboard, as a whole
+        pitch = pitch - low.clamp_max(0) - high.clamp_min(0)  # shift the whole window back onto the keyboard
         velocity = (velocity + shift(LOUDNESS).round().int()).clamp(1, 127)
         tempo = shift(TEMPO).exp()
         return Batch(encode_notes(pitch, tensors["step"][at] * tempo, tensors["duration"][at] * tempo, velocity))
@@ -126,8 +127,8 @@ class PianoTask(Task):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         assert isinstance(generator, PianoGAN)
         codes = encoder(fold(batch.x))
-        some = codes[::2]  # notes are learned sooner than the flow, so they get less of the time
-        decoded = generator.decoder(some + recipe.extra["code_noise"] * randn(some.shape, rng)).float()
+        half = codes[::2]  # notes are learned sooner than the flow, so half of the batch is enough
+        decoded = generator.decoder(half + recipe.extra["code_noise"] * randn(half.shape, rng)).float()
         notes, figures = reconstruction_loss(decoded, batch.x[::2])
         flow = flow_loss(generator, codes.detach().float(), rng)
         return notes + flow, {**figures, "flow": flow}
@@ -147,7 +148,11 @@ class PianoTask(Task):
     def matching_loss(
         self, generator: Generator, tensors: Mapping[str, Tensor], recipe: TrainingRecipe, rng: torch.Generator
     ) -> Tensor | None:
-        numbers = {**self.defaults.extra, "matching_weight": 0.0, **recipe.extra}  # a run may be older than they
+        numbers = {
+            **self.defaults.extra,
+            "matching_weight": 0.0,
+            **recipe.extra,
+        }  # the recipe of an older run may lack them
         weight, pairs = numbers["matching_weight"], 2 * parallel.ranks()
         windows = max(1, int(numbers["matching_windows"]) // pairs) * pairs
         if not weight:
@@ -155,18 +160,18 @@ class PianoTask(Task):
         z = balanced_latents(generator.latent, windows // parallel.ranks(), rng)
         found = self.described(self.fake_view(generator, z, None, rng))
         if self.real is None:
-            self.real = self.real_descriptions(tensors, REAL * windows, recipe.seed, rng.device)
+            self.real = self.real_descriptions(tensors, REAL_PER_GENERATED * windows, recipe.seed, rng.device)
         return weight * quantile_distance(found, parallel.gathered(found), self.real)
 
     def described(self, view: Tensor) -> Tensor:
-        """Views as the critic sees them -> (batch, numbers)."""
+        """The descriptors (batch, numbers) of the critic's inputs."""
         notes = unfold(view[:, : FOLD * CHANNELS])
         found: Tensor = self.descriptors.to(view.device)(*shares(notes))
         return found
 
     @torch.no_grad()
     def real_descriptions(self, tensors: Mapping[str, Tensor], windows: int, seed: int, device: torch.device) -> Tensor:
-        """(windows, numbers), each column ascending. The same for every step of a run, resumed or not."""
+        """The descriptors (windows, numbers) of real windows, each column sorted; the same at every step of a run."""
         rng = torch.Generator(device).manual_seed(seed)
         size = (64 // parallel.ranks(),)
         draws = (parallel.randint(0, len(tensors["start"]), size, rng) for _ in range(math.ceil(windows / 64)))
@@ -175,7 +180,7 @@ class PianoTask(Task):
 
 
 def shares(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Notes (batch, 91, 256) as shares of keys (batch, 88, 256) in [0, 1], and times (batch, 3, 256)."""
+    """Splits notes (batch, 91, 256) into key probabilities (batch, 88, 256) in [0, 1] and times (batch, 3, 256)."""
     return (x[:, :KEYS] + 1) / 2, x[:, KEYS:]
 
 
@@ -185,12 +190,12 @@ def _code_size(generator: Generator) -> int:
 
 
 def _view(x: Tensor, codes: Tensor) -> Tensor:
-    """Notes (batch, 91, 256) and codes (batch, code, 1, 64) -> (batch, 4 * 91 + code, 1, 64)."""
+    """The critic's input, (batch, 4 * 91 + code, 1, 64): notes (batch, 91, 256) and codes (batch, code, 1, 64)."""
     return torch.cat([fold(x), codes.float()], dim=1)
 
 
 def ascending(x: Tensor) -> Tensor:
-    """Notes (batch, 91, 256) with those of a chord in the order of their keys, as real ones are written; steps stay."""
+    """Sorts the notes of each chord by key, as in real data. Notes are (batch, 91, 256); steps stay in place."""
     chord = x[:, STEP] < CHORD_BELOW
     order = ((~chord).cumsum(1) * KEYS + x[:, :KEYS].argmax(1)).argsort(dim=1, stable=True)
     moved = x.gather(2, order[:, None].expand_as(x))
@@ -198,10 +203,13 @@ def ascending(x: Tensor) -> Tensor:
 
 
 def reconstruction_loss(decoded: Tensor, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """Cross entropy of the pitches plus the weighted distance of step, duration and velocity.
+    """Cross entropy of the pitches plus weighted smooth L1 distances of step, duration and velocity.
 
     Args:
-        decoded: (batch, 91, 256), the decoder's output before softmax and tanh; x: the notes it should give.
+        decoded: (batch, 91, 256), the decoder's output before softmax and tanh.
+        x: (batch, 91, 256), the notes to reconstruct.
+    Returns:
+        The loss, and values to log.
     """
     keys = x[:, :KEYS].argmax(1)
     times, found = x[:, KEYS:], decoded[:, KEYS:].tanh()
@@ -219,19 +227,19 @@ def reconstruction_loss(decoded: Tensor, x: Tensor) -> tuple[Tensor, dict[str, T
 
 
 def flow_loss(generator: PianoGAN, codes: Tensor, rng: torch.Generator) -> Tensor:
-    """Squared distance of the mover's velocity from that of the straight way from noise to codes, at a random time.
+    """The flow matching loss: squared error of the mover's velocity on the straight line from noise to codes.
 
-    Times are logit-normal, which puts more of them in the middle (Esser et al., 2024, arXiv:2403.03206).
+    Times are logit-normal, so that most are in the middle (Esser et al., 2024, arXiv:2403.03206).
     """
     noise = generator.field(draw_latents(generator.latent, len(codes), rng))
     t = randn((len(codes),), rng).sigmoid()
-    way = codes - noise
-    velocity: Tensor = generator.mover(noise + t[:, None, None, None] * way, t).float()
-    return (velocity - way).square().mean()
+    line = codes - noise
+    velocity: Tensor = generator.mover(noise + t[:, None, None, None] * line, t).float()
+    return (velocity - line).square().mean()
 
 
 class NoteEncoder(nn.Module):
-    """Folded notes (batch, 364, 1, 64) -> codes (batch, code, 1, 64), each channel with mean 0 and variance 1."""
+    """Encodes folded notes (batch, 364, 1, 64) as codes (batch, code, 1, 64), each channel of mean 0 and variance 1."""
 
     def __init__(self, code_size: int, width: int) -> None:
         super().__init__()
@@ -251,10 +259,10 @@ class NoteEncoder(nn.Module):
 
 
 class PianoCritic(nn.Module):
-    """Scores views (batch, 4 * 91 + code, 1, 64): convolutions down to 8 steps, and statistics of the whole window.
+    """The critic of notes and codes (batch, 4 * 91 + code, 1, 64): convolutions, and statistics of the whole window.
 
-    The statistics are what it learns from first: convolutions alone needed thousands of updates to see what gives
-    generated music away (EXPERIMENTS.md). No norm couples items or hides their level.
+    Convolutions alone did not learn, in thousands of updates, what distinguishes generated music (EXPERIMENTS.md).
+    There is no normalisation: it would let items of a batch affect each other's scores.
     """
 
     def __init__(self, code_size: int, width: int = 192) -> None:
@@ -267,7 +275,7 @@ class PianoCritic(nn.Module):
         self.blocks = nn.ModuleList(CriticBlock(width) for _ in range(3))
         self.pooled = nn.Conv2d(4 * width, width, 1)
         self.leave = nn.Linear(width * 8 + width, 1)
-        self.judge = nn.Sequential(
+        self.judge = nn.Sequential(  # scores the statistics; no judge, but saved states have this name
             nn.Linear(WindowStatistics.SIZE + 8 * Novelty.SIZE + NOTES, width),
             nn.LeakyReLU(0.2),
             nn.Linear(width, width),
@@ -291,7 +299,7 @@ class PianoCritic(nn.Module):
 
 
 class CriticBlock(nn.Module):
-    """Residual, halving the time steps."""
+    """A residual block that halves the number of time steps."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""Training SpectoGAN: a conditional variational autoencoder first, then WGAN-GP with its decoder as the generator.
+"""Trains SpectoGAN: first a conditional variational autoencoder, then WGAN-GP with its decoder as the generator.
 
-The critic scores by projection (Miyato and Koyama, 2018, arXiv:1802.05637) and has an auxiliary classifier (Odena et
-al., 2017, arXiv:1610.09585). It sees real and generated spectrograms shifted in time, pitch and gain alike, so that
-it cannot learn the few real ones by heart (DiffAugment: Zhao et al., 2020, arXiv:2006.10738).
+The critic is a projection critic (Miyato and Koyama, 2018, arXiv:1802.05637) with an auxiliary label classifier (Odena
+et al., 2017, arXiv:1610.09585). Real and generated spectrograms are augmented alike in time, pitch and gain before it
+sees them, so that it does not memorise a small training set (DiffAugment: Zhao et al., 2020, arXiv:2006.10738).
 """
 
 from collections.abc import Mapping
@@ -29,15 +29,19 @@ MOST_BANDS = 512
 
 
 class SpectoTask(Task):
-    """Spectrograms of short recordings, conditional on their label if they have one."""
+    """Trains SpectoGAN on mel spectrograms of short recordings, conditional on their labels if they have any."""
 
     family = "spectogan"
-    summary = "mel spectrograms, from a folder of recordings (spoken digits)"
+    summary = "a generator of short sounds (mel spectrograms), on a folder of recordings (e.g. spoken digits)"
+    preparation = (
+        "labels=A,B,... uses only these labels, in this order; sample_rate=HZ (default: 16000 if most files have that "
+        "much, or else 8000); n_mels=N mel bands (default: 64)"
+    )
     numbers = MappingProxyType(
         {
-            # With squared errors the full bound for a Gaussian error of deviation s is `2 * s**2`, some 0.05 here, at
-            # which the latent collapses.
-            "kl_weight": Number("weight of the warm start's KL divergence, per pixel", low=0)
+            # With squared errors the evidence bound for Gaussian errors of standard deviation s has weight `2 * s**2`,
+            # some 0.05 here, at which the latent collapses.
+            "kl_weight": Number("weight, per pixel, of the KL divergence in the warm start", low=0)
         }
     )
     defaults = TrainingRecipe(
@@ -78,7 +82,7 @@ class SpectoTask(Task):
     ) -> Prepared:
         bands = options.get("n_mels", "64")
         if not (bands.isascii() and bands.isdecimal()) or not 1 <= int(bands[:9]) <= MOST_BANDS:
-            raise DataError(f"the option n_mels is a whole number from 1 to {MOST_BANDS}, not {bands!r}")
+            raise DataError(f"the option n_mels must be a whole number from 1 to {MOST_BANDS}, not {bands!r}")
         return prepare(folder, cache, options, *((like.mel, like.labels) if like else ()))
 
     def generator(self, data: Prepared, overrides: Mapping[str, Any]) -> Generator:
@@ -102,8 +106,8 @@ class SpectoTask(Task):
         mean, log_variance = encoder(batch.x).float().chunk(2, dim=1)
         noise = randn(mean.shape, rng)
         output = generator(mean + noise * (log_variance / 2).exp(), batch.condition)
-        # Squared, not absolute: half of all pixels are silence, so the median of a pixel is -1, where tanh is flat, and
-        # an absolute error never leaves that corner again.
+        # Not the absolute error: half of all pixels are silence, so it leads to their median -1, where tanh is flat
+        # and the gradient vanishes.
         error = (output.float() - batch.x).square().mean()
         divergence = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2
         pixels = batch.x[0].numel()
@@ -118,13 +122,12 @@ class SpectoTask(Task):
 
 
 def augment(x: Tensor, rng: torch.Generator, frames: int = 4, bands: int = 1, gain: float = 0.1) -> Tensor:
-    """Moves each item in time, pitch and loudness, differentiably.
+    """Shifts each item in time and pitch and changes its loudness, differentiably, by random amounts.
 
     Args:
         x: (batch, 1, n_mels, frames) in [-1, 1], where -1 is silence.
-        frames, bands: the furthest that an item is moved; what it leaves behind is silence in time, and the edge's
-            own value in pitch.
-        gain: the most that the distance from silence is stretched or shrunk by.
+        frames, bands: the largest shift. In time the gap is filled with silence, in pitch with the value at the edge.
+        gain: the largest relative change of the distance from silence.
     """
     stretch = 1 + gain * (2 * rand((len(x), 1, 1, 1), rng) - 1)
     return (_move(x, frames, bands, rng) + 1) * stretch - 1
@@ -142,7 +145,7 @@ def _move(x: Tensor, frames: int, bands: int, rng: torch.Generator) -> Tensor:
 
 
 class DownBlock(nn.Module):
-    """Halves both sides: a residual block of two 3x3 convolutions."""
+    """A residual block of two 3x3 convolutions that halves height and width."""
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
@@ -153,11 +156,14 @@ class DownBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv_1(F.leaky_relu(x, 0.2))
         h = F.avg_pool2d(self.conv_2(F.leaky_relu(h, 0.2)), 2)
-        return (h + self.skip(F.avg_pool2d(x, 2))) * 0.7071  # keeps the variance
+        return (h + self.skip(F.avg_pool2d(x, 2))) * 0.7071  # 1 / sqrt(2) keeps the variance
 
 
 class Trunk(nn.Module):
-    """(batch, 1, bands, frames) -> (batch, width): without any norm, so that items are treated apart."""
+    """Convolutional features of spectrograms: (batch, 1, bands, frames) -> (batch, width).
+
+    There is no normalisation, so that no item of a batch affects another.
+    """
 
     def __init__(
         self, shape: tuple[int, ...], channels: tuple[int, ...] = (64, 128, 192, 256), width: int = 256
@@ -174,7 +180,7 @@ class Trunk(nn.Module):
 
 
 class Critic(nn.Module):
-    """Scores how real a spectrogram is, as the class it claims to be, and says which class it takes it for."""
+    """Scores how real a spectrogram is for its label, and classifies its label (auxiliary classifier)."""
 
     def __init__(self, shape: tuple[int, ...], classes: int) -> None:
         super().__init__()
@@ -194,7 +200,7 @@ class Critic(nn.Module):
 
 
 class Encoder(nn.Module):
-    """(batch, 1, bands, frames) -> (batch, 2 * latent): mean and log-variance of the latent."""
+    """The VAE's encoder: (batch, 1, bands, frames) -> (batch, 2 * latent), mean and log-variance of the latent."""
 
     def __init__(self, shape: tuple[int, ...], latent: int) -> None:
         super().__init__()

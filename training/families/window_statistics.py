@@ -1,7 +1,7 @@
-"""What music theory would look at in a window of notes, differentiably.
+"""Differentiable statistics of a window of notes, as in music theory: pitch classes, intervals, chords, rhythm.
 
-All of it works on shares of keys (batch, 88, 256) in [0, 1], where hard notes have a single 1, and times
-(batch, 3, 256) in [-1, 1], as in the representation.
+For the critic and the matching loss of PianoGAN. Inputs are key probabilities (batch, 88, 256) in [0, 1], one-hot for
+real notes, and times (batch, 3, 256) in [-1, 1]: step, duration and velocity as in the representation.
 """
 
 import math
@@ -15,11 +15,14 @@ from explorer.sound.notes import CHORD_BELOW, DURATION_SECONDS, KEYS, LOWEST, NO
 
 
 class NoteAttributes(nn.Module):
-    """Shares of keys (batch, 88, 256) in [0, 1] and times (batch, 3, 256) in [-1, 1] -> (batch, 62, 256): what music
-    theory would look at in each note, in the order of the slices below. Each number is softly binned."""
+    """Attributes of each note: keys (batch, 88, 256) and times (batch, 3, 256) -> (batch, 62, 256).
+
+    Pitch class, register, step, duration and velocity in twelve soft bins each; then whether the note is in a chord
+    with the one before, and the interval from it. The slices below give their channels.
+    """
 
     BINS = 12
-    SHARPNESS = 6.0  # of the bins' Gaussians, which lie 2 / 11 apart
+    SHARPNESS = 6.0  # of the Gaussian bins, whose centres are 2 / 11 apart
     CLASSES, CHORD, INTERVAL = slice(0, 12), slice(60, 61), slice(61, 62)
     COUNTED = slice(0, 60)  # pitch class, register, step, duration, velocity: twelve bins each
     SIZE = 62
@@ -39,7 +42,7 @@ class NoteAttributes(nn.Module):
         self.register_buffer("registers", self.bins(heights), persistent=False)
 
     def bins(self, x: Tensor) -> Tensor:
-        """(..., n) -> (..., 12, n)"""
+        """Soft bins of values in [-1, 1]: (..., n) -> (..., 12, n)."""
         return torch.exp(-((x.unsqueeze(-2) - self.centres) * self.SHARPNESS).square())
 
     def forward(self, keys: Tensor, times: Tensor) -> Tensor:
@@ -52,11 +55,12 @@ class NoteAttributes(nn.Module):
 
 
 class Novelty(nn.Module):
-    """What a piece takes up again: keys (batch, 88, 256) -> (batch, 3, 256) and (batch, 256).
+    """How much a window repeats itself: keys (batch, 88, 256) -> (batch, 3, 256) and (batch, 256).
 
-    First, for each note alone, with the next, and with the next two: 1 over how often such a succession of keys occurs
-    in the window, so that the mean is the share of different ones. Then how often two successive keys come back after
-    0, 1, 2, … notes. A critic without this lets music pass that has no themes (EXPERIMENTS.md).
+    The first output is, for each note alone, with the next, and with the next two: 1 over the number of times that this
+    sequence of keys occurs in the window, so that the mean is the share of distinct sequences. The second is how often
+    a pair of successive keys occurs again after 0, 1, 2, … notes. Without it the critic accepts music without repeated
+    themes (EXPERIMENTS.md).
     """
 
     SIZE = 3
@@ -64,7 +68,7 @@ class Novelty(nn.Module):
     def forward(self, keys: Tensor) -> tuple[Tensor, Tensor]:
         with torch.autocast(keys.device.type, enabled=False):
             keys = keys.float()
-            same = keys.mT @ keys  # 1 where two notes have one key
+            same = keys.mT @ keys  # 1 where two notes have the same key
             successions, found = [same], []
             for n in range(1, self.SIZE):
                 successions.append(successions[-1][:, :-1, :-1] * same[:, n:, n:])
@@ -75,19 +79,19 @@ class Novelty(nn.Module):
 
 
 def _by_distance(match: Tensor) -> Tensor:
-    """(batch, n, n) -> (batch, n): the sums of the diagonal and of those right of it."""
+    """Sums along the main diagonal and each diagonal to the right of it: (batch, n, n) -> (batch, n)."""
     n = match.shape[1]
     skewed = F.pad(F.pad(match, (0, n)).flatten(1), (0, n)).unflatten(1, (n, 2 * n + 1))
     return skewed.sum(1)[:, :n]
 
 
 class WindowStatistics(nn.Module):
-    """Keys (batch, 88, 256) and their `NoteAttributes` -> (batch, 7750) numbers on the whole window, of order 1.
+    """Statistics of a whole window, for the critic: keys (batch, 88, 256) and `NoteAttributes` -> (batch, 7750).
 
-    Which keys there are; how much there is of the rarest pitch class, the next, …, whichever they are; intervals to the
-    next note, inside chords and elsewhere; how often a key and a pitch class come back after 1 to 128 notes; and how
-    often any two attributes meet in one note and in neighbours (Gram matrices, as of Gatys et al., 2015,
-    arXiv:1505.07376).
+    Histogram of keys; sorted histogram of pitch classes; histograms of the intervals to the next note, inside chords
+    and elsewhere; how often a key and a pitch class occur again after 1 to 128 notes; and how often two attributes
+    occur together in a note and in neighbouring notes (Gram matrices, as in Gatys et al., 2015, arXiv:1505.07376).
+    All are scaled to be of order 1.
     """
 
     LAGS = 128
@@ -105,28 +109,28 @@ class WindowStatistics(nn.Module):
         return torch.cat([keys.mean(2) * 4, profile * 8, *intervals, *returns, *meeting], dim=1)
 
     def intervals(self, keys: Tensor, share: Tensor) -> Tensor:
-        """How often each interval leads to the next note, weighted by a share (batch, 1, 255): (batch, 97)."""
-        spectrum = torch.fft.rfft(keys, n=2 * 96, dim=1)  # room for intervals of up to 95, more than the keyboard has
+        """Weighted histogram (batch, 97) of intervals to the next note, -48 to 48; weights are (batch, 1, 255)."""
+        spectrum = torch.fft.rfft(keys, n=2 * 96, dim=1)  # padded for intervals of up to 95, more than the keyboard has
         pairs = (spectrum[:, :, 1:] * spectrum[:, :, :-1].conj() * share).sum(2)
         counts = torch.fft.irfft(pairs, n=2 * 96, dim=1)
         return torch.cat([counts[:, -self.INTERVALS :], counts[:, : self.INTERVALS + 1]], dim=1) / 16
 
     def returns(self, x: Tensor) -> Tensor:
-        """How often what sounds comes back after 1, 2, … notes: (batch, channels, 256) -> (batch, 128)."""
-        spectrum = torch.fft.rfft(x, n=2 * NOTES, dim=2)  # padded, so that the end does not meet the beginning
+        """Autocorrelation at lags of 1 to 128 notes, summed over channels: (batch, channels, 256) -> (batch, 128)."""
+        spectrum = torch.fft.rfft(x, n=2 * NOTES, dim=2)  # padded, so that the correlation is not circular
         power = spectrum.real.square() + spectrum.imag.square()
         return torch.fft.irfft(power.sum(1), n=2 * NOTES, dim=1)[:, 1 : self.LAGS + 1] / 16
 
 
 class Descriptors(nn.Module):
-    """Keys (batch, 88, 256) and times (batch, 3, 256) -> (batch, 136) numbers that describe a window.
+    """Describes a window by 136 numbers, for the matching loss: keys (batch, 88, 256), times (batch, 3, 256).
 
-    Means, spreads and histograms of register, step, duration and velocity, how they go together and from note to note;
-    intervals in chords and elsewhere; chords; how many pitches and successions are different ones; the profile of pitch
-    classes and how well it fits a scale; polyphony; how much the halves differ.
+    Means, standard deviations and histograms of register, step, duration and velocity, their correlations with each
+    other and from note to note; intervals in chords and elsewhere; chords; shares of distinct pitches and sequences;
+    the pitch class histogram and how well it fits a scale; polyphony; differences between the two halves.
     """
 
-    # Sizes of intervals, in semitones, that are counted together: the first of each, and one beyond the last.
+    # Groups of intervals, in semitones, that are counted together: the first of each, and one beyond the last.
     LEAPS = (0, 1, 2, 3, 5, 8, 12, 13, 25, 49)
     LAGS = (1, 2, 3, 4, 5, 7, 9, 13, 17, 33, 65, 129)
     MAJOR = (0, 2, 4, 5, 7, 9, 11)
@@ -143,7 +147,7 @@ class Descriptors(nn.Module):
         return torch.cat([x[:, None] if x.dim() == 1 else x for x in self.named(keys, times).values()], 1)
 
     def named(self, keys: Tensor, times: Tensor) -> dict[str, Tensor]:
-        """The same numbers by name, in the same order: (batch,) or, of several, (batch, n)."""
+        """The same numbers by name, in the same order, each (batch,) or (batch, n)."""
         with torch.autocast(keys.device.type, enabled=False):
             return self.describe(keys.float(), times.float())
 
@@ -154,13 +158,19 @@ class Descriptors(nn.Module):
         step, duration, velocity = times.unbind(1)
         chord = attributes[:, NoteAttributes.CHORD].squeeze(1)
         alone = 1 - chord
-        thirds = chord[:, 1:] * chord[:, :-1]  # from a chord's third note on
+        thirds = chord[:, 1:] * chord[:, :-1]  # at the third and later notes of a chord
         leap = height.diff(dim=1).abs()
-        gaps = step.masked_fill(chord > 0.5, 2.0).sort(1).values  # of notes that are not in chords; then 2
+        gaps = (
+            step.masked_fill(chord > 0.5, 2.0).sort(1).values
+        )  # sorted steps of notes that start alone or start a chord; the others are 2
         struck = (chord <= 0.5).sum(1, keepdim=True)
-        order = (chord > 0.5).to(torch.uint8).argsort(dim=1, stable=True)  # notes that are not in chords first
+        order = (
+            (chord > 0.5).to(torch.uint8).argsort(dim=1, stable=True)
+        )  # notes that start alone or start a chord come first
         waits = step.gather(1, order)[:, 1:]
-        waited = (torch.arange(2, NOTES, device=step.device) < struck).to(step)  # where a wait and the next are such
+        waited = (torch.arange(2, NOTES, device=step.device) < struck).to(
+            step
+        )  # where a wait and the one before it are of such notes
         classes = attributes[:, NoteAttributes.CLASSES]
         profile = classes.mean(2)
         halves = [F.normalize(part.mean(2), dim=1) for part in classes.chunk(2, dim=2)]
@@ -168,7 +178,7 @@ class Descriptors(nn.Module):
             self.grouped(self.statistics.intervals(keys, share[:, None, 1:]) / 16, self.LEAPS)
             for share in (alone, chord)
         )
-        # Chords ascend: of others no window has any, while the gradient of hard keys would speak of little else.
+        # Chords ascend, so other intervals never occur in them, but would dominate the straight-through gradient.
         harmonic = harmonic[:, 1 : len(self.LEAPS) - 1]
         returns = self.grouped(F.pad(self.statistics.returns(keys) / 16, (1, 0)), self.LAGS)
         tracks = {"height": height, "step": step, "duration": duration, "velocity": velocity}
@@ -214,7 +224,7 @@ class Descriptors(nn.Module):
         }
 
     def grouped(self, counts: Tensor, first: tuple[int, ...]) -> Tensor:
-        """Sums of counts (batch, n) of 0, 1, 2, …, or (batch, 97) of intervals from -48 to 48, sign by sign."""
+        """Sums counts over groups: (batch, n) counts of 0, 1, 2, …, or (batch, 97) of intervals, each sign apart."""
         if counts.shape[1] == 2 * WindowStatistics.INTERVALS + 1:
             down, up = counts[:, : WindowStatistics.INTERVALS].flip(1), counts[:, WindowStatistics.INTERVALS :]
             return torch.cat([self.grouped(up, first), self.grouped(F.pad(down, (1, 0)), first)[:, 1:]], dim=1)
@@ -222,19 +232,23 @@ class Descriptors(nn.Module):
 
 
 def polyphony(step: Tensor, duration: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Of notes (batch, n), in seconds: for how long any and for how long two or more are held, the sum of durations,
-    and the time from the first to the last. Each (batch,)."""
+    """Times in seconds, each (batch,), of notes with steps and durations (batch, n) in seconds.
+
+    Returns:
+        The time in which any note is held, the time in which two or more are, the sum of all durations, and the time
+        from the first onset to the last.
+    """
     onset = step.cumsum(1)
     until = F.pad(onset[:, 1:], (0, 1)) + F.pad((onset + duration).amax(1, keepdim=True), (onset.shape[1] - 1, 0))
     later = torch.ones(onset.shape[1], onset.shape[1], dtype=torch.bool, device=onset.device).triu(1)
     ends = (onset + duration)[:, None].masked_fill(later, 0)
-    last, second = ends.topk(2, dim=2).values.unbind(2)  # of the notes struck by then
+    last, second = ends.topk(2, dim=2).values.unbind(2)  # of the notes struck so far
     held, together = ((torch.minimum(end, until) - onset).clamp_min(0).sum(1) for end in (last, second))
     return held, together, duration.sum(1), onset[:, -1].clamp_min(0.1)
 
 
 def released(keys: Tensor, times: Tensor) -> Tensor:
-    """The times (batch, 3, n) with keys released, at the latest, when they are struck again: as they are played."""
+    """Shortens durations so that a key is released when it is struck again, as in playback. Times are (batch, 3, n)."""
     step, duration, velocity = times.unbind(1)
     with torch.no_grad():
         onset = ((step >= CHORD_BELOW) * scaled(step, STEP_SECONDS, SHORTEST_STEP)).cumsum(1)
@@ -248,18 +262,18 @@ def released(keys: Tensor, times: Tensor) -> Tensor:
 
 
 def weighted(x: Tensor, weight: Tensor) -> Tensor:
-    """(batch, n), (batch, n) -> (batch,): the mean of x where the weight is."""
+    """Weighted mean of x: (batch, n), (batch, n) -> (batch,)."""
     return (x * weight).sum(1) / weight.sum(1).clamp_min(1)
 
 
 def scaled(x: Tensor, ends: tuple[float, float], lowest: float) -> Tensor:
-    """The seconds that a time of the representation stands for, which says `ends[0]` by `lowest` and `ends[1]` by 1."""
+    """Seconds from the log scale of the representation, in which `lowest` means `ends[0]` and 1 means `ends[1]`."""
     low, high = ends
     return low * ((x - lowest) / (1 - lowest) * math.log(high / low)).exp()
 
 
 def correlation(a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:
-    """(batch, n), (batch, n) -> (batch,): Pearson's, where the weight is; next to 0 where either hardly moves."""
+    """Weighted Pearson correlation: (batch, n), (batch, n) -> (batch,); near 0 where either is nearly constant."""
     weight = torch.ones_like(a) if weight is None else weight
     a, b = (x - weighted(x, weight)[:, None] for x in (a, b))
     both = weighted(a.square(), weight) * weighted(b.square(), weight)
@@ -267,7 +281,7 @@ def correlation(a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:
 
 
 def normal_scores(x: Tensor, ordered: Tensor) -> Tensor:
-    """Where numbers (n, size) lie among those of ascending columns (m, size), as quantiles of a normal distribution."""
+    """Normal scores of numbers (n, size): their ranks among sorted columns (m, size) as normal quantiles."""
     columns, rounding = ordered.T.contiguous(), 1e-4
     below = torch.searchsorted(columns, (x.T - rounding).contiguous())
     within = torch.searchsorted(columns, (x.T + rounding).contiguous(), right=True)
@@ -275,14 +289,14 @@ def normal_scores(x: Tensor, ordered: Tensor) -> Tensor:
 
 
 def quantile_distance(x: Tensor, others: Tensor, real: Tensor) -> Tensor:
-    """How far each of the numbers (n, size) that describe generated windows is from its distribution in real ones.
+    """Distance between the descriptors (n, size) of generated windows and those of real ones, column by column.
 
-    Half the mean square of what lies, in normal scores, between a number and the real number of its rank: the square of
-    a Wasserstein distance along each axis. The pull of an energy distance fades in the tails, this one's does not.
+    Half the mean square of the difference, in normal scores, between a number and the real number of the same rank: a
+    squared Wasserstein distance of each column. Unlike an energy distance, its gradient does not fade in the tails.
 
     Args:
-        others: (k, size), all that `x` is ranked among: `x` itself and, with it, other ranks' descriptions.
-        real: (m, size), each column ascending.
+        others: (k, size), descriptors to rank `x` among: `x` itself and those of other processes.
+        real: (m, size), each column sorted.
     """
     unit = real.std(0) + 0.05 * real.abs().mean(0) + 1e-3
     others, real = others / unit, real / unit

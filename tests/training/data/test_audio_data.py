@@ -1,4 +1,4 @@
-"""Recordings as people have them: every layout, every rate, and the files that cannot be used."""
+"""Preparing folders of recordings: layouts, sample rates, files that cannot be used, and the cache."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def test_every_rate_and_channel_count_keeps_its_pitch(tmp_path: Path, rate: int,
     assert spectrum.argmax() * 8000 / 8192 == pytest.approx(440, abs=3)
 
 
-def test_levels_are_made_equal(tmp_path: Path) -> None:
+def test_clips_are_scaled_to_equal_loudness(tmp_path: Path) -> None:
     write(tmp_path / "loud.wav", speech())
     write(tmp_path / "soft.wav", speech() / 20)
     loud, soft = (read_clip(tmp_path / f"{name}.wav", 8000, 8192) for name in ("loud", "soft"))
@@ -94,34 +94,32 @@ def test_a_recording_outside_the_labelled_folders_is_skipped_and_named(tmp_path:
     for name in ("yes/a.wav", "no/b.wav", "stray.wav"):
         write(tmp_path / "data" / name, speech())
     clips = load_waveforms(tmp_path / "data", tmp_path / "cache", {})
-    assert clips.meta["skipped"] == ["stray.wav: in no sub-folder that says what it is, unlike others"]
+    assert clips.meta["skipped"] == ["stray.wav: not in a sub-folder, while others are, so it has no label"]
     assert clips.meta["labels"] == ["no", "yes"]
 
 
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("sample_rate", "high", "sample_rate is a whole number, not 'high'"),
-        ("n_mels", "high", "n_mels is a whole number, not 'high'"),
-        ("n_mels", "-8", "n_mels is a whole number, not '-8'"),
-        ("n_mels", "0", "n_mels is a whole number from 8 to 256, not 0"),
-        ("sample_rate", "7", "sample_rate is a whole number from 4000 to 48000, not 7"),
-        ("sample_rate", "9" * 5000, "sample_rate is a whole number from"),
-        ("labels", ",,", "labels is a list such as 0,1,5,8, each label once, not ',,'"),
-        ("labels", "", "labels is a list"),
-        ("labels", "1,one", "labels is a list"),
-        ("label", "1", "no option label; there are labels, sample_rate and n_mels"),
+        ("sample_rate", "high", "sample_rate must be a whole number, not 'high'"),
+        ("n_mels", "high", "n_mels must be a whole number, not 'high'"),
+        ("n_mels", "-8", "n_mels must be a whole number, not '-8'"),
+        ("n_mels", "0", "n_mels must be a whole number from 8 to 256, not 0"),
+        ("sample_rate", "7", "sample_rate must be a whole number from 4000 to 48000, not 7"),
+        ("sample_rate", "9" * 5000, "sample_rate must be a whole number from"),
+        ("labels", ",,", "labels must be a list such as 0,1,5,8, each label once, not ',,'"),
+        ("labels", "", "labels must be a list"),
+        ("labels", "1,one", "labels must be a list"),
+        ("label", "1", "unknown option label: there are labels, sample_rate and n_mels"),
     ],
 )
-def test_an_option_that_means_nothing_is_an_error_in_a_sentence(
-    tmp_path: Path, option: str, value: str, message: str
-) -> None:
+def test_an_invalid_option_is_an_error_in_one_sentence(tmp_path: Path, option: str, value: str, message: str) -> None:
     write(tmp_path / "data" / "1_theo_10.wav", speech())
     with pytest.raises(DataError, match=message):
         prepare(tmp_path / "data", tmp_path / "cache", {option: value})
 
 
-def test_labels_that_nobody_speaks_are_an_error(tmp_path: Path) -> None:
+def test_a_label_without_recordings_is_an_error(tmp_path: Path) -> None:
     write(tmp_path / "data" / "1_theo_10.wav", speech())
     with pytest.raises(DataError, match="no recording of 7; there are 1"):
         prepare(tmp_path / "data", tmp_path / "cache", {"labels": "1,7"})
@@ -167,7 +165,7 @@ def test_nothing_but_the_prepared_file_stays_in_the_cache(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:100], lambda b: b"", lambda b: b[:-1], lambda b: b"x" * len(b)])
-def test_a_damaged_cache_is_prepared_again_and_that_is_said(
+def test_a_damaged_cache_is_prepared_again_with_a_warning(
     tmp_path: Path, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     write(tmp_path / "data" / "a.wav", speech())
@@ -177,10 +175,10 @@ def test_a_damaged_cache_is_prepared_again_and_that_is_said(
     cached.unlink()  # not overwritten: the tensors are mapped from it
     cached.write_bytes(content)
     assert torch.equal(load_waveforms(tmp_path / "data", tmp_path / "cache", {}).train, first)
-    assert "it is prepared again" in caplog.text
+    assert "preparing it again" in caplog.text
 
 
-def test_the_cache_of_another_folder_under_this_one_s_name_is_not_believed(tmp_path: Path) -> None:
+def test_a_cache_file_renamed_from_another_folder_is_not_used(tmp_path: Path) -> None:
     write(tmp_path / "data" / "a.wav", speech())
     write(tmp_path / "other" / "a.wav", speech(frequency=900))
     first = load_waveforms(tmp_path / "data", tmp_path / "cache", {}).train.clone()
@@ -200,7 +198,7 @@ def test_a_prepared_file_can_be_given_in_place_of_its_folder(tmp_path: Path) -> 
         prepare(cached, tmp_path / "unused", {"sample_rate": "16000"})
 
 
-def test_a_file_that_holds_no_prepared_sound_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_file_that_is_not_prepared_sound_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "some.safetensors"
     with pytest.raises(DataError, match=r"some\.safetensors: not a file of prepared audio"):
         prepare(path, tmp_path, {})
@@ -213,7 +211,7 @@ def test_a_file_that_holds_no_prepared_sound_is_refused_by_name(tmp_path: Path) 
         prepare(path, tmp_path, {})
 
 
-def test_a_cache_that_cannot_be_written_is_an_error_in_a_sentence(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_an_error_in_one_sentence(tmp_path: Path) -> None:
     write(tmp_path / "data" / "a.wav", speech())
     (tmp_path / "cache").write_text("a file, not a folder")
     with pytest.raises(DataError, match=r"prepared data cannot be written to .*cache"):
@@ -234,7 +232,7 @@ def test_processes_that_prepare_into_one_cache_at_once_all_succeed(tmp_path: Pat
     assert int(counts[0]) > 10
 
 
-def test_a_lone_clip_trains(tmp_path: Path) -> None:
+def test_a_folder_with_one_clip_can_be_trained_on(tmp_path: Path) -> None:
     for k in range(20):  # names that hash to either split
         write(tmp_path / str(k) / f"{k}.wav", speech())
         clips = load_waveforms(tmp_path / str(k), tmp_path / "cache", {})
@@ -252,7 +250,7 @@ def test_a_label_whose_training_clips_are_unusable_takes_one_from_validation(tmp
     assert "1 files moved from validation to training" in table(clips.meta["inventory"])
 
 
-def test_two_minutes_of_sound_become_as_many_windows_as_fit(tmp_path: Path) -> None:
+def test_two_minutes_of_sound_are_cut_into_as_many_windows_as_fit(tmp_path: Path) -> None:
     noise = np.random.RandomState(0).uniform(-0.5, 0.5, 120 * 8000)
     write(tmp_path / "data" / "talk.wav", noise)
     clips = load_waveforms(tmp_path / "data", tmp_path / "cache", {})
@@ -270,7 +268,7 @@ def test_pauses_in_a_long_recording_are_left_out_and_counted(tmp_path: Path) -> 
     assert clips.meta["inventory"]["dropped"] == {"a pause in a long recording": 5}
 
 
-def test_a_family_brings_its_own_cut_and_reads_labels_off_names(tmp_path: Path) -> None:
+def test_a_family_can_use_its_own_cut_and_read_labels_from_file_names(tmp_path: Path) -> None:
     def starts(sound: Any, rate: int, samples: int) -> Iterator[np.ndarray | str]:
         yield np.resize(resample(read_frames(sound, samples), sound.samplerate, rate), samples)
 

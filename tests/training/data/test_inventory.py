@@ -1,4 +1,4 @@
-"""Every audio or MIDI file of a folder is counted once, whatever lies there."""
+"""Every audio or MIDI file of a folder is counted once, whatever else is in it."""
 
 import os
 import re
@@ -41,7 +41,7 @@ KINDS = st.sampled_from(["sound", "empty", "junk", "silence", "folder", "danglin
 
 
 @given(st.dictionaries(st.tuples(FOLDERS, STEMS, SUFFIXES), KINDS, max_size=12))
-def test_the_table_adds_up_to_the_files_that_lie_there(
+def test_the_table_adds_up_to_the_files_in_the_folder(
     tmp_path_factory: pytest.TempPathFactory, tree: dict[tuple[str, str, str], str]
 ) -> None:
     folder = tmp_path_factory.mktemp("data")
@@ -83,14 +83,16 @@ ODD = {
 
 
 @pytest.mark.parametrize("reason", list(ODD))
-def test_what_is_no_file_is_a_counted_skip(tmp_path: Path, reason: str) -> None:
+def test_folders_pipes_and_broken_links_with_names_of_recordings_are_counted_as_skipped(
+    tmp_path: Path, reason: str
+) -> None:
     tone(tmp_path / "data" / "good.wav")
     ODD[reason](tmp_path / "data" / "odd.wav")
     skipped = load_waveforms(tmp_path / "data", tmp_path / "cache", {}).meta["inventory"]["skipped"]
     assert skipped == {reason: {"files": 1, "examples": ["odd.wav"]}}
 
 
-def test_a_socket_does_not_hold_the_run_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socket_does_not_block_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tone(tmp_path / "data" / "good.wav")
     monkeypatch.chdir(tmp_path / "data")  # a socket's path may not be long
     with socket.socket(socket.AF_UNIX) as odd:
@@ -99,7 +101,7 @@ def test_a_socket_does_not_hold_the_run_up(tmp_path: Path, monkeypatch: pytest.M
     assert counts["skipped"] == {"a pipe, a socket or a device, not a file": {"files": 1, "examples": ["odd.wav"]}}
 
 
-def test_links_between_folders_are_followed_once_and_circles_end(tmp_path: Path) -> None:
+def test_linked_folders_are_followed_once_and_circular_links_end(tmp_path: Path) -> None:
     tone(tmp_path / "data" / "kick" / "a.wav")
     tone(tmp_path / "elsewhere" / "b.wav")
     (tmp_path / "data" / "again").symlink_to("kick")
@@ -124,7 +126,7 @@ def test_a_strange_name_is_read_and_can_be_printed(tmp_path: Path, name: bytes) 
 
 
 @pytest.mark.parametrize("suffix", [".m4a", ".wma", ".AAC", ".ape", ".amr"])
-def test_sound_that_cannot_be_read_is_counted_with_what_to_do(tmp_path: Path, suffix: str) -> None:
+def test_unreadable_formats_are_counted_with_advice(tmp_path: Path, suffix: str) -> None:
     tone(tmp_path / "data" / "good.wav")
     (tmp_path / "data" / f"a{suffix}").write_bytes(b"ftypM4A ")
     (reason,) = load_waveforms(tmp_path / "data", tmp_path / "cache", {}).meta["inventory"]["skipped"]

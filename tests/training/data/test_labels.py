@@ -1,4 +1,4 @@
-"""What a recording is called and what it is for, from the folders' and the files' names alone."""
+"""Label and split of a recording, from the names of folders and files alone."""
 
 from pathlib import Path, PurePosixPath
 
@@ -37,12 +37,12 @@ def test_one_sub_folder_wins_too() -> None:
     assert {role[0] for role in roles(*(f"kick/1_hit_{take}.wav" for take in range(30))).values()} == {"kick"}
 
 
-def test_takes_that_leave_too_little_to_train_on_mean_something_else() -> None:
+def test_takes_are_no_splits_if_they_leave_too_little_to_train_on() -> None:
     found = roles(*(f"1_kick_{take}.wav" for take in range(10)))
     assert "test" not in {role[1] for role in found.values()}
 
 
-def test_one_file_of_another_kind_is_enough_for_a_folder_not_to_be_spoken_digits() -> None:
+def test_one_file_with_another_name_makes_a_folder_no_spoken_digit_set() -> None:
     found = roles("808.wav", *(f"3_theo_{take}.wav" for take in range(50)))
     assert {role[0] for role in found.values()} == {None}
 
@@ -58,7 +58,7 @@ def test_sc09_keeps_its_own_splits_and_its_words_become_digits() -> None:
     }
 
 
-def test_speech_commands_takes_its_lists_and_no_noise(tmp_path: Path) -> None:
+def test_speech_commands_uses_its_lists_and_leaves_out_background_noise(tmp_path: Path) -> None:
     (tmp_path / "validation_list.txt").write_text("one/00000001_nohash_0.wav\n")
     (tmp_path / "testing_list.txt").write_text("cat/00000002_nohash_0.wav\n")
     names = ["one/00000000_nohash_0.wav", "one/00000001_nohash_0.wav", "cat/00000002_nohash_0.wav"]
@@ -70,7 +70,7 @@ def test_speech_commands_takes_its_lists_and_no_noise(tmp_path: Path) -> None:
     }
 
 
-def test_without_lists_no_speaker_is_on_both_sides() -> None:
+def test_without_lists_no_speaker_is_in_two_splits() -> None:
     found = roles(*(f"five/{speaker:08x}_nohash_{take}.wav" for speaker in range(40) for take in range(2)))
     sides: dict[str, set[str]] = {}
     for name, role in found.items():
@@ -79,17 +79,17 @@ def test_without_lists_no_speaker_is_on_both_sides() -> None:
     assert {"train", "valid"} == set.union(*sides.values())
 
 
-def test_any_other_folder_is_labelled_by_the_folder_that_each_file_lies_in() -> None:
+def test_in_any_other_folder_the_sub_folder_of_a_file_is_its_label() -> None:
     found = roles("Bark/a.wav", "meow/b.flac", "pets/Neigh/c.wav", "stray.wav")
     assert [role if isinstance(role, str) else role[0] for role in found.values()] == [
         "bark",
         "meow",
         "neigh",
-        "in no sub-folder that says what it is, unlike others",
+        "not in a sub-folder, while others are, so it has no label",
     ]
 
 
-def test_folders_called_after_splits_are_no_labels() -> None:
+def test_folders_named_after_splits_are_no_labels() -> None:
     assert roles("train/kick/a.wav", "Validation/kick/b.wav", "test/kick/c.wav") == {
         "train/kick/a.wav": ("kick", "train"),
         "Validation/kick/b.wav": ("kick", "valid"),
@@ -121,7 +121,7 @@ def test_names_give_labels_only_where_folders_give_none() -> None:
         )
     )
 )
-def test_after_repair_every_label_has_something_to_train_on_and_what_trained_still_trains(
+def test_repair_gives_every_label_training_files_and_moves_none_out_of_training(
     before: list[Assignment],
 ) -> None:
     after = repair(before)
@@ -131,7 +131,7 @@ def test_after_repair_every_label_has_something_to_train_on_and_what_trained_sti
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.sampled_from("stuvw"))))
-def test_repair_never_parts_a_speaker(pairs: list[tuple[str, str]]) -> None:
+def test_repair_never_splits_a_speaker(pairs: list[tuple[str, str]]) -> None:
     before = [Assignment(label, "valid" if speaker in "stu" else "train", speaker) for label, speaker in pairs]
     sides: dict[str, set[str]] = {}
     for assignment in repair(before):

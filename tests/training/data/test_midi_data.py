@@ -49,11 +49,11 @@ def splits(folder: Path) -> dict[str, str]:
     return {file.name.as_posix(): role.split for file, role in find_pieces(folder, Inventory("notes")).items()}
 
 
-def test_maestro_is_split_by_its_csv_and_its_test_rows_stay_out(maestro: Path) -> None:
+def test_maestro_is_split_by_its_csv_and_its_test_rows_are_not_used(maestro: Path) -> None:
     assert splits(maestro) == {"2004/a.midi": "train", "2008/b.midi": "valid"}
 
 
-def test_what_maestro_s_table_and_its_folder_do_not_share_is_counted(maestro: Path) -> None:
+def test_files_missing_from_maestro_s_table_or_folder_are_counted(maestro: Path) -> None:
     write_midi(maestro / "2004/mine.midi", scale())
     (maestro / "2004/a.wav").write_bytes(b"RIFF")
     (maestro / "2008/b.midi").unlink()
@@ -85,7 +85,7 @@ def test_notes_are_read_as_an_independent_library_wrote_them(tmp_path: Path) -> 
     np.testing.assert_allclose(table.duration, 0.2, atol=2e-3)
 
 
-def test_drums_are_not_heard(tmp_path: Path) -> None:
+def test_a_file_of_drums_alone_is_refused(tmp_path: Path) -> None:
     write_midi(tmp_path / "a.mid", scale(), drum=True)
     with pytest.raises(DataError, match="nothing but drums"):
         read_notes(tmp_path / "a.mid")
@@ -123,7 +123,7 @@ def test_a_file_without_notes_is_skipped(tmp_path: Path) -> None:
     assert prepare(tmp_path / "midi", tmp_path / "cache").meta["skipped_files"] == 1
 
 
-def test_overlapping_notes_of_one_key_are_told_apart(tmp_path: Path) -> None:
+def test_overlapping_notes_of_one_key_stay_separate(tmp_path: Path) -> None:
     notes = [(60 + k % 3, 0.25 * k, 0.25 * k + 5, 64) for k in range(300)]
     write_midi(tmp_path / "a.mid", notes)
     table, _ = read_notes(tmp_path / "a.mid")
@@ -153,19 +153,19 @@ def test_the_cache_gives_the_same_tables(maestro: Path, tmp_path: Path) -> None:
     assert all(torch.equal(first.train[name], second.train[name]) for name in first.train)
 
 
-def test_the_cache_can_be_trained_from_without_the_midi(maestro: Path, tmp_path: Path) -> None:
+def test_a_prepared_file_can_be_used_without_the_midi_files(maestro: Path, tmp_path: Path) -> None:
     first = prepare(maestro, tmp_path / "cache")
     (cached,) = (tmp_path / "cache").glob("*.safetensors")
     assert torch.equal(prepare(cached, tmp_path / "elsewhere").valid["pitch"], first.valid["pitch"])
 
 
-def test_another_file_is_another_cache(maestro: Path, tmp_path: Path) -> None:
+def test_an_added_file_changes_the_cache_file(maestro: Path, tmp_path: Path) -> None:
     prepare(maestro, tmp_path / "cache")
     write_midi(maestro / "2004/a.midi", scale(count=400))
     assert prepare(maestro, tmp_path / "cache").meta["notes"]["train"] == 400
 
 
-def test_a_damaged_cache_is_made_again_and_that_is_said(
+def test_a_damaged_cache_is_prepared_again_with_a_warning(
     maestro: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = prepare(maestro, tmp_path / "cache")
@@ -174,10 +174,10 @@ def test_a_damaged_cache_is_made_again_and_that_is_said(
     cached.unlink()  # not overwritten: the tables are mapped from it
     cached.write_bytes(content)
     assert torch.equal(prepare(maestro, tmp_path / "cache").train["pitch"], first.train["pitch"])
-    assert "it is prepared again" in caplog.text
+    assert "preparing it again" in caplog.text
 
 
-def test_no_window_crosses_from_one_piece_to_the_next(tmp_path: Path) -> None:
+def test_no_window_spans_two_pieces(tmp_path: Path) -> None:
     write_midi(tmp_path / "midi" / "a.mid", scale(pitch=30))
     write_midi(tmp_path / "midi" / "b.mid", scale(pitch=60))
     write_midi(tmp_path / "midi" / "c.mid", scale(pitch=90))
@@ -223,12 +223,12 @@ def midi_bytes(
         (midi_bytes(division=0), "no ticks in a quarter note, so its notes have no times"),
         (midi_bytes(division=0xE728), "times in SMPTE frames, not in beats"),
         (midi_bytes(count=255), "fewer than 256 piano notes"),
-        (midi_bytes()[:900], "damaged, or no MIDI file"),
-        (b"not midi at all" * 50, "damaged, or no MIDI file"),
+        (midi_bytes()[:900], "damaged, or not a MIDI file"),
+        (b"not midi at all" * 50, "damaged, or not a MIDI file"),
         (b"", "an empty file"),
     ],
 )
-def test_a_file_whose_notes_mean_nothing_is_skipped_for_a_plain_reason(
+def test_a_file_with_meaningless_notes_is_skipped_with_a_reason(
     tmp_path: Path, content: bytes, reason: str
 ) -> None:
     (tmp_path / "midi").mkdir()
@@ -255,7 +255,7 @@ def test_the_notes_after_a_damaged_event_are_read(tmp_path: Path, event: bytes) 
 
 
 @pytest.mark.parametrize("suffix", [".mid", ".MIDI", ".kar", ".rmi", ".RMI"])
-def test_every_suffix_of_midi_is_read_and_its_riff_is_unwrapped(tmp_path: Path, suffix: str) -> None:
+def test_every_midi_suffix_is_read_and_a_riff_header_is_removed(tmp_path: Path, suffix: str) -> None:
     content = midi_bytes()
     if suffix.lower() == ".rmi":
         info = b"LIST" + struct.pack("<I", 5) + b"INFOx\x00"
@@ -275,12 +275,12 @@ def test_another_folder_of_the_same_names_sizes_and_times_is_another_cache(tmp_p
     assert second.train["pitch"].min() == 65
 
 
-def test_a_folder_whose_files_all_fell_to_validation_trains(tmp_path: Path) -> None:
+def test_a_folder_whose_files_all_hash_to_validation_can_be_trained_on(tmp_path: Path) -> None:
     for k in range(20):  # names that hash to either split
         write_midi(tmp_path / str(k) / f"{k}.mid", scale())
         data = prepare(tmp_path / str(k), tmp_path / "cache")
         assert data.meta["files"] == {"train": 1, "valid": 0}
-        assert "the last one of training validates too" in table(data.meta["inventory"])
+        assert "the last training piece is used for it too" in table(data.meta["inventory"])
 
 
 DAMAGE = {
@@ -295,7 +295,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", list(DAMAGE))
-def test_a_prepared_file_given_by_hand_is_looked_through(tmp_path: Path, damage: str) -> None:
+def test_a_prepared_file_given_as_data_is_checked(tmp_path: Path, damage: str) -> None:
     write_midi(tmp_path / "midi" / "a.mid", scale())
     meta = prepare(tmp_path / "midi", tmp_path / "cache").meta
     (cached,) = (tmp_path / "cache").glob("*.safetensors")

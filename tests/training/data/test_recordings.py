@@ -1,4 +1,4 @@
-"""Decoding to one channel: what every form, rate and channel count becomes, and what it may cost."""
+"""Decoding to one channel: formats, sample rates, channels, and the memory that it takes."""
 
 import struct
 import subprocess
@@ -39,7 +39,7 @@ TONE = 0.3 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
         (".sph", "NIST", None),
     ],
 )
-def test_every_form_of_file_keeps_its_pitch(tmp_path: Path, suffix: str, form: str, subtype: str | None) -> None:
+def test_every_file_format_keeps_its_pitch(tmp_path: Path, suffix: str, form: str, subtype: str | None) -> None:
     (tmp_path / "data").mkdir()
     sf.write(tmp_path / "data" / f"a{suffix}", TONE, 16000, format=form, subtype=subtype)
     clips = load_waveforms(tmp_path / "data", tmp_path / "cache", {"sample_rate": "16000"})
@@ -48,7 +48,7 @@ def test_every_form_of_file_keeps_its_pitch(tmp_path: Path, suffix: str, form: s
     assert spectrum.argmax() * 16000 / clips.train.shape[1] == pytest.approx(440, abs=2)
 
 
-def test_opposite_channels_sound_as_one_of_them() -> None:
+def test_channels_in_opposite_phase_become_one_of_them() -> None:
     np.testing.assert_array_equal(np.abs(mono(np.stack([TONE, -TONE], 1))), np.abs(TONE))
     np.testing.assert_array_equal(mono(np.stack([0.5 * TONE, -0.5 * TONE, TONE, -TONE], 1)), TONE)
 
@@ -59,7 +59,7 @@ def test_channels_that_do_not_cancel_become_their_mean() -> None:
         np.testing.assert_allclose(mono(np.stack(channels, 1)), np.mean(channels, 0), atol=1e-12)
 
 
-def test_opposite_stereo_is_no_silence(tmp_path: Path) -> None:
+def test_stereo_in_opposite_phase_is_not_silence(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     sf.write(tmp_path / "data" / "a.wav", np.stack([TONE, -TONE], 1), 16000)
     assert len(load_waveforms(tmp_path / "data", tmp_path / "cache", {}).train) == 1
@@ -82,7 +82,7 @@ def claim_rate(path: Path, rate: int) -> None:
 
 
 @pytest.mark.parametrize("rate", [1, 999, 768_001, 2**31 - 1])
-def test_a_rate_that_no_recording_has_is_skipped_before_it_costs_anything(tmp_path: Path, rate: int) -> None:
+def test_an_impossible_sample_rate_is_skipped_before_resampling(tmp_path: Path, rate: int) -> None:
     sf.write(tmp_path / "a.wav", TONE, 16000)
     claim_rate(tmp_path / "a.wav", rate)
     with pytest.raises(Unusable, match=r"a sample rate outside 1 to 768 kHz|not readable as sound"):
@@ -115,14 +115,14 @@ def test_more_channels_than_any_recording_has_are_skipped(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("value", "reason"), [(np.nan, "not finite"), (np.inf, "not finite"), (1e30, "full scale")])
-def test_samples_that_are_no_sound_are_skipped(tmp_path: Path, value: float, reason: str) -> None:
+def test_samples_that_are_not_finite_or_far_too_large_are_skipped(tmp_path: Path, value: float, reason: str) -> None:
     sf.write(tmp_path / "a.wav", np.stack([np.full(4000, value), np.zeros(4000)], 1), 8000, subtype="FLOAT")
     with pytest.raises(Unusable, match=reason):
         read_audio(tmp_path / "a.wav", 8000)
 
 
 @pytest.mark.parametrize("seconds", [0.1, 0.12345, 1.0, 5.0])
-def test_pieces_end_to_end_are_the_recording(tmp_path: Path, seconds: float) -> None:
+def test_the_pieces_together_are_the_recording(tmp_path: Path, seconds: float) -> None:
     sf.write(tmp_path / "a.wav", TONE, 16000, subtype="FLOAT")
     with recording(tmp_path / "a.wav") as sound:
         np.testing.assert_array_equal(np.concatenate(list(pieces(sound, seconds))), TONE.astype(np.float32))

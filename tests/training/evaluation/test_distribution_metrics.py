@@ -29,7 +29,7 @@ def test_inception_score_of_clear_and_even_classes_is_their_number(classes: int)
     assert distribution_metrics.inception_score(np.tile(np.eye(classes), (3, 1))) == pytest.approx(classes, rel=1e-6)
 
 
-def test_inception_score_is_one_if_every_item_gets_the_same_answer() -> None:
+def test_inception_score_is_one_if_all_items_have_the_same_prediction() -> None:
     assert distribution_metrics.inception_score(np.tile([0.7, 0.2, 0.1], (5, 1))) == pytest.approx(1)
 
 
@@ -44,11 +44,11 @@ def test_am_score_is_zero_for_clear_items_of_the_right_frequencies() -> None:
     assert distribution_metrics.am_score(even, even[::-1]) == pytest.approx(0, abs=1e-9)
 
 
-def test_am_score_of_answers_that_know_nothing_is_the_log_of_the_classes() -> None:
+def test_am_score_of_uniform_predictions_is_the_log_of_the_number_of_classes() -> None:
     assert distribution_metrics.am_score(np.eye(10), np.full((5, 10), 0.1)) == pytest.approx(np.log(10))
 
 
-def test_am_score_charges_a_wrong_mix_of_classes() -> None:
+def test_am_score_rises_with_a_wrong_mix_of_classes() -> None:
     mixed = np.repeat(np.eye(2), (1, 3), axis=0)  # a quarter and three quarters, instead of halves
     expected = 0.5 * np.log(0.5 / 0.25) + 0.5 * np.log(0.5 / 0.75)
     assert distribution_metrics.am_score(np.eye(2), mixed) == pytest.approx(expected)
@@ -90,7 +90,7 @@ def test_every_bin_differs_if_all_items_fall_into_one_of_many() -> None:
 
 
 @pytest.mark.parametrize(("in_first", "share"), [(63, 0.0), (64, 1.0)])
-def test_bins_differ_from_the_count_on_that_the_z_test_calls_significant(in_first: int, share: float) -> None:
+def test_bins_differ_once_the_z_test_is_significant(in_first: int, share: float) -> None:
     # Of 100 each: 50 against 64 is z = 2.00, against 63 it is 1.85; the border is at 1.96.
     fake = np.concatenate([clusters([0], in_first, RNG), clusters([1], 100 - in_first, RNG)])
     assert distribution_metrics.different_bins(clusters([0, 1], 50, RNG), fake, bins=2) == share
@@ -148,6 +148,6 @@ def test_conditional_entropy_is_entropy_less_mutual_information() -> None:
     assert distribution_metrics.conditional_entropy(labels, predictions) == pytest.approx(expected)
 
 
-def test_a_prediction_that_settles_the_label_leaves_no_entropy() -> None:
+def test_conditional_entropy_is_zero_if_the_prediction_determines_the_label() -> None:
     labels = np.array([0, 1, 1, 2])
     assert distribution_metrics.conditional_entropy(labels, labels) == 0

@@ -1,4 +1,4 @@
-"""Evaluation: what a model that is as good as reality gets, what one that repeats itself gets, and bad input."""
+"""Evaluation of models as good as real data, of models that repeat themselves, and of bad input."""
 
 import json
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from training.__main__ import main
 from training.data import midi
 from training.evaluation import music, piano
 from training.evaluation.evaluate import evaluate
-from training.evaluation.piano import piano_tables, played
+from training.evaluation.piano import note_windows, piano_tables
 from training.evaluation.tables import Column, Table
 
 TINY = PianoGANConfig(latent_size=16, code_size=8, width=16, blocks=1, decoder_width=16, flow_steps=1)
@@ -30,9 +30,9 @@ SAMPLES = 40
 
 @pytest.fixture(scope="module", autouse=True)
 def _small() -> Iterator[None]:
-    """A small memory of training windows, since there are few pieces, and one baseline."""
+    """Few training windows to search, since there are few pieces, and one baseline."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(piano, "MEMORY", 50)
+        patch.setattr(piano, "TRAINING_WINDOWS", 50)
         patch.setattr(piano, "BASELINES", {"unigram": music.unigram})
         yield
 
@@ -63,7 +63,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Player(Generator):
-    """Plays recorded windows (n, 91, 256): which one, the latent chooses."""
+    """A generator that returns one of the recorded windows (n, 91, 256), chosen by the latent."""
 
     family = "player"
 
@@ -96,26 +96,26 @@ def real(valid: Tensor, pieces: Path, cache: Path) -> list[Table]:
     return piano_tables(Player(valid), pieces, cache, SAMPLES)
 
 
-def test_windows_come_back_from_their_notes(valid: Tensor) -> None:
+def test_note_windows_recovers_the_windows_that_were_encoded(valid: Tensor) -> None:
     representation = NotesRepresentation()
-    windows = played(representation.decode(x) for x in valid[:5])
+    windows = note_windows(representation.decode(x) for x in valid[:5])
     again = encode_notes(*torch.from_numpy(windows).unbind(-1)).float()
     # But for the first step, which decoding makes 0.
     np.testing.assert_allclose(again[:, :, 1:], valid[:5, :, 1:], atol=1e-3)
 
 
-def test_a_model_that_plays_unheard_pieces_is_as_near_to_reality_as_reality_is(real: list[Table]) -> None:
+def test_a_model_that_plays_held_out_pieces_scores_like_real_data(real: list[Table]) -> None:
     assert row(real, "model")["overlap_area"] == pytest.approx(row(real, "validation")["overlap_area"], abs=0.06)
     assert row(real, "model")["chord_rate"] == pytest.approx(row(real, "validation")["chord_rate"], abs=0.03)
 
 
-def test_a_model_that_plays_one_piece_over_and_over_is_found_out(valid: Tensor, pieces: Path, cache: Path) -> None:
+def test_a_model_that_repeats_one_piece_scores_badly(valid: Tensor, pieces: Path, cache: Path) -> None:
     collapsed = piano_tables(Player(valid[:1]), pieces, cache, SAMPLES)
     assert row(collapsed, "model")["spread"] == pytest.approx(0, abs=1e-6)
     assert row(collapsed, "model")["two_sample_accuracy"] > 0.9
 
 
-def test_notes_drawn_one_by_one_are_told_from_played_ones(real: list[Table]) -> None:
+def test_the_classifier_recognises_notes_drawn_independently(real: list[Table]) -> None:
     assert row(real, "unigram")["two_sample_accuracy"] > 0.9
 
 
@@ -134,7 +134,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_command_prints_the_tables_and_writes_them_for_programs(
+def test_the_command_prints_the_tables_and_writes_them_as_json(
     shipped: Path, pieces: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "figures.json"

@@ -1,4 +1,4 @@
-"""The figures of an inversion, against waveforms of which they are known."""
+"""The quality measures of an inversion, on waveforms whose values are known."""
 
 import numpy as np
 import pytest
@@ -17,25 +17,25 @@ def speechlike(n: int) -> np.ndarray:
     return random.randn(n, 8192).astype(np.float32) * swelling
 
 
-def test_a_recording_is_perfectly_like_itself() -> None:
+def test_a_recording_has_perfect_similarity_to_itself() -> None:
     waves = speechlike(10)
     figures = quality(waves, waves, 8000, 512)
     assert figures["stoi"] == pytest.approx(1, abs=1e-6)
     assert figures["lsd"] == 0
 
 
-def test_steady_noise_instead_of_syllables_is_not_understood() -> None:
+def test_steady_noise_in_place_of_syllables_has_low_intelligibility() -> None:
     waves = speechlike(10)
     noise = 0.1 * np.random.RandomState(1).randn(10, 8192).astype(np.float32)
     assert quality(waves, noise, 8000, 512)["stoi"] < 0.5
 
 
-def test_ten_times_the_amplitude_is_20_db_away() -> None:
+def test_ten_times_the_amplitude_is_a_distance_of_20_db() -> None:
     waves = speechlike(2)
     assert log_spectral_distance(waves, 10 * waves, 512) == pytest.approx(20, abs=0.6)
 
 
-def test_every_inversion_gives_a_tone_back_at_its_pitch() -> None:
+def test_every_inversion_keeps_the_pitch_of_a_tone() -> None:
     run = start(VocoderConfig(channels=8, blocks=1), VocoderRecipe(), torch.device("cpu"), bfloat16=False)
     mel = representation(run.vocoder.config)
     tone = 0.2 * torch.sin(2 * torch.pi * 1000 * torch.arange(8192) / 8000)

@@ -1,4 +1,4 @@
-"""The judge of spoken words, on two that no ear confuses: a low tone and a high one."""
+"""The judge, on two labels that are easy to distinguish: low tones and high tones."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tones import tones
 from explorer.checkpoint import CheckpointError
 from explorer.judge import Judge, load_judge, save_judge
 from training.data.audio import Waveforms
-from training.evaluation.judge import accuracy, find_judge, hide, train_judge
+from training.evaluation.judge import accuracy, find_judge, mask, train_judge
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def judge(clips: Waveforms) -> Judge:
     return train_judge(clips, epochs=6)
 
 
-def test_words_that_no_ear_confuses_are_heard_right(judge: Judge, clips: Waveforms) -> None:
+def test_the_judge_recognises_two_very_different_sounds(judge: Judge, clips: Waveforms) -> None:
     assert accuracy(judge, clips) == 1
 
 
@@ -40,14 +40,14 @@ def test_training_is_repeatable_and_leaves_the_global_random_state_alone(judge: 
     assert all(torch.equal(a, b) for a, b in zip(judge.state_dict().values(), again.state_dict().values(), strict=True))
 
 
-def test_a_judge_comes_back_from_its_file(judge: Judge, clips: Waveforms, tmp_path: Path) -> None:
+def test_a_judge_is_the_same_after_saving_and_loading(judge: Judge, clips: Waveforms, tmp_path: Path) -> None:
     save_judge(tmp_path / "judge.safetensors", judge)
     again = load_judge(tmp_path / "judge.safetensors")
     assert again.labels == judge.labels
     np.testing.assert_array_equal(again.hear(clips.valid.numpy())[0], judge.hear(clips.valid.numpy())[0])
 
 
-def test_a_judge_of_other_words_is_refused(judge: Judge, clips: Waveforms, tmp_path: Path) -> None:
+def test_a_judge_with_other_labels_is_refused(judge: Judge, clips: Waveforms, tmp_path: Path) -> None:
     save_judge(tmp_path / "judge.safetensors", judge)
     others = Waveforms(
         clips.train, clips.train_labels, clips.valid, clips.valid_labels, {"sample_rate": 8000, "labels": ["7", "8"]}
@@ -65,7 +65,7 @@ def test_a_file_that_is_no_judge_is_named(content: bytes | None, tmp_path: Path)
         load_judge(path)
 
 
-def test_hiding_leaves_nearly_all_to_be_heard() -> None:
-    hidden = (hide(torch.ones(50, 1, 64, 64), torch.Generator().manual_seed(0)) == -1).float().mean((1, 2, 3))
+def test_the_mask_silences_only_a_small_part() -> None:
+    hidden = (mask(torch.ones(50, 1, 64, 64), torch.Generator().manual_seed(0)) == -1).float().mean((1, 2, 3))
     assert hidden.max() <= (10 + 10) / 64
     assert hidden.mean() > 0.05

@@ -15,7 +15,7 @@ from training.evaluation.latent_space import draw, entropy_left, path_table, sep
 
 
 class Plane(Generator):
-    """Gives its latent back, or, steeply, only whether its first number is negative."""
+    """A generator that returns its latent or, if steep, only the sign of its first number."""
 
     family = "plane"
 
@@ -36,19 +36,19 @@ def ignore(_: int) -> None:
     pass
 
 
-def test_the_straight_line_is_the_shortest_way_if_the_generator_is_linear() -> None:
+def test_the_straight_line_is_the_shortest_path_of_a_linear_generator() -> None:
     rows = path_table(Plane(Plane.Config()), ignore).rows
     assert rows["line"]["length"] == pytest.approx(1, abs=1e-3)
     assert rows["arc"]["length"] > 1.02
 
 
-def test_a_cliff_puts_most_of_the_way_into_few_places() -> None:
+def test_a_step_function_has_most_of_its_path_length_in_few_points() -> None:
     rows = path_table(Plane(Plane.Config(steep=True)), ignore).rows
     assert rows["line"]["steepest"] > 0.5
     assert rows["line"]["length"] > 1.5
 
 
-def test_a_generator_that_ignores_its_latent_has_ways_of_length_zero() -> None:
+def test_a_generator_that_ignores_its_latent_has_paths_of_length_zero() -> None:
     generator = Plane(Plane.Config())
     generator.forward = lambda z, *_: torch.ones(len(z), 2)  # type: ignore[method-assign]
     assert path_table(generator, ignore).rows["arc"] == {"length": 0, "steepest": 0}
@@ -60,7 +60,7 @@ def test_progress_counts_six_calls_a_pair() -> None:
     assert sum(counts) == 60
 
 
-def test_labels_are_given_out_evenly() -> None:
+def test_seeds_get_the_labels_in_turn() -> None:
     _, condition, labels = draw(Plane(Plane.Config(), labels=3), range(7))
     assert labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
     assert condition is not None
@@ -77,7 +77,7 @@ def test_consecutive_seeds_are_drawn_as_the_explorer_draws_them() -> None:
 NO_LABELS = np.zeros(600, dtype=int)
 
 
-def test_separability_finds_what_lies_along_a_line() -> None:
+def test_separability_is_near_zero_bits_for_an_attribute_linear_in_the_latent() -> None:
     z = np.random.RandomState(0).standard_normal((600, 8))
     assert entropy_left(z, NO_LABELS, z[:, 2] + 5) < 0.05
 
@@ -87,12 +87,12 @@ def test_separability_finds_what_lies_along_a_line() -> None:
     [np.random.RandomState(1).standard_normal(600), np.ones(600), np.full(600, np.nan)],
     ids=["noise", "constant", "unknown"],
 )
-def test_the_latent_leaves_unknown_what_it_has_no_part_in(values: np.ndarray) -> None:
+def test_entropy_is_one_bit_for_attributes_independent_of_the_latent(values: np.ndarray) -> None:
     z = np.random.RandomState(0).standard_normal((600, 8))
     assert entropy_left(z, NO_LABELS, values) > 0.9
 
 
-def test_separability_looks_within_labels() -> None:
+def test_separability_is_measured_within_each_label() -> None:
     z, labels = np.random.RandomState(0).standard_normal((600, 4)), np.arange(600) % 2
     # Between the labels lies a gulf that the latent knows nothing of.
     assert entropy_left(z, labels, z[:, 0] + 1000 * labels) < 0.05

@@ -1,4 +1,4 @@
-"""Figures of speech on models that are as good as reality, or as bad as can be, in a way that is known."""
+"""Figures of speech for models that are known to be as good as real data, or as bad as possible."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from explorer.sound.mel import MelConfig, MelRepresentation
 from training.data.audio import load_waveforms
 from training.evaluation import speech
 from training.evaluation.judge import train_judge
-from training.evaluation.speech import Heard, blended, gaussian, speech_tables
+from training.evaluation.speech import JudgedSounds, blended, gaussian, speech_tables
 from training.evaluation.tables import Table
 from training.task import DataError
 
@@ -28,7 +28,7 @@ UP = Direction("up", torch.tensor([1.0, 0, 0, 0]))
 
 
 class Speaker(Generator):
-    """Says recorded spectrograms (labels, n, 1, 64, 64) of the label it is asked for: which one, the latent chooses."""
+    """A generator that returns a recorded spectrogram of the label, of (labels, n, 1, 64, 64); the latent chooses."""
 
     family = "speaker"
 
@@ -81,36 +81,36 @@ def spectrograms() -> Tensor:
 @pytest.fixture(scope="module")
 def good(spectrograms: Tensor, folder: Path, cache: Path, judge_file: Path) -> list[Table]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(speech, "KEEPERS", 4)
+        patch.setattr(speech, "DIRECTION_SEEDS", 4)
         return speech_tables(Speaker(spectrograms), (UP,), folder, cache, judge_file, SAMPLES)
 
 
 @pytest.fixture(scope="module")
 def stuck(spectrograms: Tensor, folder: Path, cache: Path, judge_file: Path) -> list[Table]:
-    """A model that always says the same."""
+    """A model that always makes the same sound."""
     same = spectrograms[:1, :1].expand(2, 1, -1, -1, -1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(speech, "KEEPERS", 4)
+        patch.setattr(speech, "DIRECTION_SEEDS", 4)
         return speech_tables(Speaker(same), (UP,), folder, cache, judge_file, SAMPLES)
 
 
-def test_a_model_that_says_what_it_is_told_is_always_right(good: list[Table]) -> None:
+def test_a_model_that_speaks_the_given_label_is_always_right(good: list[Table]) -> None:
     assert good[0].rows["model"]["accuracy"] == 1
     assert good[0].rows["model"]["is"] > 1.5  # of two words
 
 
-def test_training_recordings_are_at_no_distance_from_themselves(good: list[Table]) -> None:
+def test_the_training_recordings_have_distance_zero_from_themselves(good: list[Table]) -> None:
     row = good[0].rows["training, recordings"]
     assert row["frechet"] == pytest.approx(0, abs=1e-4)
     assert (row["precision"], row["recall"], row["ndb"]) == (1, 1, 0)
     assert row["spread"] == row["mel_spread"] == pytest.approx(1)
 
 
-def test_validation_is_the_unit_of_nearness(good: list[Table]) -> None:
+def test_nearest_distances_are_relative_to_validation(good: list[Table]) -> None:
     assert good[0].rows["validation, inverted"]["nearest"] == pytest.approx(1)
 
 
-def test_a_model_that_always_says_the_same_is_half_right_and_has_no_variety(stuck: list[Table]) -> None:
+def test_a_model_with_one_sound_is_half_right_and_has_no_spread(stuck: list[Table]) -> None:
     row = stuck[0].rows["model"]
     assert row["accuracy"] == 0.5
     assert row["is"] == pytest.approx(1, abs=1e-3)
@@ -123,11 +123,11 @@ def test_targets_follow_what_validation_reaches(good: list[Table]) -> None:
     assert table.targets["is"].low == pytest.approx(0.9 * table.rows["validation, inverted"]["is"])
 
 
-def test_a_word_that_no_move_can_change_is_kept(stuck: list[Table]) -> None:
+def test_a_label_that_no_move_changes_is_kept_along_all_directions(stuck: list[Table]) -> None:
     assert {name: row["up"] for name, row in stuck[3].rows.items()} == {"-2 sigma": 1, "+2 sigma": 1}
 
 
-def test_a_model_that_takes_no_label_has_no_accuracy(
+def test_a_model_without_labels_has_no_accuracy(
     spectrograms: Tensor, folder: Path, cache: Path, judge_file: Path
 ) -> None:
     tables = speech_tables(Speaker(spectrograms, conditional=False), (), folder, cache, judge_file, SAMPLES)
@@ -142,10 +142,10 @@ def test_a_folder_without_validation_is_an_error(spectrograms: Tensor, tmp_path:
         speech_tables(Speaker(spectrograms), (), tmp_path, tmp_path / "cache", None, SAMPLES)
 
 
-def test_a_part_of_some_sounds_holds_as_many_of_each_label() -> None:
+def test_a_stratified_subsample_has_equally_many_of_each_label() -> None:
     labels = np.arange(400) % 10
-    sounds = Heard(labels, np.eye(10)[labels], np.arange(400.0)[:, None], np.zeros((400, 1)))
-    part = sounds.some(300)
+    sounds = JudgedSounds(labels, np.eye(10)[labels], np.arange(400.0)[:, None], np.zeros((400, 1)))
+    part = sounds.stratified_subsample(300)
     assert np.bincount(part.classes).tolist() == [30] * 10
     assert len(np.unique(part.features)) == 300
 

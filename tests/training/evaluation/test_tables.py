@@ -35,7 +35,7 @@ def test_markdown_has_a_row_for_each_row_and_as_many_cells_in_each() -> None:
     assert lines[-1] == "| a model | – | 12.35 |"
 
 
-def test_programs_get_all_digits_and_no_figure_where_there_is_none() -> None:
+def test_json_has_all_digits_and_omits_missing_figures() -> None:
     data = json.loads(json.dumps(TABLE.to_dict()))
     assert data["rows"] == {"real": {"right": 0.985, "distance": 0.0}, "a model": {"distance": 12.346}}
     assert data["targets"] == {"right": {"low": 0.98, "high": None}}
@@ -45,10 +45,10 @@ def test_programs_get_all_digits_and_no_figure_where_there_is_none() -> None:
     ("target", "text"),
     [(Target(low=0.5), "≥ 50.0 %"), (Target(high=0.75), "≤ 75.0 %"), (Target(0.81, 0.87), "81.0–87.0 %")],
 )
-def test_a_target_says_which_way_it_binds(target: Target, text: str) -> None:
+def test_a_target_is_written_with_its_direction(target: Target, text: str) -> None:
     assert target.text(COLUMNS[0]) == text
 
 
-def test_the_ends_of_a_target_meet_it_and_not_a_number_does_not() -> None:
+def test_the_bounds_of_a_target_meet_it_and_nan_does_not() -> None:
     target = Target(1, 2)
     assert [target.met(x) for x in (0.9, 1, 2, 2.1, float("nan"))] == [False, True, True, False, False]

@@ -58,13 +58,13 @@ def test_a_batch_transposes_whole_windows_and_stays_on_the_keyboard(data: Prepar
     assert pitch.max() < LOWEST + KEYS
 
 
-def test_one_rng_gives_one_batch(data: Prepared) -> None:
+def test_the_same_rng_state_gives_the_same_batch(data: Prepared) -> None:
     first, second = (PianoTask().batch(data.train, torch.arange(4), rng(5)).x for _ in range(2))
     assert torch.equal(first, second)
 
 
 @pytest.mark.parametrize("overrides", [SMALL, {"architecture": "dcgan", "dcgan_width": 4}])
-def test_real_and_fake_look_alike_to_the_critic(data: Prepared, overrides: dict[str, Any]) -> None:
+def test_real_and_fake_views_have_the_same_format(data: Prepared, overrides: dict[str, Any]) -> None:
     task = PianoTask()
     generator = task.generator(data, overrides)
     batch = task.batch(data.train, torch.arange(4), rng())
@@ -89,7 +89,7 @@ def test_chords_of_generated_notes_ascend_without_doubled_keys_as_real_ones_do(d
     assert (notes[..., 0].diff(dim=1)[in_chord] > 0).all()
 
 
-def test_the_critic_treats_items_apart() -> None:
+def test_no_item_changes_the_critic_score_of_another() -> None:
     critic = PianoCritic(code_size=16, width=8)
     view = torch.randn(4, 4 * CHANNELS + 16, 1, 64, generator=rng()).requires_grad_()
     critic(view, None)[0][0].backward()
@@ -112,7 +112,7 @@ def test_a_perfect_reconstruction_costs_nothing(data: Prepared) -> None:
     assert figures["pitch_accuracy"] == figures["chord_accuracy"] == 1
 
 
-def test_a_mover_that_stands_still_pays_the_length_of_the_way(data: Prepared) -> None:
+def test_the_flow_loss_of_zero_velocity_is_the_squared_distance(data: Prepared) -> None:
     generator = PianoTask().generator(data, SMALL)  # its last layer starts at zero
     assert isinstance(generator, PianoGAN)
     torch.nn.init.zeros_(generator.mover.leave[-1].get_parameter("bias"))
@@ -142,7 +142,7 @@ def test_the_shipped_configuration_is_the_default(data: Prepared) -> None:
     assert PianoTask().generator(data, {}).config == PianoGANConfig()
 
 
-def test_matching_brings_what_windows_are_described_by_to_the_real_ones(data: Prepared) -> None:
+def test_the_matching_loss_brings_descriptors_to_those_of_real_windows(data: Prepared) -> None:
     recipe = replace(PianoTask.defaults, extra={"matching_weight": 1.0, "matching_windows": 8.0})
     task = PianoTask()
     torch.manual_seed(0)
@@ -167,13 +167,13 @@ def test_matching_brings_what_windows_are_described_by_to_the_real_ones(data: Pr
     assert torch.equal(resumed.real, task.real)
 
 
-def test_a_run_from_before_matching_goes_on_without(data: Prepared) -> None:
+def test_a_recipe_without_matching_numbers_has_no_matching_loss(data: Prepared) -> None:
     recipe = replace(PianoTask.defaults, extra={"code_noise": 0.5})
     assert PianoTask().matching_loss(PianoTask().generator(data, SMALL), data.train, recipe, rng()) is None
 
 
 @pytest.mark.parametrize("windows", [0.0, 1.0, 5.0])
-def test_any_number_of_windows_is_matched(data: Prepared, windows: float) -> None:
+def test_the_matching_loss_takes_any_number_of_windows(data: Prepared, windows: float) -> None:
     recipe = replace(PianoTask.defaults, extra={"matching_weight": 1.0, "matching_windows": windows})
     generator = PianoTask().generator(data, SMALL)
     loss = PianoTask().matching_loss(generator, data.train, recipe, rng())

@@ -1,4 +1,4 @@
-"""What SpectoGAN brings to training; the loop itself is tested in test_loop."""
+"""The task of SpectoGAN; the training loop itself is tested in test_loop."""
 
 import torch
 from torch import Tensor, nn
@@ -20,24 +20,24 @@ def critic() -> Critic:
 
 
 class Prior(nn.Module):
-    """An encoder that knows nothing: mean 0, log-variance 0, whatever it is shown."""
+    """An encoder that returns the prior for every input: mean 0, log-variance 0."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.zeros(len(x), 16)
 
 
-def test_silence_stays_silence_wherever_it_is_moved() -> None:
+def test_augmented_silence_stays_silence() -> None:
     silence = torch.full((8, *SHAPE), -1.0)
     assert torch.equal(augment(silence, torch.Generator().manual_seed(1)), silence)
 
 
-def test_an_item_moved_by_nothing_stays_as_it_is() -> None:
+def test_augmentation_by_nothing_changes_nothing() -> None:
     x = pictures(4)
     moved = augment(x, torch.Generator().manual_seed(1), frames=0, bands=0, gain=0.0)
     torch.testing.assert_close(moved, x)
 
 
-def test_a_click_moves_no_further_than_it_may() -> None:
+def test_augmentation_shifts_by_no_more_than_its_limits() -> None:
     x = torch.full((64, *SHAPE), -1.0)
     x[:, 0, 30, 30] = 1.0
     moved = augment(x, torch.Generator().manual_seed(1), frames=4, bands=1, gain=0.0)
@@ -46,7 +46,7 @@ def test_a_click_moves_no_further_than_it_may() -> None:
     assert (set(places[:, 2].tolist()), set(places[:, 3].tolist())) == ({29, 30, 31}, set(range(26, 35)))
 
 
-def test_the_critic_treats_items_apart() -> None:
+def test_no_item_changes_the_critic_score_of_another() -> None:
     x = pictures(3).requires_grad_()
     scores, _ = critic()(x, torch.eye(3))
     (slope,) = torch.autograd.grad(scores[0], x)
@@ -54,19 +54,19 @@ def test_the_critic_treats_items_apart() -> None:
     assert slope[1:].abs().sum() == 0
 
 
-def test_the_score_depends_on_the_class_that_is_claimed_and_the_verdict_does_not() -> None:
+def test_the_score_depends_on_the_given_label_and_the_classification_does_not() -> None:
     judge, x = critic(), pictures(1)
     (score, verdict), (other_score, other_verdict) = (judge(x, torch.eye(3)[k : k + 1]) for k in (0, 1))
     assert not torch.equal(score, other_score)
     assert torch.equal(verdict, other_verdict)
 
 
-def test_a_critic_without_classes_only_scores() -> None:
+def test_a_critic_without_labels_only_scores() -> None:
     scores, verdict = Critic(SHAPE, classes=0)(pictures(2), None)
     assert (scores.shape, verdict) == ((2,), None)
 
 
-def test_an_encoder_that_answers_with_the_prior_has_no_divergence() -> None:
+def test_the_kl_divergence_is_zero_if_the_encoder_returns_the_prior() -> None:
     task = SpectoTask()
     generator = SpectoGAN(SpectoGAN.Config(latent=8, channels=(8, 8, 8, 8, 8), style=8))
     batch = Batch(pictures(4))

@@ -1,4 +1,4 @@
-"""What the critic and the matching loss look at in a window of notes."""
+"""The statistics of a window of notes that the critic and the matching loss use."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 def window(seed: int, keys: tuple[int, int] = (40, 80), chords: float = 0.4) -> np.ndarray:
-    """(1, 256, 4) of pitch, step, duration and velocity, by chance."""
+    """A random window (1, 256, 4) of pitch, step, duration and velocity."""
     random = np.random.RandomState(seed)
     step = np.where(random.random_sample(256) < chords, 0, 0.03 + random.exponential(0.2, 256))
     columns = (
@@ -61,7 +61,7 @@ def test_intervals_and_returning_keys_are_counted_as_a_loop_would() -> None:
     torch.testing.assert_close(counted[after : after + 128] * 16, returns.float(), atol=1e-3, rtol=0)
 
 
-def test_attributes_show_pitch_classes_and_chords() -> None:
+def test_attributes_have_pitch_classes_and_chords() -> None:
     columns = torch.tensor([60, 64, 67, 72]).repeat(64), torch.tensor([0.5, 0, 0, 0]).repeat(64)
     x = encode_notes(*columns, torch.ones(256), torch.full((256,), 64))[None]
     seen = NoteAttributes()((x[:, :KEYS] + 1) / 2, x[:, KEYS:])[0]
@@ -69,7 +69,7 @@ def test_attributes_show_pitch_classes_and_chords() -> None:
     assert (seen[NoteAttributes.CHORD] > 0.5).flatten()[:8].tolist() == [False, True, True, True] * 2
 
 
-def test_novelty_counts_the_different_successions_of_keys_and_where_they_come_back() -> None:
+def test_novelty_counts_distinct_key_sequences_and_their_repetitions() -> None:
     pitch = np.random.RandomState(0).randint(30, 36, 256)
     novelty, returns = Novelty()(torch.eye(KEYS)[pitch].T[None])
     for n in (1, 2, 3):
@@ -98,7 +98,7 @@ TOLERANCES = {
 
 
 def counted_music() -> dict[str, np.ndarray]:
-    """What each name of the descriptors promises, counted with loops, NumPy and SciPy in the notes themselves."""
+    """An independent computation of each descriptor from the notes, with loops, NumPy and SciPy."""
     pitch, seconds, held, velocity = MUSIC[0].T.copy()
     onset = seconds.cumsum()
     for i in range(256):
@@ -174,7 +174,7 @@ COUNTED = counted_music()
 
 
 @pytest.mark.parametrize("name", COUNTED)
-def test_a_descriptor_is_what_its_name_promises(name: str) -> None:
+def test_each_descriptor_equals_an_independent_computation(name: str) -> None:
     found = Descriptors().named(*described(MUSIC))[name][0].numpy()
     np.testing.assert_allclose(np.atleast_1d(found), COUNTED[name], atol=TOLERANCES.get(name, 1e-5), rtol=0)
 
@@ -188,7 +188,7 @@ def test_every_descriptor_has_a_name_and_the_numbers_come_in_that_order() -> Non
     assert len(together) == 136
 
 
-def test_keys_are_released_when_they_are_struck_again_as_they_are_when_played() -> None:
+def test_keys_are_released_when_struck_again_as_in_playback() -> None:
     notes = window(0, keys=(60, 66), chords=0.0)
     keys, times = described(notes)
     played = NotesRepresentation().encode(NotesRepresentation().decode(torch.cat([keys[0] * 2 - 1, times[0]])))
@@ -242,7 +242,7 @@ def test_a_gradient_step_of_the_quantile_distance_brings_a_set_to_the_real_distr
     assert all(stats.ks_2samp(a, b).pvalue > 0.05 for a, b in zip(x.detach().T, real.T, strict=True))
 
 
-def test_rounding_is_no_difference_to_learn_from() -> None:
+def test_quantile_distance_ignores_rounding() -> None:
     x = torch.full((8, 3), 0.25).add(torch.rand(8, 3, generator=rng()) * 1e-7).requires_grad_()
     quantile_distance(x, x, torch.full((50, 3), 0.25)).backward()
     assert x.grad is not None
