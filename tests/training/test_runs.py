@@ -142,7 +142,7 @@ def test_a_resume_without_its_data_folder_advises_data(tmp_path: Path, capsys: p
     capsys.readouterr()
     assert main(["spectogan", *out, "--resume"]) == 2
     said = capsys.readouterr().err
-    assert "here that the run was trained on is gone" in said
+    assert "here does not exist any more" in said
     assert "--data" in said
     assert main(["spectogan", *out, "--resume", "--data", str(tmp_path / "there")]) == 0
 

@@ -122,7 +122,7 @@ def test_a_checkpoint_of_another_family_or_none_at_all_is_an_error(
     train: Train, origin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["pianogan", "--data", str(tmp_path), "--out", str(tmp_path / "run"), "--init-from", str(origin)]) == 2
-    assert "is a checkpoint of spectogan, this trains pianogan" in capsys.readouterr().err
+    assert "is a checkpoint of spectogan, not of pianogan" in capsys.readouterr().err
     assert train(start=tmp_path / "nothing") == 2
     assert "no such checkpoint" in capsys.readouterr().err
 
@@ -132,7 +132,7 @@ def test_flags_that_contradict_init_from_are_refused(
     train: Train, extra: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train(extra) == 2
-    assert "goes neither with --resume nor with --config" in capsys.readouterr().err
+    assert "leave out --resume and --config" in capsys.readouterr().err
 
 
 def test_an_encoder_in_the_checkpoint_is_copied_into_the_run(train: Train, origin: Path, tmp_path: Path) -> None:
