@@ -228,9 +228,7 @@ def midi_bytes(
         (b"", "an empty file"),
     ],
 )
-def test_a_file_with_meaningless_notes_is_skipped_with_a_reason(
-    tmp_path: Path, content: bytes, reason: str
-) -> None:
+def test_a_file_with_meaningless_notes_is_skipped_with_a_reason(tmp_path: Path, content: bytes, reason: str) -> None:
     (tmp_path / "midi").mkdir()
     (tmp_path / "midi" / "good.mid").write_bytes(midi_bytes())
     (tmp_path / "midi" / "bad.mid").write_bytes(content)
