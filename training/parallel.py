@@ -43,6 +43,7 @@ def joined() -> Iterator[None]:
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield
+        dist.barrier()  # or one would take its connections down while another still uses them
     finally:
         dist.destroy_process_group()
 

@@ -167,7 +167,7 @@ def agreed(options: Mapping[str, str], decided: Mapping[str, str]) -> dict[str, 
 def known_options(options: Mapping[str, str], *names: str) -> None:
     """Raises DataError, with the names that exist, if an option is not among them."""
     if unknown := sorted(set(options) - set(names)):
-        raise DataError(f"no option {', '.join(unknown)}; there are {', '.join(names[:-1])} and {names[-1]}")
+        raise DataError(f"unknown option {', '.join(unknown)}: there are {', '.join(names[:-1])} and {names[-1]}")
 
 
 def _decided(mel: MelConfig) -> dict[str, str]:

@@ -317,5 +317,5 @@ def test_an_option_that_is_decided_cannot_be_another() -> None:
 
 
 def test_an_option_of_another_family_is_not_offered(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no option n_mels; there are labels and sample_rate"):
+    with pytest.raises(DataError, match="unknown option n_mels: there are labels and sample_rate"):
         load_waveforms(tmp_path, tmp_path, {"n_mels": "64"})
