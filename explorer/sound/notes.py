@@ -9,7 +9,7 @@ A duration is the time a key is held. The sustain pedal is ignored: it prolongs 
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -166,9 +166,10 @@ def playable(columns: Sequence[Sequence[float]]) -> tuple[Note, ...]:
     A key that occurs twice in a chord is struck again `RESTRIKE_SECONDS` later, and a key that is struck while it is
     held is released first: neither a piano nor a MIDI file can hold one key twice.
     """
-    notes: list[Note] = []
+    onsets: list[float] = []
+    held = [duration for _, _, duration, _ in columns]
     onset, start, chord, last = 0.0, -math.inf, set[int](), dict[int, int]()
-    for pitch, step, duration, velocity in columns:
+    for i, (pitch, step, _, _) in enumerate(columns):
         key = int(pitch)
         onset += step
         if onset - start > CHORD_SECONDS:  # a new chord, as in `canonical`
@@ -178,8 +179,12 @@ def playable(columns: Sequence[Sequence[float]]) -> tuple[Note, ...]:
             chord = set()
         chord.add(key)
         if key in last:
-            before = notes[last[key]]
-            notes[last[key]] = replace(before, duration=min(before.duration, onset - before.onset))
-        last[key] = len(notes)
-        notes.append(Note(key, onset, duration, int(velocity)))
+            before = last[key]
+            held[before] = min(held[before], onset - onsets[before])
+        last[key] = i
+        onsets.append(onset)
+    notes = [
+        Note(int(pitch), onset, duration, int(velocity))
+        for (pitch, _, _, velocity), onset, duration in zip(columns, onsets, held, strict=True)
+    ]
     return tuple(sorted(notes, key=lambda n: (n.onset, n.pitch)))
