@@ -72,7 +72,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training.runs": {"explorer.atomic", "training.objective", "training.parallel"},
     "training.loop": {"training.objective", "training.parallel", "training.runs"},
     "training.machine": {"training.objective", "training.parallel", "training.runs"},
-    "training.task": {"explorer.generators", "explorer.sound", "training.options"},
+    "training.task": {"training.objective", "explorer.generators", "explorer.sound", "training.options"},
     "training.wgan_gp": {
         "explorer.generators",
         "training.latents",
@@ -93,6 +93,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "training.task",
     },
     "training.families": {
+        "training.wgan_gp",
         "explorer.checkpoint",
         "explorer.generators",
         "explorer.sound",
@@ -105,6 +106,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "training.task",
     },
     "training.transfer": {
+        "training.objective",
         "explorer.shelf",
         "explorer.checkpoint",
         "explorer.generators",

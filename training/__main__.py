@@ -180,7 +180,6 @@ def _run_options(args: argparse.Namespace, argv: Sequence[str]) -> Any:
 
 def _add_family(parser: argparse.ArgumentParser, task: Any) -> None:
     from training.options import add_arguments
-    from training.task import TrainingRecipe
 
     parser.add_argument(
         "--data",
@@ -216,7 +215,7 @@ def _add_family(parser: argparse.ArgumentParser, task: Any) -> None:
         "The defaults shown are for training from random weights. With --init-from others are used;\n"
         "--dry-run shows them.",
     )
-    add_arguments(numbers, TrainingRecipe, task.defaults)
+    add_arguments(numbers, task.Recipe, task.defaults)
     own = [f"{name}: {number.help} (default: {task.defaults.extra[name]:g})" for name, number in task.numbers.items()]
     numbers.add_argument(
         "--extra",
@@ -231,13 +230,13 @@ def _add_family(parser: argparse.ArgumentParser, task: Any) -> None:
 
 def _train(args: argparse.Namespace, argv: Sequence[str]) -> None:
     from training.commands import train_family
+    from training.families import TASKS
     from training.options import given
-    from training.task import TrainingRecipe
 
     train_family(
         args.command,
         _run_options(args, argv),
-        given(args, TrainingRecipe),
+        given(args, TASKS[args.command].Recipe),
         extra=dict(args.extra),
         config={name: _value(text) for name, text in args.config},
         prepare=dict(args.prepare),

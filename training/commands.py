@@ -36,10 +36,9 @@ from training.runs import (
     write_run,
 )
 from training.snapshot import snapshot
-from training.task import DataError, Prepared, TrainingRecipe
+from training.task import DataError, Prepared
 from training.transfer import copy_weights, read_origin
 from training.vocoder import VocoderRecipe
-from training.wgan_gp import WGANGP, start
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +81,7 @@ def train_family(
     """Trains a generator, or resumes its training.
 
     Args:
-        numbers: fields of `TrainingRecipe` to change from the family's defaults or, on resuming, from the run's recipe.
+        numbers: fields of the recipe to change from the family's defaults or, on resuming, from the run's recipe.
         extra: the family's own numbers (`Task.numbers`) to change, likewise.
         config: fields of the generator's Config to change from what the task chooses.
         prepare: options for `Task.prepare`.
@@ -107,7 +106,7 @@ def train_family(
             raise TrainingError(f"{family} trains on one folder, not on {len(options.data)}: give one with --data")
         folder = _folders(options, before)[0]
         origin = read_origin(init_from, family) if init_from else None
-        recipe = _recipe(TrainingRecipe, options, before, task.fine_tuning if origin else task.defaults)
+        recipe = _recipe(task.Recipe, options, before, task.fine_tuning if origin else task.defaults)
         recipe = _changed(recipe, numbers or {}, extra or {})
         if unknown := sorted(set(extra or {}) - set(task.numbers)):
             raise TrainingError(f"--extra: unknown {', '.join(unknown)}; {family} has {', '.join(task.numbers)}")
@@ -133,14 +132,16 @@ def train_family(
         elif before is not None and "init_from" in before:
             about["init_from"] = before["init_from"]
 
-        def build(bfloat16: bool) -> WGANGP:
-            return start(task, recipe, data, overrides, device, bfloat16)
+        def build(bfloat16: bool) -> Objective:
+            return task.objective(recipe, data, overrides, device, bfloat16)
 
         machine = choose_precision(options.precision, device, threads, build, data.train, before)
         objective = build(machine.bfloat16)
         if origin is not None:
             copy_weights(objective, origin)
-        about["config"] = asdict(objective.generator.config)
+        generator = objective.shown()
+        assert generator is not None  # of a family of generators
+        about["config"] = asdict(generator.config)
         _run_or_describe(options, before, objective, data, machine, about)
 
 

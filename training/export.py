@@ -16,8 +16,8 @@ from explorer.directions import measured
 from explorer.generators import FAMILIES
 from explorer.generators.base import Generator
 from explorer.sound.base import Representation
+from training.families import TASKS
 from training.runs import METRICS, TrainingError, last_state, portable, read_metrics, read_run
-from training.task import TrainingRecipe
 
 NOT_AVERAGED = {"step", "phase", "seconds"}  # fields of `metrics.jsonl` that are no losses
 CARD = """# {name}
@@ -93,7 +93,7 @@ def export(
             family=written.family,
             parameters=written.parameters,
             step=state["step"],
-            total=recipe.warm_steps + recipe.steps,
+            total=sum(recipe.phases.values()),
             data=provenance["data"]["folder"],
             origin=started,
             command=provenance["command"],
@@ -124,7 +124,7 @@ def export_snapshots(folder: Path, name: str, target: Path, count: int = 6) -> l
     last = int(card.provenance["step"])
     kept = {int(path.stem): path for path in (folder / shelf.SNAPSHOTS).glob("*.safetensors") if path.stem.isdecimal()}
     from_noise = "init_from" not in about
-    steps = choose_steps([*kept, *([0] if from_noise else [])], last, count, recipe.warm_steps)
+    steps = choose_steps([*kept, *([0] if from_noise else [])], last, count, next(iter(recipe.phases.values())))
     kept_at = target / shelf.SNAPSHOTS / name
     written = []
     for step in steps:
@@ -189,11 +189,11 @@ def _mean(lines: Sequence[Mapping[str, Any]], name: str) -> float:
     return float(sum(values) / len(values))
 
 
-def _configured(folder: Path, about: Mapping[str, Any]) -> tuple[type[Generator], Any, TrainingRecipe]:
+def _configured(folder: Path, about: Mapping[str, Any]) -> tuple[type[Generator], Any, Any]:
     """The family of a run, its configuration and its recipe. Raises TrainingError if they cannot be read."""
     try:
-        family = FAMILIES[about["family"]]
-        return family, config_from_dict(family.Config, about["config"]), TrainingRecipe(**about["recipe"])
+        family, task = FAMILIES[about["family"]], TASKS[about["family"]]
+        return family, config_from_dict(family.Config, about["config"]), task.Recipe(**about["recipe"])
     except (KeyError, TypeError, ValueError) as error:
         raise TrainingError(f"{folder} holds no run of a generator, or a damaged one: {error}") from None
 

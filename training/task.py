@@ -13,15 +13,18 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from explorer.generators.base import Generator
+from training.objective import Objective
 from training.options import Number, check, count, one_of, real
+
+WARM, ADVERSARIAL = "warm", "adversarial"  # phases
 
 
 @dataclass(frozen=True)
 class TrainingRecipe:
-    """The hyperparameters of a run. Each family has its own defaults; the command line changes single ones.
+    """The hyperparameters of a GAN's run. Each family has its own defaults; the command line changes single ones.
 
     The text beside each field is its help. `extra` holds the numbers that only one family has (`Task.numbers`).
 
@@ -71,6 +74,11 @@ class TrainingRecipe:
         for name, value in self.extra.items():
             Number("").check(f"extra {name}", value)
 
+    @property
+    def phases(self) -> dict[str, int]:
+        """Steps of each phase, in their order."""
+        return {WARM: self.warm_steps, ADVERSARIAL: self.steps}
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -94,11 +102,15 @@ class Batch:
 
 
 class Task(ABC):
-    """How one family is trained: its data, networks, losses and recipes.
+    """How one family is trained: its data, its generator, its objective and its recipes.
+
+    GANs extend `training.wgan_gp.AdversarialTask`, which brings the objective.
 
     Attributes:
         summary: what is trained from what data, for `--help` after "train".
         preparation: the options that `prepare` takes, for `--help`.
+        Recipe: class of the recipes: a dataclass of numbers (`training.options`) with at least `phases`, `seed`,
+            `extra`, `state_every` and `snapshot_every`.
         defaults, fine_tuning: the recipes for training from random weights and from a checkpoint's.
         numbers: the hyperparameters that only this family has; `defaults.extra` holds their values.
     """
@@ -106,8 +118,9 @@ class Task(ABC):
     family: ClassVar[str]
     summary: ClassVar[str]
     preparation: ClassVar[str] = "this family has none"
-    defaults: ClassVar[TrainingRecipe]
-    fine_tuning: ClassVar[TrainingRecipe]
+    Recipe: ClassVar[type[Any]] = TrainingRecipe
+    defaults: ClassVar[Any]
+    fine_tuning: ClassVar[Any]
     numbers: ClassVar[Mapping[str, Number]] = MappingProxyType({})
 
     @abstractmethod
@@ -128,47 +141,18 @@ class Task(ABC):
         """A generator with new weights for this data; `overrides` replace fields of its Config."""
 
     @abstractmethod
-    def critic(self, generator: Generator) -> nn.Module:
-        """A critic with new weights: (view, condition) -> (scores (batch,), label logits (batch, labels) or None).
+    def objective(
+        self, recipe: Any, data: Prepared, config: Mapping[str, Any], device: torch.device, bfloat16: bool
+    ) -> Objective:
+        """The objective of a new run; networks are initialised from `recipe.seed` alone.
 
-        No item of a batch may change another's score, so no batch norm.
+        Args:
+            recipe: a `Recipe`.
+            config: fields of the generator's Config to change from what the task chooses.
+            bfloat16: whether to run forward and backward passes under autocast; weights stay float32.
+        Raises:
+            TrainingError: if recipe and configuration are impossible together.
         """
-
-    def encoder(self, generator: Generator) -> nn.Module | None:
-        """The network that learns with the generator in the warm start, or None without a warm start."""
-        return None
-
-    @abstractmethod
-    def batch(self, tensors: Mapping[str, Tensor], index: Tensor, rng: torch.Generator) -> Batch:
-        """The items `index` of a prepared set, augmented only in ways that keep them realistic."""
-
-    def warm_loss(
-        self, generator: Generator, encoder: nn.Module, batch: Batch, recipe: TrainingRecipe, rng: torch.Generator
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of the warm start, and values to log."""
-        raise NotImplementedError(f"{self.family} has no warm start")
-
-    def real_view(self, batch: Batch, encoder: nn.Module | None, rng: torch.Generator) -> Tensor:
-        """The critic's input for real items, (batch, ...). By default the items themselves."""
-        return batch.x
-
-    def fake_view(self, generator: Generator, z: Tensor, condition: Tensor | None, rng: torch.Generator) -> Tensor:
-        """The critic's input for generated items, of the shape of `real_view`. By default the generator's output."""
-        output: Tensor = generator(z, condition)
-        return output
-
-    def matching_loss(
-        self, generator: Generator, tensors: Mapping[str, Tensor], recipe: TrainingRecipe, rng: torch.Generator
-    ) -> Tensor | None:
-        """A distance between the sets of generated and of real items, added to the generator's loss; None for none.
-
-        Feature matching: Salimans et al. (2016), arXiv:1606.03498.
-        """
-        return None
-
-    def adversarial_parameters(self, generator: Generator) -> list[nn.Parameter]:
-        """The generator's parameters that adversarial training changes. By default all."""
-        return list(generator.parameters())
 
 
 class DataError(Exception):

@@ -9,8 +9,8 @@ from torch import Tensor
 from explorer import checkpoint, shelf
 from explorer.checkpoint import Card, CheckpointError
 from explorer.generators.base import Generator
+from training.objective import Objective
 from training.runs import TrainingError
-from training.wgan_gp import WGANGP
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,17 @@ def read_origin(path: Path, family: str) -> Origin:
     return Origin(card, checkpoint.load(path)[0], checkpoint.load_extra(path, "encoder"))
 
 
-def copy_weights(run: WGANGP, origin: Origin) -> None:
+def copy_weights(objective: Objective, origin: Origin) -> None:
     """Copies a checkpoint's weights into a fresh run of the same configuration: generator, EMA, encoder if it has one.
 
     Raises:
         CheckpointError: if the checkpoint's encoder does not fit the run's.
     """
-    for generator in (run.generator, run.ema):
-        generator.load_state_dict(origin.generator.state_dict())
-    if run.encoder is not None and origin.encoder:
+    modules = objective.modules()
+    for name in ("generator", "ema"):
+        modules[name].load_state_dict(origin.generator.state_dict())
+    if "encoder" in modules and origin.encoder:
         try:
-            run.encoder.load_state_dict(dict(origin.encoder))
+            modules["encoder"].load_state_dict(dict(origin.encoder))
         except RuntimeError as error:
             raise CheckpointError(f"{origin.card.path}: its encoder does not fit this configuration: {error}") from None

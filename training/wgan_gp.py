@@ -4,9 +4,10 @@ Gulrajani et al. (2017), "Improved Training of Wasserstein GANs", arXiv:1704.000
 original loss of Goodfellow et al. (2014), arXiv:1406.2661, in its non-saturating form.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -18,9 +19,7 @@ from training.latents import draw_latents
 from training.objective import Objective, Schedule
 from training.parallel import rand
 from training.runs import TrainingError
-from training.task import Batch, Prepared, Task, TrainingRecipe
-
-WARM, ADVERSARIAL = "warm", "adversarial"
+from training.task import WARM, Batch, Prepared, Task, TrainingRecipe
 
 
 def critic_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
@@ -72,6 +71,61 @@ def original_generator_loss(fake_scores: Tensor) -> Tensor:
     return F.softplus(-fake_scores).mean()
 
 
+class AdversarialTask(Task):
+    """A family that is trained as a GAN: its critic and, where it has one, its warm start and what the critic sees."""
+
+    defaults: ClassVar[TrainingRecipe]
+    fine_tuning: ClassVar[TrainingRecipe]
+
+    def objective(
+        self, recipe: TrainingRecipe, data: Prepared, config: Mapping[str, Any], device: torch.device, bfloat16: bool
+    ) -> "WGANGP":
+        return start(self, recipe, data, config, device, bfloat16)
+
+    @abstractmethod
+    def critic(self, generator: Generator) -> nn.Module:
+        """A critic with new weights: (view, condition) -> (scores (batch,), label logits (batch, labels) or None).
+
+        No item of a batch may change another's score, so no batch norm.
+        """
+
+    def encoder(self, generator: Generator) -> nn.Module | None:
+        """The network that learns with the generator in the warm start, or None without a warm start."""
+        return None
+
+    @abstractmethod
+    def batch(self, tensors: Mapping[str, Tensor], index: Tensor, rng: torch.Generator) -> Batch:
+        """The items `index` of a prepared set, augmented only in ways that keep them realistic."""
+
+    def warm_loss(
+        self, generator: Generator, encoder: nn.Module, batch: Batch, recipe: TrainingRecipe, rng: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of the warm start, and values to log."""
+        raise NotImplementedError(f"{self.family} has no warm start")
+
+    def real_view(self, batch: Batch, encoder: nn.Module | None, rng: torch.Generator) -> Tensor:
+        """The critic's input for real items, (batch, ...). By default the items themselves."""
+        return batch.x
+
+    def fake_view(self, generator: Generator, z: Tensor, condition: Tensor | None, rng: torch.Generator) -> Tensor:
+        """The critic's input for generated items, of the shape of `real_view`. By default the generator's output."""
+        output: Tensor = generator(z, condition)
+        return output
+
+    def matching_loss(
+        self, generator: Generator, tensors: Mapping[str, Tensor], recipe: TrainingRecipe, rng: torch.Generator
+    ) -> Tensor | None:
+        """A distance between the sets of generated and of real items, added to the generator's loss; None for none.
+
+        Feature matching: Salimans et al. (2016), arXiv:1606.03498.
+        """
+        return None
+
+    def adversarial_parameters(self, generator: Generator) -> list[nn.Parameter]:
+        """The generator's parameters that adversarial training changes. By default all."""
+        return list(generator.parameters())
+
+
 class WGANGP(Objective):
     """WGAN-GP (algorithm 1 of Gulrajani et al., 2017) for any `Task`, after an optional warm start.
 
@@ -85,15 +139,15 @@ class WGANGP(Objective):
 
     def __init__(
         self,
-        task: Task,
+        task: AdversarialTask,
         recipe: TrainingRecipe,
         networks: tuple[Generator, nn.Module, nn.Module | None],
         device: torch.device,
         bfloat16: bool,
     ) -> None:
         """`networks` are generator, critic and encoder."""
-        phases = {WARM: recipe.warm_steps, ADVERSARIAL: recipe.steps}
-        super().__init__(Schedule(phases, recipe.state_every, recipe.snapshot_every), recipe.seed, device, bfloat16)
+        schedule = Schedule(recipe.phases, recipe.state_every, recipe.snapshot_every)
+        super().__init__(schedule, recipe.seed, device, bfloat16)
         self.task, self.recipe = task, recipe
         self.generator, self.critic, self.encoder = networks
         for module in (self.generator, self.critic, self.encoder):
@@ -235,7 +289,12 @@ class WGANGP(Objective):
 
 
 def start(
-    task: Task, recipe: TrainingRecipe, data: Prepared, config: Mapping[str, Any], device: torch.device, bfloat16: bool
+    task: AdversarialTask,
+    recipe: TrainingRecipe,
+    data: Prepared,
+    config: Mapping[str, Any],
+    device: torch.device,
+    bfloat16: bool,
 ) -> WGANGP:
     """Makes the objective of a new run; networks are initialised from `recipe.seed` alone.
 

@@ -26,7 +26,7 @@ from training.families import TASKS
 from training.latents import draw_latents
 from training.machine import choose_precision, hardware
 from training.task import Batch, Prepared
-from training.wgan_gp import WGANGP, start
+from training.wgan_gp import WGANGP
 
 ITEMS = 512
 CPU = torch.device("cpu")
@@ -63,7 +63,9 @@ def noise(family: str) -> Prepared:
 def shipped(family: str, data: Prepared, bfloat16: bool) -> WGANGP:
     """A run with the defaults of a family, without its warm start."""
     task = TASKS[family]()
-    return start(task, replace(task.defaults, warm_steps=0), data, {}, CPU, bfloat16)
+    run = task.objective(replace(task.defaults, warm_steps=0), data, {}, CPU, bfloat16)
+    assert isinstance(run, WGANGP)
+    return run
 
 
 def plain(family: str, data: Prepared) -> WGANGP:

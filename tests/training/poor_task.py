@@ -12,10 +12,11 @@ from toy_poor import SAMPLE_RATE, SAMPLES, PoorToy, PoorToyConfig
 from explorer.checkpoint import config_from_dict
 from explorer.generators.base import Generator
 from training.data.audio import Cut, agreed, centred, encoded, load_waveforms
-from training.task import Batch, Prepared, Task, TrainingRecipe
+from training.task import Batch, Prepared, TrainingRecipe
+from training.wgan_gp import AdversarialTask
 
 
-class PoorTask(Task):
+class PoorTask(AdversarialTask):
     """Bare waveforms without labels, against a critic of two layers, and no warm start."""
 
     family = "poor-toy"

@@ -15,7 +15,7 @@ import explorer.generators.pianogan
 from explorer.generators.spectogan import SpectoGAN
 from training.families import TASKS
 from training.task import Prepared
-from training.wgan_gp import WGANGP, start
+from training.wgan_gp import WGANGP
 
 PIANO = {"latent_size": 32, "code_size": 16, "width": 16, "blocks": 3, "decoder_width": 16, "flow_steps": 2}
 
@@ -76,7 +76,8 @@ def test_a_training_step_reads_no_values_from_the_device(
         reconstruction_every=1,
         extra=extra,
     )
-    run = start(task, recipe, data, config, torch.device("cpu"), bfloat16=False)
+    run = task.objective(recipe, data, config, torch.device("cpu"), bfloat16=False)
+    assert isinstance(run, WGANGP)
     mode = FakeTensorMode()
     tensors = without_numbers(run, dict(data.train), mode)
     with mode:

@@ -28,8 +28,8 @@ from training.loop import train
 from training.objective import Objective
 from training.parallel import randn
 from training.runs import METRICS, PREVIOUS_STATE, STATE, TrainingError, load_state
-from training.task import Batch, Prepared, Task, TrainingRecipe
-from training.wgan_gp import WGANGP, start
+from training.task import Batch, Prepared, TrainingRecipe
+from training.wgan_gp import WGANGP, AdversarialTask, start
 
 RECIPE = TrainingRecipe(
     batch_size=8,
@@ -84,7 +84,7 @@ class Critic(nn.Module):
         return self.score(h)[:, 0], self.side(h)
 
 
-class PointsTask(Task):
+class PointsTask(AdversarialTask):
     family, summary, defaults = "points", "points on a line", RECIPE
 
     def prepare(self, folder: Path, cache: Path, options: Mapping[str, str], like: Any = None) -> Prepared:

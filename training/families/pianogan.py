@@ -34,14 +34,15 @@ from training.initialize import he_normal
 from training.latents import balanced_latents, draw_latents
 from training.options import Number
 from training.parallel import rand, randn
-from training.task import Batch, DataError, Prepared, Task, TrainingRecipe
+from training.task import Batch, DataError, Prepared, TrainingRecipe
+from training.wgan_gp import AdversarialTask
 
 # Largest augmentation of a window, up or down. Small, so that keys and tempi stay those of real music.
 TRANSPOSE, TEMPO, LOUDNESS = 2.5, 0.05, 4.0  # semitones, logarithm, velocity
 REAL_PER_GENERATED = 16  # real windows whose descriptors are computed, for each generated window of a step
 
 
-class PianoTask(Task):
+class PianoTask(AdversarialTask):
     """Trains PianoGAN on windows of 256 notes."""
 
     family = "pianogan"

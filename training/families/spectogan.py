@@ -23,12 +23,13 @@ from training.data.audio import prepare
 from training.initialize import he_normal
 from training.options import Number
 from training.parallel import rand, randint, randn
-from training.task import Batch, DataError, Prepared, Task, TrainingRecipe
+from training.task import Batch, DataError, Prepared, TrainingRecipe
+from training.wgan_gp import AdversarialTask
 
 MOST_BANDS = 512
 
 
-class SpectoTask(Task):
+class SpectoTask(AdversarialTask):
     """Trains SpectoGAN on mel spectrograms of short recordings, conditional on their labels if they have any."""
 
     family = "spectogan"
