@@ -240,8 +240,10 @@ def config_from_dict(kind: Any, data: Any) -> Any:
         hints = typing.get_type_hints(kind)
         known = {f.name for f in fields(kind)}
         data = getattr(kind, "upgrade", dict)(data)
-        if set(data) != known:
-            raise ValueError(f"{kind.__name__} has {sorted(known)}, the file has {sorted(data)}")
+        if unknown := sorted(set(data) - known):
+            raise ValueError(f"{kind.__name__} has no field {', '.join(map(str, unknown))}")
+        if missing := sorted(known - set(data)):
+            raise ValueError(f"{kind.__name__} lacks its field {', '.join(missing)}")
         return kind(**{name: config_from_dict(hints[name], value) for name, value in data.items()})
     return _tuples(data)
 

@@ -197,6 +197,8 @@ def train_vocoder(
 def _run(kind: str, options: RunOptions) -> Iterator[dict[str, Any] | None]:
     """Locks a run's folder and yields the record (`run.json`) of the run to resume, or None for a new run."""
     out = options.out
+    if file := next((path for path in (out, *out.parents) if path.exists() and not path.is_dir()), None):
+        raise TrainingError(f"{file} is a file: --out names a folder")
     if not options.resume and has_state(out):
         raise TrainingError(f"{out} already holds a run: add --resume, or choose another --out")
     before = read_run(out) if options.resume else None

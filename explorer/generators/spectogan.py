@@ -50,7 +50,8 @@ class SpectoGANConfig:
     @staticmethod
     def upgrade(data: Mapping[str, Any]) -> dict[str, Any]:
         """Adds `condition` to configurations written before that field existed: their labels were digits or words."""
-        labels = data.get("labels", ())
+        found = data.get("labels")
+        labels = found if isinstance(found, list | tuple) else ()
         return {"condition": "digit" if all(str(label).isdecimal() for label in labels) else "word", **data}
 
     def __post_init__(self) -> None:

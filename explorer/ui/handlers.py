@@ -116,6 +116,8 @@ def make_view(engine: Engine, recipe: Recipe) -> View:
 
 def change_model(engine: Engine, recipe: Recipe, name: str) -> Recipe:
     """The recipe on another checkpoint, which keeps the seeds and the label if the other has it, but no directions."""
+    if not isinstance(name, str):
+        raise RecipeError("a checkpoint must be chosen by its name")
     if name == recipe.model:
         return recipe
     if recipe.model.startswith(f"{name}@"):  # from a snapshot of its training, which has the same labels and directions

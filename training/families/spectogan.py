@@ -23,10 +23,8 @@ from training.data.audio import prepare
 from training.initialize import he_normal
 from training.options import Number
 from training.parallel import rand, randint, randn
-from training.task import Batch, DataError, Prepared, TrainingRecipe
+from training.task import Batch, Prepared, TrainingRecipe
 from training.wgan_gp import AdversarialTask
-
-MOST_BANDS = 512
 
 
 class SpectoTask(AdversarialTask):
@@ -81,9 +79,6 @@ class SpectoTask(AdversarialTask):
     def prepare(
         self, folder: Path, cache: Path, options: Mapping[str, str], like: SpectoGANConfig | None = None
     ) -> Prepared:
-        bands = options.get("n_mels", "64")
-        if not (bands.isascii() and bands.isdecimal()) or not 1 <= int(bands[:9]) <= MOST_BANDS:
-            raise DataError(f"the option n_mels must be a whole number from 1 to {MOST_BANDS}, not {bands!r}")
         return prepare(folder, cache, options, *((like.mel, like.labels) if like else ()))
 
     def generator(self, data: Prepared, overrides: Mapping[str, Any]) -> Generator:
