@@ -293,9 +293,7 @@ def _nothing(folder: Path, inventory: Inventory) -> DataError:
     total = inventory.to_dict()["found"]
     if not total:
         return DataError(f"{folder}: no recordings to train on; files may be {', '.join(sorted(AUDIO))}")
-    kept_out = f"{inventory.files['test']} are kept out for testing" if inventory.files["test"] else ""
-    reasons = "; ".join(filter(None, [inventory.reasons(), kept_out]))
-    return DataError(f"{folder}: none of {total} recordings can be trained on: {reasons}")
+    return DataError(f"{folder}: none of {total} recordings can be trained on: {inventory.why_unusable()}")
 
 
 def _stream(

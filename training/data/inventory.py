@@ -55,6 +55,11 @@ class Inventory:
         """All reasons with their counts in one line, for an error message."""
         return "; ".join(f"{len(names)} × {reason} (e.g. {names[0]})" for reason, names in self.skipped.items())
 
+    def why_unusable(self) -> str:
+        """Why no file is left to train on: the reasons, and how many files are kept out for testing."""
+        kept_out = f"{self.files['test']} are kept out for testing" if self.files["test"] else ""
+        return "; ".join(filter(None, [self.reasons(), kept_out]))
+
     def named(self) -> list[str]:
         """The first skipped files, each as "name: reason"."""
         return [f"{name}: {reason}" for reason, names in self.skipped.items() for name in names][:NAMED]

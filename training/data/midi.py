@@ -207,9 +207,7 @@ def _nothing(folder: Path, inventory: Inventory) -> DataError:
     total = inventory.to_dict()["found"]
     if not total:
         return DataError(f"{folder}: no MIDI file in it; files may be {', '.join(sorted(MIDI))}")
-    kept_out = f"{inventory.files['test']} are kept out for testing" if inventory.files["test"] else ""
-    reasons = "; ".join(filter(None, [inventory.reasons(), kept_out]))
-    return DataError(f"{folder}: none of its {total} files can be used: {reasons}")
+    return DataError(f"{folder}: none of its {total} files can be used: {inventory.why_unusable()}")
 
 
 def _prepared(
