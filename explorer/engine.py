@@ -20,6 +20,7 @@ from explorer.judge import Judge, find_judge
 from explorer.model import Model
 from explorer.recipe import Place, Recipe
 from explorer.sound.base import Sound
+from explorer.tracing import trace_when_busy
 
 CACHED_SOUNDS = 64
 CACHED_MODELS = 16  # enough for a checkpoint and all its snapshots
@@ -71,6 +72,7 @@ class Engine:
         self._sounds: OrderedDict[Place, Sound] = OrderedDict()
         self._pool = ThreadPoolExecutor(cores(), "sound", _use_one_thread)
         self._searches = ThreadPoolExecutor(1, "directions", _use_one_thread)
+        self._traces = ThreadPoolExecutor(1, "tracing", _use_one_thread)
 
     def names(self) -> list[str]:
         """The names of all checkpoints, sorted."""
@@ -107,7 +109,7 @@ class Engine:
         with loading:  # loaded once, however many threads ask for it at the same time
             model = self._cached(self._models, name)
             if model is None or model.card.sha256 != card.sha256:
-                model = self._load(card) if final is None else _snapshot(card, final)
+                model = self._load(card) if final is None else self._snapshot(card, final)
                 self._cache(self._models, name, model, CACHED_MODELS)
             return model
 
@@ -186,7 +188,17 @@ class Engine:
 
     def _load(self, card: Card) -> Model:
         generator, directions = checkpoint.load(card.path)
+        for module in (generator, *generator.representation.parts().values()):
+            trace_when_busy(module, self._traces.submit)
         return Model(card, generator, self._judge(card), directions, Search(generator, self._searches))
+
+    def _snapshot(self, card: Card, final: Model) -> Model:
+        generator, _ = checkpoint.load(card.path)
+        if generator.config != final.generator.config:
+            raise CheckpointError(f"{card.name!r}: its configuration is not that of {final.card.name!r}")
+        generator.representation = final.generator.representation  # with its vocoder, if there is one
+        trace_when_busy(generator, self._traces.submit)
+        return replace(final, card=card, generator=generator)
 
     def _judge(self, card: Card) -> Judge | None:
         """A judge for the checkpoint's labels, from its own folder or else from the shipped checkpoints."""
@@ -199,11 +211,3 @@ class Engine:
 def _without_gradients(function: Callable[[], T]) -> T:
     with torch.inference_mode():
         return function()
-
-
-def _snapshot(card: Card, final: Model) -> Model:
-    generator, _ = checkpoint.load(card.path)
-    if generator.config != final.generator.config:
-        raise CheckpointError(f"{card.name!r}: its configuration is not that of {final.card.name!r}")
-    generator.representation = final.generator.representation  # with its vocoder, if there is one
-    return replace(final, card=card, generator=generator)

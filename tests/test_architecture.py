@@ -18,6 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "explorer.atomic": set(),
     "explorer.latent": set(),
     "explorer.recipe": {"explorer.latent"},
+    "explorer.tracing": set(),
     "explorer.sound": {"explorer.sound"},
     "explorer.generators": {"explorer.generators", "explorer.latent", "explorer.sound"},
     "explorer.measures": {"explorer.sound"},
@@ -41,6 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "explorer.recipe",
         "explorer.shelf",
         "explorer.sound.base",
+        "explorer.tracing",
     },
     "explorer.files": {
         "explorer.atomic",

@@ -62,6 +62,9 @@ class Generator(nn.Module, ABC):
         condition: None for an unconditional generator.
         settings: options of generating, by name, the default first; a name must not be one of the representation's
             settings too.
+
+    What a family calls `network`, be it a method or a module, is traced while the app plays it, see `explorer.tracing`;
+    so it must take tensors alone and never branch on their numbers. `generate` does the rest.
     """
 
     family: ClassVar[str]

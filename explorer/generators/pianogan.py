@@ -109,8 +109,13 @@ class PianoGAN(Generator):
             self.dcgan = DCGAN(config.latent_size, config.dcgan_width)
 
     def generate(self, z: Tensor, condition: Tensor | None, settings: Settings) -> Tensor:
-        logits = self.decoder(self.codes(z)) if self.config.architecture == "flow" else self.dcgan(z)
+        logits = self.network(z)
         return self.harden(logits if self.training else self.playable(logits))
+
+    def network(self, z: Tensor) -> Tensor:
+        """(batch, latent_size) -> pitch logits, and times and velocities before tanh, (batch, 91, 256)."""
+        logits: Tensor = self.decoder(self.codes(z)) if self.config.architecture == "flow" else self.dcgan(z)
+        return logits
 
     def codes(self, z: Tensor) -> Tensor:
         """(batch, latent_size) -> codes (batch, code_size, 1, 64), by Euler's method from the noise."""

@@ -108,6 +108,10 @@ class SpectoGAN(Generator):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def generate(self, z: Tensor, condition: Tensor | None, settings: Settings) -> Tensor:
+        return self.network(z, condition)
+
+    def network(self, z: Tensor, condition: Tensor | None) -> Tensor:
+        """As `generate`, which has no setting."""
         if self.embedding is not None and condition is not None:
             z = torch.cat([z, self.embedding(condition)], dim=1)
         x = self.start(z).unflatten(1, self.coarse).contiguous(memory_format=torch.channels_last)

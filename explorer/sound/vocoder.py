@@ -108,13 +108,18 @@ class LearnedVocoder(nn.Module):
     def forward(self, log_mel: Tensor) -> Tensor:
         """Log-mels (batch, n_mels, frames) -> waveforms (batch, frames * hop_length), not limited to [-1, 1]."""
         # One at a time: the rounding of matrix products and convolutions depends on the batch size.
-        rows = [self.settle(self.draw(row), row, self.config.rounds) for row in log_mel.split(1)]
-        return torch.cat(rows)
+        return torch.cat([self.network(row, phase_clock(row, self.config)) for row in log_mel.split(1)])
+
+    def network(self, log_mel: Tensor, angle: Tensor) -> Tensor:
+        """As `forward`, given the `phase_clock` of the log-mels."""
+        return self.settle(self._draw(log_mel, angle), log_mel, self.config.rounds)
 
     def draw(self, log_mel: Tensor) -> Tensor:
         """The network's waveforms, before the rounds of projection; shapes as `forward`."""
+        return self._draw(log_mel, phase_clock(log_mel, self.config))
+
+    def _draw(self, log_mel: Tensor, angle: Tensor) -> Tensor:
         c = self.config
-        angle = phase_clock(log_mel, c)
         told = torch.cat([(log_mel + 3) / 3, angle.cos(), angle.sin()], dim=1)[:, :, None]  # a row of height 1
         x = self.first_norm(self.enter(told.contiguous(memory_format=torch.channels_last)))
         drawn = self.head(self.last_norm(self.blocks(x)))[:, :, 0].float()

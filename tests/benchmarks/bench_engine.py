@@ -38,7 +38,8 @@ def visit(engine: Engine, name: str, visitor: int, until: float) -> int:
 
 def moves_per_second(engine: Engine, names: list[str], visitors: int, seconds: float) -> float:
     for name in names:
-        engine.render(Recipe(name))
+        visit(engine, name, 0, time.perf_counter() + 1)
+    engine._traces.submit(int).result()  # after the networks are traced
     until = time.perf_counter() + seconds
     with ThreadPoolExecutor(visitors) as pool:
         done = list(pool.map(lambda i: visit(engine, names[i % len(names)], i, until), range(visitors)))

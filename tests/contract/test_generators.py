@@ -24,6 +24,7 @@ from explorer.generators.pianogan import PianoGANConfig
 from explorer.generators.spectogan import SpectoGANConfig
 from explorer.recipe import Recipe
 from explorer.shelf import DEFAULT_FOLDER, find_checkpoints, read_card
+from explorer.tracing import TRACED_AFTER, Traced, trace_when_busy
 
 # Every architecture of every family, as small as possible.
 SMALL: dict[str, tuple[str, Any]] = {
@@ -139,6 +140,25 @@ def test_other_latents_give_other_outputs(subject: Subject) -> None:
     x = subject.generator(subject.latents(), subject.conditions())
     y = subject.generator(subject.latents(seed=1), subject.conditions())
     assert not torch.equal(x, y)
+
+
+def test_a_traced_network_gives_the_same_bits(subject: Subject) -> None:
+    plain, (traced, _) = subject.generator, load(subject.path)
+    if not hasattr(traced, "network"):
+        pytest.skip("this family has nothing to trace")
+    for module in (traced, *traced.representation.parts().values()):
+        trace_when_busy(module, lambda trace, *args: trace(*args))
+    condition, scales = subject.conditions(1), (0.0, 1.0, 100.0)
+    with torch.inference_mode():
+        for seed in range(TRACED_AFTER + 6):
+            z = subject.latents(1, seed) * scales[seed % len(scales)]
+            x, expected = traced(z, condition), plain(z, condition)
+            assert torch.equal(x, expected)
+            sound = traced.representation.decode(x[0])
+            if sound.played_by is None:
+                assert sound.waveform.tobytes() == plain.representation.decode(expected[0]).waveform.tobytes()
+    assert isinstance(traced.network, Traced)
+    assert traced.network.done
 
 
 @pytest.fixture
