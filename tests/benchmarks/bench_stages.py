@@ -20,6 +20,7 @@ import torch
 from explorer.engine import Engine
 from explorer.recipe import Recipe
 from explorer.shelf import DEFAULT_FOLDER
+from explorer.tracing import TRACED_AFTER
 from explorer.ui import handlers
 
 Stage = tuple[str, Callable[[], Any]]
@@ -28,6 +29,9 @@ Stage = tuple[str, Callable[[], Any]]
 def stages(engine: Engine, name: str) -> list[Stage]:
     """Each stage on its own, on what the stage before it makes; "recipe" to "json" is the way of one move."""
     model = engine.model(name)
+    for seed in range(TRACED_AFTER):
+        handlers.show(engine, handlers.make_view(engine, Recipe(name, seed=seed)))
+    engine._traces.submit(int).result()  # after the networks are traced
     generator, representation = model.generator, model.generator.representation
     offsets = tuple((direction.name, 0.5) for direction in model.directions[:1])
     view = handlers.make_view(engine, Recipe(name, seed=5, seed_b=6, t=0.3, offsets=offsets))
