@@ -19,13 +19,15 @@ from explorer.sound.base import Note, Representation, Settings, Sound, chosen
 
 NOTES = 256
 LOWEST, KEYS = 21, 88
-STEP, DURATION, VELOCITY = KEYS, KEYS + 1, KEYS + 2  # channels after the pitches
-CHANNELS = KEYS + 3
+STEP, DURATION, VELOCITY, TOUCH = KEYS, KEYS + 1, KEYS + 2, KEYS + 3  # channels after the pitches
+CHANNELS = KEYS + 3  # without touch
+PERFORMED = KEYS + 4  # with touch
 
 CHORD_SECONDS = 0.03  # separates, in MAESTRO, gaps within chords from gaps between notes
 RESTRIKE_SECONDS = 0.04  # longer than CHORD_SECONDS, so that both strokes stay separate notes when encoded again
+SHORTEST_SECONDS = 0.02  # between two strokes of a key
 STEP_SECONDS = (CHORD_SECONDS, 4.0)
-DURATION_SECONDS = (0.02, 8.0)
+DURATION_SECONDS = (SHORTEST_SECONDS, 8.0)
 # Steps within a chord are -1, all others at least -0.5: the gap keeps the two apart in a network's output.
 SHORTEST_STEP, CHORD_BELOW = -0.5, -0.75
 
@@ -36,15 +38,32 @@ TAIL_SECONDS = 0.5  # for the last note to decay
 
 @dataclass(frozen=True)
 class NoteTable:
-    """Notes as columns, each (n,): MIDI pitch, seconds since the previous onset, seconds held, velocity 1-127."""
+    """Notes as columns, each (n,).
+
+    Attributes:
+        pitch: MIDI pitch.
+        step: seconds since the previous onset, where all notes of a chord have the onset of its first.
+        duration: seconds that the key is held.
+        velocity: 1-127.
+        touch: seconds from the first note of the chord to this one, at most `CHORD_SECONDS`.
+        sounding: seconds until the note is damped: when its key and the sustain pedal are up, or it is struck again.
+    """
 
     pitch: np.ndarray
     step: np.ndarray
     duration: np.ndarray
     velocity: np.ndarray
+    touch: np.ndarray
+    sounding: np.ndarray
 
 
-def canonical(pitch: np.ndarray, onset: np.ndarray, duration: np.ndarray, velocity: np.ndarray) -> NoteTable:
+def canonical(
+    pitch: np.ndarray,
+    onset: np.ndarray,
+    duration: np.ndarray,
+    velocity: np.ndarray,
+    sounding: np.ndarray | None = None,
+) -> NoteTable:
     """Brings notes into their canonical order: by onset, with one onset per chord, then by pitch.
 
     Pitches outside of the piano's 88 keys are dropped, a key struck twice in a chord becomes one note (the longest),
@@ -52,24 +71,36 @@ def canonical(pitch: np.ndarray, onset: np.ndarray, duration: np.ndarray, veloci
 
     Args:
         pitch, onset, duration, velocity: (n,) each, in any order; seconds.
+        sounding: (n,), seconds until the note is damped; None without a pedal.
     """
     keep = (pitch >= LOWEST) & (pitch < LOWEST + KEYS)
-    order = np.lexsort((pitch[keep], onset[keep]))
-    pitch, onset, duration, velocity = (a[keep][order] for a in (pitch, onset, duration, velocity))
-    starts = _chord_starts(onset)
-    order = np.lexsort((-duration, pitch, starts))
-    pitch, onset, duration, velocity = pitch[order], starts[order], duration[order], velocity[order]
-    once = np.ones(len(pitch), dtype=bool)
-    once[1:] = (np.diff(onset) > 0) | (np.diff(pitch) != 0)
-    pitch, onset, duration, velocity = pitch[once], onset[once], duration[once], velocity[once]
+    notes = np.stack([pitch, onset, duration, velocity, duration if sounding is None else sounding])[:, keep]
+    notes = notes[:, np.lexsort((notes[0], notes[1]))]
+    starts = _chord_starts(notes[1])
+    order = np.lexsort((-notes[2], notes[0], starts))
+    notes, starts = notes[:, order], starts[order]
+    once = np.ones(len(starts), dtype=bool)
+    once[1:] = (np.diff(starts) > 0) | (np.diff(notes[0]) != 0)
+    (pitch, onset, duration, velocity, sounding), starts = notes[:, once], starts[once]
+    return NoteTable(
+        pitch,
+        np.diff(starts, prepend=starts[:1]),
+        _until_struck_again(pitch, starts, duration),
+        velocity,
+        onset - starts,
+        _until_struck_again(pitch, onset, sounding),
+    )
+
+
+def _until_struck_again(pitch: np.ndarray, onset: np.ndarray, duration: np.ndarray) -> np.ndarray:
+    """Durations (n,), each at most the time until the next onset of the same key."""
     by_key = np.lexsort((onset, pitch))
-    same = np.diff(pitch[by_key]) == 0
-    room = np.diff(onset[by_key])
-    held = duration[by_key]
-    held[:-1] = np.where(same, np.minimum(held[:-1], room), held[:-1])
-    duration = np.empty_like(held)
-    duration[by_key] = held
-    return NoteTable(pitch, np.diff(onset, prepend=onset[:1]), duration, velocity)
+    same, room = np.diff(pitch[by_key]) == 0, np.diff(onset[by_key])
+    most = duration[by_key]
+    most[:-1] = np.where(same, np.minimum(most[:-1], room), most[:-1])
+    shortened = np.empty_like(most)
+    shortened[by_key] = most
+    return shortened
 
 
 def _chord_starts(onset: np.ndarray) -> np.ndarray:
@@ -82,8 +113,11 @@ def _chord_starts(onset: np.ndarray) -> np.ndarray:
     return np.asarray(starts, dtype=onset.dtype)
 
 
-def encode_notes(pitch: Tensor, step: Tensor, duration: Tensor, velocity: Tensor) -> Tensor:
-    """Columns of notes (..., n) each -> (..., 91, n) in [-1, 1]. Times outside of their ranges are clipped."""
+def encode_notes(
+    pitch: Tensor, step: Tensor, duration: Tensor, velocity: Tensor, touch: Tensor | None = None
+) -> Tensor:
+    """Columns of notes (..., n) each -> (..., 91, n), with touch (..., 92, n), in [-1, 1]; times are clipped to their
+    ranges."""
     keys = torch.nn.functional.one_hot(pitch.long() - LOWEST, KEYS).to(step.dtype).mul(2).sub(1).movedim(-1, -2)
     low, high = STEP_SECONDS
     scaled = (step.clamp(low, high) / low).log() / math.log(high / low)
@@ -91,13 +125,18 @@ def encode_notes(pitch: Tensor, step: Tensor, duration: Tensor, velocity: Tensor
     low, high = DURATION_SECONDS
     duration = (duration.clamp(low, high) / low).log() / math.log(high / low) * 2 - 1
     velocity = (velocity.to(step.dtype) - 1) / 63 - 1
-    return torch.cat([keys, torch.stack([step, duration, velocity], dim=-2)], dim=-2)
+    times = [step, duration, velocity]
+    if touch is not None:
+        times.append(touch.to(step.dtype).clamp(0, CHORD_SECONDS) / CHORD_SECONDS * 2 - 1)
+    return torch.cat([keys, torch.stack(times, dim=-2)], dim=-2)
 
 
 def decode_notes(x: Tensor) -> Tensor:
-    """(..., 91, n) in [-1, 1] -> (..., n, 4): MIDI pitch, step and duration in seconds, velocity 1-127, as float64.
+    """(..., 91 or 92, n) in [-1, 1] -> (..., n, 5): MIDI pitch, step and duration in seconds, velocity 1-127, touch in
+    seconds (0 without its channel), as float64.
 
-    The key is the largest pitch channel. Steps below `CHORD_BELOW`, and the first one, become exactly 0.
+    The key is the largest pitch channel. Steps below `CHORD_BELOW`, and the first one, become exactly 0. In each chord
+    the least touch is 0.
     """
     pitch = x[..., :KEYS, :].argmax(-2).double() + LOWEST
     times = x[..., KEYS:, :].double().clamp(-1, 1)
@@ -108,7 +147,13 @@ def decode_notes(x: Tensor) -> Tensor:
     low, high = DURATION_SECONDS
     duration = low * ((times[..., 1, :] + 1) / 2 * math.log(high / low)).exp()
     velocity = ((times[..., 2, :] + 1) * 63 + 1).round()
-    return torch.stack([pitch, step, duration, velocity], dim=-1)
+    touch = torch.zeros_like(step)
+    if x.shape[-2] == PERFORMED:
+        touch = (times[..., 3, :] + 1) / 2 * CHORD_SECONDS
+        chord = (step > 0).cumsum(-1)
+        first = torch.full_like(touch, CHORD_SECONDS).scatter_reduce(-1, chord, touch, "amin")
+        touch = touch - first.gather(-1, chord)
+    return torch.stack([pitch, step, duration, velocity, touch], dim=-1)
 
 
 class NotesRepresentation(Representation):
@@ -141,6 +186,10 @@ class NotesRepresentation(Representation):
         table = canonical(*columns.reshape(-1, 4).T)
         if len(table.pitch) < NOTES:
             raise ValueError(f"{NOTES} notes are needed, this sound has {len(table.pitch)}")
+        return self.encode_table(table)
+
+    def encode_table(self, table: NoteTable) -> Tensor:
+        """The first 256 notes of a table of at least as many."""
         parts = (table.pitch, table.step, table.duration, table.velocity)
         return encode_notes(*(torch.from_numpy(part[:NOTES].copy()) for part in parts)).float()
 
@@ -149,6 +198,7 @@ class NotesRepresentation(Representation):
         if chosen(self.settings, settings)["rhythm"] == "even":
             columns[:, 1], columns[:, 2] = EVEN_STEP, EVEN_DURATION
             columns[0, 1] = 0.0
+            columns[:, 4] = 0.0
         notes = playable(columns.tolist())
         seconds = max(n.onset + n.duration for n in notes) + TAIL_SECONDS
 
@@ -160,16 +210,33 @@ class NotesRepresentation(Representation):
         return Sound(synthesize, SAMPLE_RATE, seconds, notes=notes, played_by="piano")
 
 
+class PerformanceRepresentation(NotesRepresentation):
+    """256 notes as they are performed, as a tensor (92, 256): with touch, and with the lengths that the pedal gives.
+
+    A duration is the time until a note is damped: until its key and the sustain pedal are up, or it is struck again.
+    Lengths, rather than pedal events, make any player of MIDI sound alike, and stay with their notes when these move.
+    `TOUCH` is a note's delay, up to 30 ms, after the first of its chord; within that, onsets are exact.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (PERFORMED, NOTES)
+
+    def encode_table(self, table: NoteTable) -> Tensor:
+        parts = (table.pitch, table.step, table.sounding, table.velocity, table.touch)
+        return encode_notes(*(torch.from_numpy(part[:NOTES].copy()) for part in parts)).float()
+
+
 def playable(columns: Sequence[Sequence[float]]) -> tuple[Note, ...]:
-    """Rows of pitch, step, duration and velocity -> as many notes, by onset, that can be played on a piano.
+    """Rows of pitch, step, duration, velocity and touch -> as many notes, by onset, that can be played on a piano.
 
     A key that occurs twice in a chord is struck again `RESTRIKE_SECONDS` later, and a key that is struck while it is
     held is released first: neither a piano nor a MIDI file can hold one key twice.
     """
     onsets: list[float] = []
-    held = [duration for _, _, duration, _ in columns]
+    held = [duration for _, _, duration, _, _ in columns]
     onset, start, chord, last = 0.0, -math.inf, set[int](), dict[int, int]()
-    for i, (pitch, step, _, _) in enumerate(columns):
+    for i, (pitch, step, _, _, touch) in enumerate(columns):
         key = int(pitch)
         onset += step
         if onset - start > CHORD_SECONDS:  # a new chord, as in `canonical`
@@ -178,13 +245,15 @@ def playable(columns: Sequence[Sequence[float]]) -> tuple[Note, ...]:
             onset = start = start + RESTRIKE_SECONDS
             chord = set()
         chord.add(key)
+        struck = onset + touch
         if key in last:
             before = last[key]
-            held[before] = min(held[before], onset - onsets[before])
+            struck = max(struck, onsets[before] + SHORTEST_SECONDS)
+            held[before] = min(held[before], struck - onsets[before])
         last[key] = i
-        onsets.append(onset)
+        onsets.append(struck)
     notes = [
         Note(int(pitch), onset, duration, int(velocity))
-        for (pitch, _, _, velocity), onset, duration in zip(columns, onsets, held, strict=True)
+        for (pitch, _, _, velocity, _), onset, duration in zip(columns, onsets, held, strict=True)
     ]
     return tuple(sorted(notes, key=lambda n: (n.onset, n.pitch)))

@@ -18,6 +18,7 @@ from explorer.sound.notes import (
     STEP,
     VELOCITY,
     NotesRepresentation,
+    PerformanceRepresentation,
     canonical,
     decode_notes,
     encode_notes,
@@ -147,7 +148,7 @@ def test_no_key_is_struck_while_it_is_held() -> None:
 
 
 def test_a_key_that_occurs_twice_in_a_chord_is_struck_again_later() -> None:
-    notes = playable([(60, 0.0, 1.0, 64), (60, 0.0, 1.0, 64)])
+    notes = playable([(60, 0.0, 1.0, 64, 0.0), (60, 0.0, 1.0, 64, 0.0)])
     assert [n.onset for n in notes] == [0.0, RESTRIKE_SECONDS]
     assert notes[0].duration == RESTRIKE_SECONDS
 
@@ -158,6 +159,40 @@ def test_even_rhythm_keeps_the_pitches_and_makes_steps_equal(piece: tuple[Note, 
     assert notes is not None
     assert [n.pitch for n in notes] == [n.pitch for n in piece]
     assert np.ptp(np.diff([n.onset for n in notes])) < 1e-9
+
+
+def test_touch_and_pedal_survive_encoding() -> None:
+    rng = np.random.RandomState(0)
+    onset = np.sort(rng.uniform(0, 30, NOTES))  # some in chords, by chance
+    pitch = np.arange(NOTES) * 37 % 64 + 30  # a key comes back after 64 notes
+    length = rng.uniform(0.1, 20, NOTES)
+    notes = [Note(*row, 64) for row in zip(pitch.tolist(), onset.tolist(), length.tolist(), strict=True)]
+    found = PerformanceRepresentation().decode(PerformanceRepresentation().encode(sound_of(notes))).notes
+    assert found is not None
+    assert [n.pitch for n in found] == pitch.tolist()
+    np.testing.assert_allclose([n.onset for n in found], onset - onset[0], atol=1e-4)
+    until_struck_again = np.append(onset[64:], np.full(64, np.inf)) - onset
+    expected = np.minimum(np.minimum(length, until_struck_again), 8.0)  # the longest length that can be encoded
+    np.testing.assert_allclose([n.duration for n in found], expected, rtol=1e-3)
+
+
+def test_any_performance_in_range_decodes_to_256_playable_notes() -> None:
+    x = torch.rand(92, NOTES, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    notes = PerformanceRepresentation().decode(x).notes
+    assert notes is not None
+    assert len(notes) == NOTES
+    ends: dict[int, float] = {}
+    for note in notes:
+        assert note.duration > 0
+        assert note.onset >= ends.get(note.pitch, 0) - 1e-9
+        ends[note.pitch] = note.onset + note.duration
+
+
+def test_the_pedal_does_not_ring_past_the_next_stroke_of_the_key() -> None:
+    notes = columns((60, 0.0, 0.1, 60, 3.0), (60, 0.5, 0.1, 60, 2.0), (64, 0.5, 0.1, 60, 2.5))
+    table = canonical(*notes)
+    assert table.duration.tolist() == [0.1, 0.1, 0.1]
+    assert table.sounding.tolist() == [0.5, 2.0, 2.5]
 
 
 def test_the_waveform_has_the_stated_length(piece: tuple[Note, ...]) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from explorer.atomic import write_tensors
-from explorer.sound.notes import KEYS, LOWEST, NOTES, NoteTable, canonical
+from explorer.sound.notes import CHORD_SECONDS, KEYS, LOWEST, NOTES, NoteTable, canonical
 from training.data import cache as prepared_files
 from training.data.files import MIDI, Content, File, explain, find, opened, read_contents
 from training.data.inventory import Inventory, Unusable
@@ -25,7 +25,7 @@ from training.data.labels import Assignment, Split, repair, splits_by_folder
 from training.task import DataError, Prepared
 
 KIND = "notes"
-VERSION = 2  # of the prepared files: raise it when the same MIDI would give other tables
+VERSION = 3  # of the prepared files: raise it when the same MIDI would give other tables
 VALIDATION_SHARE = 10  # one in so many files, if neither a table nor folders give the split
 MAX_BYTES = 32_000_000  # of a file; the longest pieces have less than a hundredth
 MAX_NOTES_PER_SECOND = 500  # over a whole piece; no pianist plays a tenth of it
@@ -35,6 +35,8 @@ COLUMNS = {
     "step": torch.float32,
     "duration": torch.float32,
     "velocity": torch.uint8,
+    "touch": torch.float32,
+    "sounding": torch.float32,
 }
 
 
@@ -113,10 +115,10 @@ def read_notes(path: Path, content: Content | None = None) -> tuple[NoteTable, b
         raise Unusable("no ticks in a quarter note, so its notes have no times")
     if any(tempo.mspq <= 0 for tempo in score.tempos):
         raise Unusable("a tempo of zero, so its notes have no times")
-    tracks = [track.notes.numpy() for track in score.tracks if not track.is_drum]
+    tracks = [_with_pedal(track) for track in score.tracks if not track.is_drum]
     columns = [
         np.concatenate([t[name] for t in tracks]) if tracks else np.zeros(0)
-        for name in ("pitch", "time", "duration", "velocity")
+        for name in ("pitch", "time", "duration", "velocity", "sounding")
     ]
     if not all(np.isfinite(column).all() and (column >= 0).all() for column in columns):
         raise Unusable("notes at impossible times")
@@ -131,6 +133,18 @@ def read_notes(path: Path, content: Content | None = None) -> tuple[NoteTable, b
     if len(table.pitch) < NOTES:
         raise Unusable(f"fewer than {NOTES} piano notes")
     return table, mended
+
+
+def _with_pedal(track: Any) -> dict[str, np.ndarray]:
+    """The notes of a track as columns, with `sounding`: seconds until the key and the sustain pedal are both up."""
+    notes, pedals = track.notes.numpy(), track.pedals.numpy()
+    end = notes["time"].astype(np.float64) + notes["duration"]
+    down, up = pedals["time"].astype(np.float64), pedals["time"].astype(np.float64) + pedals["duration"]
+    order = np.argsort(down)
+    down, up = down[order], np.maximum.accumulate(up[order]) if len(up) else up
+    last = np.searchsorted(down, end, side="right") - 1  # the last press of the pedal before the key is released
+    caught = np.where(last >= 0, up[last], 0.0) if len(up) else np.zeros(len(end))
+    return {**notes, "sounding": np.maximum(end, caught) - notes["time"]}
 
 
 def _bytes(path: Path, content: Content | None) -> bytes:
@@ -170,9 +184,9 @@ def prepare(folder: Path, cache: Path) -> Prepared:
     `folder` may also be a prepared file itself, for machines without a MIDI library.
 
     Returns:
-        Tables of notes by split, one row per note: `pitch` and `velocity` uint8, `step` and `duration` float32 seconds,
-        and `start` int64. `start[i]` is the first note of the window of 256 notes that index i draws; starts are spread
-        evenly over each piece.
+        Tables of notes by split, one row per note, with the columns of `NoteTable`: `pitch` and `velocity` uint8, the
+        others float32 seconds; and `start` int64. `start[i]` is the first note of the window of 256 notes that index i
+        draws; starts are spread evenly over each piece.
         `meta["inventory"]` is for `inventory.table`.
     Raises:
         DataError: if no file can be used, or `folder` is a file without such tables.
@@ -234,6 +248,8 @@ def _right(columns: Mapping[str, Tensor]) -> bool:
         "step": (0, float(np.finfo(np.float32).max)),
         "duration": (0, float(np.finfo(np.float32).max)),
         "velocity": (1, 127),
+        "touch": (0, CHORD_SECONDS + 1e-6),
+        "sounding": (0, float(np.finfo(np.float32).max)),
     }
     # NaN is in no range.
     return all(
@@ -296,6 +312,8 @@ def _join(tables: list[NoteTable]) -> dict[str, Tensor]:
         "step": column("step", np.float32),
         "duration": column("duration", np.float32),
         "velocity": column("velocity", np.uint8),
+        "touch": column("touch", np.float32),
+        "sounding": column("sounding", np.float32),
     }
 
 
