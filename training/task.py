@@ -47,6 +47,9 @@ class TrainingRecipe:
     )
     critic_steps: int = count(5, "critic updates for each generator step", low=1, high=10_000)
     warm_lr: float = real(1e-3, "Adam's learning rate in the warm start")
+    warm_cooldown: int = count(
+        0, "steps at the end of the warm start in which its learning rate falls linearly to zero"
+    )
     generator_lr: float = real(1e-4, "Adam's learning rate for the generator")
     critic_lr: float = real(1e-4, "Adam's learning rate for the critic")
     cooldown: int = count(

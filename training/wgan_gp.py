@@ -7,7 +7,7 @@ original loss of Goodfellow et al. (2014), arXiv:1406.2661, in its non-saturatin
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -113,17 +113,32 @@ class AdversarialTask(Task):
         return output
 
     def matching_loss(
-        self, generator: Generator, tensors: Mapping[str, Tensor], recipe: TrainingRecipe, rng: torch.Generator
-    ) -> Tensor | None:
-        """A distance between the sets of generated and of real items, added to the generator's loss; None for none.
+        self, networks: "Networks", tensors: Mapping[str, Tensor], recipe: TrainingRecipe, rng: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Distances between generated and real items by name, which are added to the generator's loss.
 
-        Feature matching: Salimans et al. (2016), arXiv:1606.03498.
+        For example feature matching: Salimans et al. (2016), arXiv:1606.03498.
         """
-        return None
+        return {}
+
+    def critic_matching_loss(self, networks: "Networks", fake: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+        """Losses by name, added to the critic's, of what else it learns of generated items, `fake_view`'s output."""
+        return {}
+
+    def begin_adversarial(self, networks: "Networks") -> None:
+        """Called once, before the first adversarial step; for weights that start from those of the warm start."""
 
     def adversarial_parameters(self, generator: Generator) -> list[nn.Parameter]:
         """The generator's parameters that adversarial training changes. By default all."""
         return list(generator.parameters())
+
+
+class Networks(NamedTuple):
+    """The networks that learn together; encoder is None without a warm start."""
+
+    generator: Generator
+    critic: nn.Module
+    encoder: nn.Module | None
 
 
 class WGANGP(Objective):
@@ -141,14 +156,14 @@ class WGANGP(Objective):
         self,
         task: AdversarialTask,
         recipe: TrainingRecipe,
-        networks: tuple[Generator, nn.Module, nn.Module | None],
+        networks: Networks,
         device: torch.device,
         bfloat16: bool,
     ) -> None:
-        """`networks` are generator, critic and encoder."""
         schedule = Schedule(recipe.phases, recipe.state_every, recipe.snapshot_every)
         super().__init__(schedule, recipe.seed, device, bfloat16)
         self.task, self.recipe = task, recipe
+        self.networks = networks
         self.generator, self.critic, self.encoder = networks
         for module in (self.generator, self.critic, self.encoder):
             if module is not None:
@@ -186,6 +201,8 @@ class WGANGP(Objective):
     def warm_step(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """One reconstruction step of generator and encoder."""
         assert self.encoder is not None
+        left = (self.recipe.warm_steps - self.step) / max(1, self.recipe.warm_cooldown)
+        self.set_rate("warm", self.recipe.warm_lr * min(1.0, left))
         batch = self._batch(data)
         self.generator.requires_grad_(self.step >= self.recipe.head_start)
         with self.autocast():
@@ -199,6 +216,8 @@ class WGANGP(Objective):
     def adversarial_step(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """`critic_steps` updates of the critic, then one of the generator (none during the head start)."""
         recipe = self.recipe
+        if self.step == recipe.warm_steps:
+            self.task.begin_adversarial(self.networks)
         left = min(1.0, (self.schedule.steps - self.step) / max(1, recipe.cooldown))
         self.set_rate("critic", recipe.critic_lr * left)
         self.set_rate("generator", recipe.generator_lr * left)
@@ -217,6 +236,8 @@ class WGANGP(Objective):
             fake = self.task.fake_view(self.generator, self._latents(), batch.condition, self.rng)
         with self.autocast():
             loss, figures = self._critic_loss(real, fake, batch, update)
+            others = self.task.critic_matching_loss(self.networks, fake, self.rng)
+            loss, figures = sum(others.values(), loss), figures | others
         self.descend("critic", loss)
         return figures
 
@@ -254,9 +275,8 @@ class WGANGP(Objective):
             if logits is not None and batch.condition is not None:
                 figures["fake_class_loss"] = F.cross_entropy(logits.float(), batch.condition)
                 loss = loss + recipe.auxiliary_weight * figures["fake_class_loss"]
-            if (matching := self.task.matching_loss(self.generator, data, recipe, self.rng)) is not None:
-                figures["matching_loss"] = matching
-                loss = loss + matching
+            others = self.task.matching_loss(self.networks, data, recipe, self.rng)
+            loss, figures = sum(others.values(), loss), figures | others
             reconstructs = recipe.reconstruction_weight > 0 and self.step % recipe.reconstruction_every == 0
             if reconstructs and self.encoder is not None:
                 batch = self._batch(data)
@@ -321,7 +341,7 @@ def start(
     if encoder is None and recipe.warm_steps:
         raise TrainingError(f"this configuration of {task.family} has no warm start: add --warm-steps 0")
     parallel.same_weights(m for m in (generator, critic, encoder) if m is not None)
-    return WGANGP(task, recipe, (generator, critic, encoder), device, bfloat16)
+    return WGANGP(task, recipe, Networks(generator, critic, encoder), device, bfloat16)
 
 
 def _adam(parameters: list[nn.Parameter], lr: float, betas: tuple[float, float]) -> torch.optim.Adam:

@@ -110,8 +110,7 @@ def plain_step(run: WGANGP, tensors: dict[str, Tensor]) -> None:
     fake = task.fake_view(run.generator, z, batch.condition, run.rng)
     scores, logits = run.critic(fake, batch.condition)
     loss = wgan_gp.generator_loss(scores) + verdict(logits, batch)
-    matching = task.matching_loss(run.generator, tensors, recipe, run.rng)
-    loss = loss if matching is None else loss + matching
+    loss = sum(task.matching_loss(run.networks, tensors, recipe, run.rng).values(), loss)
     if run.step % recipe.reconstruction_every == 0 and run.encoder is not None:  # as often as the shipped loop
         loss = loss + task.warm_loss(run.generator, run.encoder, draw()[0], recipe, run.rng)[0]
     update("generator", loss)

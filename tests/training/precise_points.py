@@ -23,6 +23,7 @@ from training.__main__ import main
 from training.families.window_statistics import quantile_distance
 from training.latents import balanced_latents
 from training.task import Batch, Prepared, TrainingRecipe
+from training.wgan_gp import Networks
 
 
 class PrecisePoints(Points):
@@ -50,11 +51,11 @@ class PrecisePointsTask(PointsTask):
         return Batch(batch.x.double(), batch.condition.double())
 
     def matching_loss(
-        self, generator: Generator, tensors: Mapping[str, Tensor], recipe: TrainingRecipe, rng: torch.Generator
-    ) -> Tensor:
-        z = balanced_latents(generator.latent, 16 // parallel.ranks(), rng)
-        x = generator(z, parallel.local_rows(torch.eye(2).double().repeat(8, 1)))
-        return quantile_distance(x, parallel.gathered(x), tensors["x"].double().sort(0).values)
+        self, networks: Networks, tensors: Mapping[str, Tensor], recipe: TrainingRecipe, rng: torch.Generator
+    ) -> dict[str, Tensor]:
+        z = balanced_latents(networks.generator.latent, 16 // parallel.ranks(), rng)
+        x = networks.generator(z, parallel.local_rows(torch.eye(2).double().repeat(8, 1)))
+        return {"matching_loss": quantile_distance(x, parallel.gathered(x), tensors["x"].double().sort(0).values)}
 
 
 def train(folder: Path, steps: int) -> int:
