@@ -1,6 +1,11 @@
 """PianoGAN: one latent vector -> 256 piano notes with all their attributes, in one pass.
 
-The shipped architecture, `flow`, generates a code of 64 steps (four notes each) and decodes it to notes. The latent
+`transformer` generates notes as they are performed, with touch and pedal (`PerformanceRepresentation`). The latent
+becomes noise over the 256 notes, and one pass of a transformer turns that into points near those of real notes
+(`NoteEmbedding`), which are read as the nearest notes. It is trained by distilling a larger network that denoises in
+many steps (`training/families/denoising.py`), and against a critic.
+
+`flow` generates a code of 64 steps (four notes each) and decodes it to notes. The latent
 becomes noise over the code's time axis; a 1-D convolutional network with attention moves it, in a few Euler steps, to a
 code of music; a second network decodes the code. Training (`training/families/pianogan.py`) warm-starts the first as a
 rectified flow (Liu et al., 2022, arXiv:2209.03003) and the second as an autoencoder's decoder, then trains both against
@@ -11,9 +16,10 @@ WaveGAN, Donahue et al., 2018, arXiv:1802.04208); its option `even_rhythm` holds
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,19 +27,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.generators.base import Generator
+from explorer.generators.transformer import Transformer
 from explorer.latent import LatentSpace
 from explorer.sound.base import Settings
 from explorer.sound.notes import (
     CHANNELS,
     CHORD_BELOW,
-    DURATION,
     EVEN_DURATION,
     EVEN_STEP,
     KEYS,
     LOWEST,
     NOTES,
+    SHORTEST_STEP,
     STEP,
+    TOUCH,
+    VELOCITY,
     NotesRepresentation,
+    PerformanceRepresentation,
     encode_notes,
 )
 
@@ -47,9 +57,12 @@ SIZES = {  # upper limits of a configuration's numbers
     "blocks": 64,
     "decoder_width": 4096,
     "flow_steps": 1000,
+    "denoiser_width": 4096,
+    "denoiser_blocks": 64,
     "dcgan_width": 1024,
 }
 SECTIONS = 8  # equal parts of a piece, in `features`
+WIDTH_OF_HEAD = 32  # channels of each head of `transformer`
 ON_HOST = {"cpu"}  # device types whose memory can be read without a synchronisation
 
 
@@ -58,28 +71,37 @@ class PianoGANConfig:
     """Shape of the networks.
 
     Attributes:
-        latent_size: for `flow` a multiple of `code_size`.
+        latent_size: for `flow` a multiple of `code_size`, for `transformer` of 16.
         code_size: channels of the code; one code step describes four notes.
-        width, blocks: of `Mover`, the network that turns noise into codes.
+        width, blocks: of `Mover`, the network that turns noise into codes; of `transformer`, whose width is a multiple
+            of 64.
         decoder_width: of `Decoder`, the network that turns codes into notes.
         flow_steps: Euler steps, each with the same weights.
+        denoiser_width, denoiser_blocks: of the network that `transformer` is distilled from; checkpoints lack it.
         dcgan_width: channels of the last hidden layer of `dcgan`.
         even_rhythm: hold steps and durations constant.
     """
 
-    architecture: Literal["flow", "dcgan"] = "flow"
+    architecture: Literal["flow", "dcgan", "transformer"] = "flow"
     latent_size: int = 256
     code_size: int = 64
     width: int = 192
     blocks: int = 6
     decoder_width: int = 256
     flow_steps: int = 4
+    denoiser_width: int = 384
+    denoiser_blocks: int = 8
     dcgan_width: int = 64
     even_rhythm: bool = False
 
+    @staticmethod
+    def upgrade(data: Mapping[str, Any]) -> dict[str, Any]:
+        """The configuration of a checkpoint from before there was a denoiser."""
+        return {"denoiser_width": 384, "denoiser_blocks": 8, **data}
+
     def __post_init__(self) -> None:
-        if self.architecture not in ("flow", "dcgan"):
-            raise ValueError(f"architecture is 'flow' or 'dcgan', not {self.architecture!r}")
+        if self.architecture not in ("flow", "dcgan", "transformer"):
+            raise ValueError(f"architecture is 'flow', 'dcgan' or 'transformer', not {self.architecture!r}")
         if not isinstance(self.even_rhythm, bool):
             raise ValueError(f"even_rhythm is true or false, not {self.even_rhythm!r}")
         for name, most in SIZES.items():
@@ -105,6 +127,14 @@ class PianoGAN(Generator):
             self.field = NoiseField(config.latent_size, config.code_size)
             self.mover = Mover(config.code_size, config.width, config.blocks)
             self.decoder = Decoder(config.code_size, config.decoder_width)
+        elif config.architecture == "transformer":
+            self.representation = PerformanceRepresentation()
+            self.field = NoiseField(config.latent_size, NoteEmbedding.SIZE, NOTES)
+            self.form = Form(config.latent_size)
+            self.embedding = NoteEmbedding()
+            size = NoteEmbedding.SIZE
+            heads = config.width // WIDTH_OF_HEAD
+            self.transformer = Transformer(size, size, NOTES, config.width, config.blocks, heads)
         else:
             self.dcgan = DCGAN(config.latent_size, config.dcgan_width)
 
@@ -113,9 +143,16 @@ class PianoGAN(Generator):
         return self.harden(logits if self.training else self.playable(logits))
 
     def network(self, z: Tensor) -> Tensor:
-        """(batch, latent_size) -> pitch logits, and times and velocities before tanh, (batch, 91, 256)."""
+        """(batch, latent_size) -> pitch logits, and times and velocities before tanh, (batch, 91 or 92, 256)."""
+        if self.config.architecture == "transformer":
+            return self.embedding.logits(self.points(z))
         logits: Tensor = self.decoder(self.codes(z)) if self.config.architecture == "flow" else self.dcgan(z)
         return logits
+
+    def points(self, z: Tensor) -> Tensor:
+        """(batch, latent_size) -> points of `NoteEmbedding`, (batch, 256, 16)."""
+        points: Tensor = self.transformer(self.form(z, self.field(z)).squeeze(2).mT)
+        return points.float()
 
     def codes(self, z: Tensor) -> Tensor:
         """(batch, latent_size) -> codes (batch, code_size, 1, 64), by Euler's method from the noise."""
@@ -136,7 +173,7 @@ class PianoGAN(Generator):
         return torch.cat([logits[:, :KEYS].masked_fill(mask, -math.inf), logits[:, KEYS:]], dim=1)
 
     def harden(self, logits: Tensor) -> Tensor:
-        """Pitch logits and times (batch, 91, 256) -> notes in [-1, 1] with one-hot pitches.
+        """Pitch logits and times (batch, 91 or 92, 256) -> notes in [-1, 1] with one-hot pitches.
 
         The gradient is that of the softmax (straight-through: Bengio et al., 2013, arXiv:1308.3432).
         """
@@ -147,7 +184,7 @@ class PianoGAN(Generator):
         times = logits[:, KEYS:].tanh()
         if self.config.even_rhythm:
             even = encode_notes(*(torch.tensor([v]) for v in (LOWEST, EVEN_STEP, EVEN_DURATION, 1)))
-            rhythm = even[STEP : DURATION + 1].to(times).expand(len(times), 2, NOTES)
+            rhythm = even[STEP:VELOCITY].to(times).expand(len(times), 2, NOTES)
             times = torch.cat([rhythm, times[:, 2:]], dim=1)
         return torch.cat([keys, times], dim=1)
 
@@ -155,7 +192,7 @@ class PianoGAN(Generator):
         """(batch, 32): mean register, step, duration and velocity of eight sections, scaled to similar spread."""
         x = self(z, condition)
         register = (x[:, :KEYS] + 1).mul(torch.linspace(-1, 1, KEYS).to(x)[:, None]).sum(1, keepdim=True) / 2
-        sections = F.adaptive_avg_pool1d(torch.cat([register, x[:, KEYS:]], dim=1), SECTIONS)
+        sections = F.adaptive_avg_pool1d(torch.cat([register, x[:, KEYS:TOUCH]], dim=1), SECTIONS)
         return (sections / torch.tensor([0.14, 0.2, 0.2, 0.2]).to(x)[:, None]).flatten(1)
 
 
@@ -187,7 +224,7 @@ def _taken_on_device(logits: Tensor) -> Tensor:
 
 
 class NoiseField(nn.Module):
-    """Turns a latent into white noise over the code's time axis: (batch, latent) -> (batch, code, 1, 64).
+    """Turns a latent into white noise over a time axis of `steps`: (batch, latent) -> (batch, code, 1, steps).
 
     The slowest components of each code channel (in the cosine transform along time) are the latent's own components, so
     a move in latent space changes the whole piece; the faster ones are random Fourier features of the latent (Rahimi &
@@ -201,16 +238,16 @@ class NoiseField(nn.Module):
     phase: Tensor
     cosines: Tensor
 
-    def __init__(self, latent_size: int, code_size: int) -> None:
+    def __init__(self, latent_size: int, code_size: int, steps: int = CODE_STEPS) -> None:
         super().__init__()
-        if latent_size % code_size or latent_size > code_size * CODE_STEPS:
-            raise ValueError(f"latent_size must be a multiple of code_size ({code_size}), not {latent_size}")
-        self.slow = latent_size // code_size
-        fast = code_size * (CODE_STEPS - self.slow)
+        if latent_size % code_size or latent_size > code_size * steps:
+            raise ValueError(f"latent_size must be a multiple of {code_size}, the channels of its noise")
+        self.slow, self.fast = latent_size // code_size, steps - latent_size // code_size
+        fast = code_size * self.fast
         rng = np.random.RandomState(0)
         frequency = rng.standard_normal((fast, latent_size)) * self.BANDWIDTH / math.sqrt(latent_size)
-        time, k = np.arange(CODE_STEPS) + 0.5, np.arange(CODE_STEPS)[:, None]
-        cosines = np.cos(np.pi * k * time / CODE_STEPS) * math.sqrt(2 / CODE_STEPS)
+        time, k = np.arange(steps) + 0.5, np.arange(steps)[:, None]
+        cosines = np.cos(np.pi * k * time / steps) * math.sqrt(2 / steps)
         cosines[0] /= math.sqrt(2)
         for name, value in (("frequency", frequency), ("phase", rng.uniform(0, 2 * np.pi, fast)), ("cosines", cosines)):
             self.register_buffer(name, torch.tensor(value, dtype=torch.float32), persistent=False)
@@ -221,8 +258,136 @@ class NoiseField(nn.Module):
         ):  # in 16 bit the phases would be too coarse and give other noise
             slow = z.float().reshape(len(z), -1, self.slow)
             fast = math.sqrt(2) * torch.cos(F.linear(z.float(), self.frequency) + self.phase)
-            spectrum = torch.cat([slow, fast.reshape(len(z), -1, CODE_STEPS - self.slow)], dim=-1)
+            spectrum = torch.cat([slow, fast.reshape(len(z), -1, self.fast)], dim=-1)
             return (spectrum @ self.cosines).unsqueeze(2)
+
+
+class Form(nn.Module):
+    """Repeats parts of noise, as the parts of a piece are repeated: (batch, channels, 1, 256) to the same shape.
+
+    A network that knows only how far notes are apart makes like notes of like noise, so what is repeated here comes
+    back as a motif in the music; white noise hardly ever makes one (training/EXPERIMENTS.md). A plan says for each note
+    where its noise comes from: a part is new, or it is an earlier one again. Each of `PLANS` plans has a direction in
+    latent space; the noise is that of the plans that the latent points to, mixed, so that it changes smoothly with the
+    latent. It stays white in each note. Nothing here is learned; the plans are drawn from a fixed seed.
+    """
+
+    PLANS = 32
+    PARTS = (6, 8, 12, 16, 24, 32)  # notes
+    NEW = 0.4  # the probability that a part is new
+    DECISION = 6.0  # how clearly one plan wins: the inverse temperature of the softmax over plans
+    OWN = 0.15  # the share, in variance, that each note's noise keeps to itself, so that repeats vary
+
+    plans: Tensor
+    directions: Tensor
+
+    def __init__(self, latent_size: int) -> None:
+        super().__init__()
+        rng = np.random.RandomState(1)
+        plans = np.zeros((self.PLANS, NOTES, NOTES), dtype=np.float32)
+        for plan in plans:
+            plan[np.arange(NOTES), self._plan(rng)] = 1
+        directions = rng.standard_normal((self.PLANS, latent_size)) / math.sqrt(latent_size)
+        self.register_buffer("plans", torch.from_numpy(plans), persistent=False)
+        self.register_buffer("directions", torch.tensor(directions, dtype=torch.float32), persistent=False)
+
+    def _plan(self, rng: np.random.RandomState) -> np.ndarray:
+        """The note (256,) that each note's noise comes from."""
+        source, parts, at = np.arange(NOTES), list[int](), 0
+        while at < NOTES:
+            length = min(int(rng.choice(self.PARTS)), NOTES - at)
+            if parts and rng.uniform() >= self.NEW:
+                earlier = parts[rng.randint(len(parts))]
+                source[at : at + length] = source[earlier + np.arange(length) % (at - earlier)]
+            parts.append(at)
+            at += length
+        return source
+
+    def forward(self, z: Tensor, noise: Tensor) -> Tensor:
+        with torch.autocast(z.device.type, enabled=False):
+            share = (self.DECISION * F.linear(z.float(), self.directions)).softmax(1)
+            plan = (share @ self.plans.flatten(1)).unflatten(1, (NOTES, NOTES))
+            plan = math.sqrt(1 - self.OWN) * F.normalize(plan, dim=2)
+            own = math.sqrt(self.OWN) * noise.flip(1)  # of other channels, so that the sum has the variance of noise
+            return own + (noise.squeeze(2) @ plan.mT).unsqueeze(2)
+
+
+class NoteEmbedding(nn.Module):
+    """Notes as points in 16 dimensions, each of variance near 1 in MAESTRO, and back.
+
+    The first twelve are of the pitch: its height and its place on circles of two octaves, an octave, fifths, four and
+    three semitones and two; so keys that sound alike are near in some, and every two keys are at least 3 apart. The
+    others are step, duration, velocity and touch, standardised. Nothing here is learned.
+    """
+
+    SIZE, PITCH = 16, 12
+    PERIODS = (24, 12, 12 / 7, 4, 3)  # semitones
+    HEIGHT, SPREAD = 64.5, 7.0
+    MEAN = (-0.47, -0.16, 0.01, -0.66)  # of step, duration, velocity and touch, as the representation has them
+    DEVIATION = (0.49, 0.39, 0.30, 0.53)
+    SHARPNESS = 0.5  # of the softmax over keys: a key at distance d from the point has logit -SHARPNESS * d**2 / 2
+
+    keys: Tensor
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        pitch = torch.arange(LOWEST, LOWEST + KEYS).double()
+        angles = [2 * math.pi * pitch / period for period in self.PERIODS]
+        circles = [math.sqrt(2) * f(angle) for angle in angles for f in (torch.cos, torch.sin)]
+        keys = torch.stack([(pitch - self.HEIGHT) / self.SPREAD, *circles, (math.pi * pitch).cos()], dim=1)
+        for name, value in (
+            ("keys", keys),
+            ("mean", torch.tensor(self.MEAN)),
+            ("deviation", torch.tensor(self.DEVIATION)),
+        ):
+            self.register_buffer(name, value.float(), persistent=False)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Notes (batch, 92, 256), with keys as one-hot in [-1, 1], -> points (batch, 256, 16)."""
+        keys, times = (x[:, :KEYS].mT + 1) / 2, x[:, KEYS:].mT
+        return torch.cat([self.of_keys(keys), (times - self.mean) / self.deviation], dim=2)
+
+    def of_keys(self, shares: Tensor) -> Tensor:
+        """Mean points (batch, 256, 12) of keys with shares (batch, 256, 88)."""
+        with torch.autocast(shares.device.type, enabled=False):  # 16 bit would blur the points
+            return shares.float() @ self.keys
+
+    def key_logits(self, points: Tensor) -> Tensor:
+        """Points (batch, 256, 16) -> logits of the 88 keys, (batch, 256, 88)."""
+        with torch.autocast(points.device.type, enabled=False):
+            reach = self.keys.square().sum(1) / 2
+            return self.SHARPNESS * (points[..., : self.PITCH].float() @ self.keys.T - reach)
+
+    def times(self, points: Tensor) -> Tensor:
+        """Points (batch, 256, 16) -> step, duration, velocity and touch in [-1, 1], (batch, 256, 4).
+
+        Steps between those of a chord and the shortest others become the nearer of both, as they are heard.
+        """
+        times = (points[..., self.PITCH :] * self.deviation + self.mean).clamp(-1, 1)
+        step = times[..., :1]
+        step = torch.where(step < CHORD_BELOW, -1.0, step.clamp_min(SHORTEST_STEP))
+        return torch.cat([step, times[..., 1:]], dim=-1)
+
+    def logits(self, points: Tensor) -> Tensor:
+        """Points (batch, 256, 16) -> pitch logits, and times before tanh, (batch, 92, 256)."""
+        almost = 1 - 2**-20
+        return torch.cat([self.key_logits(points), self.times(points).clamp(-almost, almost).atanh()], dim=2).mT
+
+    def snap(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Points (batch, 256, 16) -> the notes that are read from them, as (batch, 92, 256) and as points.
+
+        The gradient of the first is that of the softmax over keys, of the second the identity.
+        """
+        share = self.key_logits(points).softmax(2)
+        hard = F.one_hot(share.argmax(2), KEYS).to(share.dtype)
+        scaled = points[..., self.PITCH :] * self.deviation + self.mean
+        times = scaled + (self.times(points) - scaled).detach()
+        notes = torch.cat([(hard + (share - share.detach())) * 2 - 1, times], dim=2).mT
+        with torch.no_grad():
+            nearest = self.embed(torch.cat([hard * 2 - 1, times], dim=2).mT) - points
+        return notes, points + nearest
 
 
 class Mover(nn.Module):

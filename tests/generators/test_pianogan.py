@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from explorer.generators.pianogan import (
+    Form,
     NoiseField,
+    NoteEmbedding,
     PianoGAN,
     PianoGANConfig,
     _taken,
@@ -90,12 +92,12 @@ def test_even_rhythm_holds_steps_and_durations_constant(generator: PianoGAN) -> 
 
 
 def test_an_unknown_architecture_is_refused() -> None:
-    with pytest.raises(ValueError, match="'flow' or 'dcgan', not 'rnn'"):
+    with pytest.raises(ValueError, match="'flow', 'dcgan' or 'transformer', not 'rnn'"):
         build(architecture="rnn")
 
 
 def test_a_latent_size_that_is_no_multiple_of_code_size_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"multiple of code_size \(16\), not 40"):
+    with pytest.raises(ValueError, match="must be a multiple of 16"):
         build(latent_size=40)
 
 
@@ -134,3 +136,35 @@ def test_four_neighbours_share_a_code_step() -> None:
 def test_features_are_32_numbers_per_item() -> None:
     generator = build()
     assert generator.features(torch.stack([generator.latent.from_seed(s) for s in range(3)])).shape == (3, 32)
+
+
+def test_keys_are_read_from_the_nearest_point() -> None:
+    embedding = NoteEmbedding()
+    keys = torch.arange(88).repeat(3)[:256]
+    x = torch.cat([torch.nn.functional.one_hot(keys, 88).float().T * 2 - 1, torch.zeros(4, 256)])[None]
+    x[:, STEP] = -1
+    points = embedding.embed(x)
+    assert torch.cdist(embedding.keys, embedding.keys).add(torch.eye(88) * 9).min() > 3
+    moved = points + 0.3 * torch.randn(points.shape, generator=torch.Generator().manual_seed(0))
+    notes, nearest = embedding.snap(moved)
+    assert torch.equal(notes[:, :88].argmax(1)[0], keys)
+    torch.testing.assert_close(nearest[..., :12], points[..., :12])
+
+
+def test_form_repeats_noise_without_changing_its_variance() -> None:
+    rng = torch.Generator().manual_seed(0)
+    z, noise = torch.randn(300, 64, generator=rng), torch.randn(300, 16, 1, 256, generator=rng)
+    x = Form(64)(z, noise)
+    torch.testing.assert_close(x.std(0), torch.ones(16, 1, 256), atol=0.2, rtol=0)
+    alike = torch.nn.functional.normalize(x[:, :, 0], dim=1)
+    again = (alike.mT @ alike > 0.7).sum(2) > 1  # notes whose noise another note has too
+    white = torch.nn.functional.normalize(noise[:, :, 0], dim=1)
+    assert again.float().mean() > 4 * ((white.mT @ white > 0.7).sum(2) > 1).float().mean()
+
+
+def test_form_changes_smoothly_with_the_latent() -> None:
+    rng = torch.Generator().manual_seed(0)
+    z, noise = torch.randn(50, 64, generator=rng), torch.randn(50, 16, 1, 256, generator=rng)
+    form = Form(64)
+    near = form(z + 1e-3 * torch.randn(z.shape, generator=rng), noise)
+    assert (form(z, noise) - near).abs().max() < 0.05

@@ -1,10 +1,14 @@
-"""Trains PianoGAN: a warm start as note autoencoder and rectified flow, then WGAN-GP on notes and codes.
+"""Trains PianoGAN: a warm start by denoising, then WGAN-GP with distances between sets of windows.
 
-The warm start trains two parts at once. The decoder, with an encoder, learns to decode four notes from each step of a
-noisy code. The mover learns to transport noise to codes (flow matching: Lipman et al., 2023, arXiv:2210.02747). In the
-adversarial phase the generator runs in the few flow steps that it is played with, and the critic sees the decoded notes
-and the codes. A matching loss also brings statistics of generated windows (`window_statistics.Descriptors`) to those of
-real ones, which the critic alone did not achieve (EXPERIMENTS.md).
+`transformer`: the warm start trains a large denoiser of notes (`training.families.denoising`), and the generator to
+denoise too. In the adversarial phase the generator makes notes from noise alone. It learns from the critic, from the
+denoiser by distribution matching distillation, and from statistics of windows.
+
+`flow`: the warm start trains two parts at once. The decoder, with an encoder, learns to decode four notes from each
+step of a noisy code. The mover learns to transport noise to codes (flow matching: Lipman et al., 2023,
+arXiv:2210.02747). In the adversarial phase the generator runs in the few flow steps that it is played with, and the
+critic sees the decoded notes and the codes. A matching loss also brings statistics of generated windows
+(`window_statistics.Descriptors`) to those of real ones, which the critic alone did not achieve (EXPERIMENTS.md).
 """
 
 import math
@@ -20,9 +24,10 @@ from torch import Tensor, nn
 
 from explorer.generators.base import Generator
 from explorer.generators.pianogan import FOLD, PianoGAN, PianoGANConfig, ResidualBlock, fold, unfold
-from explorer.sound.notes import CHANNELS, CHORD_BELOW, KEYS, LOWEST, NOTES, STEP, encode_notes
+from explorer.sound.notes import CHANNELS, CHORD_BELOW, KEYS, LOWEST, NOTES, PERFORMED, STEP, TOUCH, encode_notes
 from training import parallel
 from training.data import midi
+from training.families.denoising import Denoiser, distribution_matching_loss, noisy
 from training.families.window_statistics import (
     Descriptors,
     NoteAttributes,
@@ -35,7 +40,7 @@ from training.latents import balanced_latents, draw_latents
 from training.options import Number
 from training.parallel import rand, randn
 from training.task import Batch, DataError, Prepared, TrainingRecipe
-from training.wgan_gp import AdversarialTask
+from training.wgan_gp import AdversarialTask, Networks
 
 # Largest augmentation of a window, up or down. Small, so that keys and tempi stay those of real music.
 TRANSPOSE, TEMPO, LOUDNESS = 2.5, 0.05, 4.0  # semitones, logarithm, velocity
@@ -50,6 +55,7 @@ class PianoTask(AdversarialTask):
     numbers = MappingProxyType(
         {
             "code_noise": Number("standard deviation of the noise on codes in the warm start", low=0),
+            "distillation_weight": Number("weight of distribution matching distillation", low=0),
             "matching_weight": Number(
                 "weight of the matching loss between statistics of generated and real windows", low=0
             ),
@@ -74,7 +80,7 @@ class PianoTask(AdversarialTask):
         reconstruction_weight=1.0,
         reconstruction_every=8,
         ema_decay=0.99,
-        extra={"code_noise": 0.5, "matching_weight": 5000.0, "matching_windows": 128.0},
+        extra={"code_noise": 0.5, "matching_weight": 5000.0, "matching_windows": 128.0, "distillation_weight": 3.0},
     )
     fine_tuning = replace(
         defaults,
@@ -92,6 +98,7 @@ class PianoTask(AdversarialTask):
     def __init__(self) -> None:
         self.descriptors = Descriptors()
         self.real: Tensor | None = None  # descriptors of real windows, (windows, numbers), each column sorted
+        self.performed = False  # whether notes have touch and the lengths that the pedal gives
 
     def prepare(self, folder: Path, cache: Path, options: Mapping[str, str], like: Any = None) -> Prepared:
         if options:
@@ -99,12 +106,19 @@ class PianoTask(AdversarialTask):
         return midi.prepare(folder, cache)
 
     def generator(self, data: Prepared, overrides: Mapping[str, Any]) -> Generator:
-        return PianoGAN(replace(PianoGANConfig(), **overrides))
+        generator = PianoGAN(replace(PianoGANConfig(), **overrides))
+        self.performed = generator.config.architecture == "transformer"
+        return generator
 
     def critic(self, generator: Generator) -> nn.Module:
-        return PianoCritic(_code_size(generator))
+        critic = PianoCritic(_code_size(generator), channels=generator.representation.shape[0])
+        if self.performed:
+            critic.denoiser = _denoiser(generator)
+        return critic
 
     def encoder(self, generator: Generator) -> nn.Module | None:
+        if self.performed:
+            return _denoiser(generator)
         size = _code_size(generator)
         return NoteEncoder(size, generator.config.decoder_width) if size else None
 
@@ -121,12 +135,19 @@ class PianoTask(AdversarialTask):
         pitch = pitch - low.clamp_max(0) - high.clamp_min(0)  # shift the whole window back onto the keyboard
         velocity = (velocity + shift(LOUDNESS).round().int()).clamp(1, 127)
         tempo = shift(TEMPO).exp()
-        return Batch(encode_notes(pitch, tensors["step"][at] * tempo, tensors["duration"][at] * tempo, velocity))
+        step = tensors["step"][at] * tempo
+        if self.performed:
+            return Batch(encode_notes(pitch, step, tensors["sounding"][at] * tempo, velocity, tensors["touch"][at]))
+        return Batch(encode_notes(pitch, step, tensors["duration"][at] * tempo, velocity))
 
     def warm_loss(
         self, generator: Generator, encoder: nn.Module, batch: Batch, recipe: TrainingRecipe, rng: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         assert isinstance(generator, PianoGAN)
+        if isinstance(encoder, Denoiser):
+            loss, figures = encoder.loss(batch.x, rng)
+            own = generator_denoising_loss(generator, batch.x, rng)
+            return loss + own, {**figures, "denoising_points": own}
         codes = encoder(fold(batch.x))
         half = codes[::2]  # notes are learned sooner than the flow, so half of the batch is enough
         decoded = generator.decoder(half + recipe.extra["code_noise"] * randn(half.shape, rng)).float()
@@ -135,38 +156,56 @@ class PianoTask(AdversarialTask):
         return notes + flow, {**figures, "flow": flow}
 
     def real_view(self, batch: Batch, encoder: nn.Module | None, rng: torch.Generator) -> Tensor:
-        if encoder is None:
+        if encoder is None or self.performed:
             return fold(batch.x)
         return _view(batch.x, encoder(fold(batch.x)))
 
     def fake_view(self, generator: Generator, z: Tensor, condition: Tensor | None, rng: torch.Generator) -> Tensor:
         assert isinstance(generator, PianoGAN)
+        if self.performed:
+            return fold(ascending(generator.embedding.snap(generator.points(z))[0]))
         if generator.config.architecture == "dcgan":
             return fold(generator(z))
         codes = generator.codes(z)
         return _view(ascending(generator.harden(generator.playable(generator.decoder(codes)))), codes)
 
+    def begin_adversarial(self, networks: Networks) -> None:
+        if isinstance(networks.encoder, Denoiser):
+            _fake_denoiser(networks.critic).load_state_dict(networks.encoder.state_dict())
+
+    def critic_matching_loss(self, networks: Networks, fake: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+        """What the critic's denoiser learns of generated notes."""
+        if not self.performed:
+            return {}
+        return {"fake_denoising": _fake_denoiser(networks.critic).loss(unfold(fake), rng)[0]}
+
     def matching_loss(
-        self, generator: Generator, tensors: Mapping[str, Tensor], recipe: TrainingRecipe, rng: torch.Generator
-    ) -> Tensor | None:
-        numbers = {
-            **self.defaults.extra,
-            "matching_weight": 0.0,
-            **recipe.extra,
-        }  # the recipe of an older run may lack them
-        weight, pairs = numbers["matching_weight"], 2 * parallel.ranks()
-        windows = max(1, int(numbers["matching_windows"]) // pairs) * pairs
-        if not weight:
-            return None
-        z = balanced_latents(generator.latent, windows // parallel.ranks(), rng)
-        found = self.described(self.fake_view(generator, z, None, rng))
-        if self.real is None:
-            self.real = self.real_descriptions(tensors, REAL_PER_GENERATED * windows, recipe.seed, rng.device)
-        return weight * quantile_distance(found, parallel.gathered(found), self.real)
+        self, networks: Networks, tensors: Mapping[str, Tensor], recipe: TrainingRecipe, rng: torch.Generator
+    ) -> dict[str, Tensor]:
+        # The recipe of an older run may lack some.
+        numbers = {**self.defaults.extra, "matching_weight": 0.0, "distillation_weight": 0.0, **recipe.extra}
+        losses: dict[str, Tensor] = {}
+        generator, critic, teacher = networks
+        if self.performed and numbers["distillation_weight"]:
+            assert isinstance(generator, PianoGAN)
+            assert isinstance(teacher, Denoiser)
+            z = draw_latents(generator.latent, recipe.batch_size // parallel.ranks(), rng)
+            points = generator.embedding.snap(generator.points(z))[1]
+            distance = distribution_matching_loss(points, teacher, _fake_denoiser(critic), rng)
+            losses["distillation"] = numbers["distillation_weight"] * distance
+        if weight := numbers["matching_weight"]:
+            pairs = 2 * parallel.ranks()
+            windows = max(1, int(numbers["matching_windows"]) // pairs) * pairs
+            z = balanced_latents(generator.latent, windows // parallel.ranks(), rng)
+            found = self.described(self.fake_view(generator, z, None, rng))
+            if self.real is None:
+                self.real = self.real_descriptions(tensors, REAL_PER_GENERATED * windows, recipe.seed, rng.device)
+            losses["matching_loss"] = weight * quantile_distance(found, parallel.gathered(found), self.real)
+        return losses
 
     def described(self, view: Tensor) -> Tensor:
         """The descriptors (batch, numbers) of the critic's inputs."""
-        notes = unfold(view[:, : FOLD * CHANNELS])
+        notes = unfold(view[:, : FOLD * (PERFORMED if self.performed else CHANNELS)])
         found: Tensor = self.descriptors.to(view.device)(*shares(notes))
         return found
 
@@ -181,13 +220,26 @@ class PianoTask(AdversarialTask):
 
 
 def shares(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Splits notes (batch, 91, 256) into key probabilities (batch, 88, 256) in [0, 1] and times (batch, 3, 256)."""
-    return (x[:, :KEYS] + 1) / 2, x[:, KEYS:]
+    """Splits notes (batch, 91 or 92, 256) into key probabilities (batch, 88, 256) in [0, 1], and step, duration and
+    velocity (batch, 3, 256)."""
+    return (x[:, :KEYS] + 1) / 2, x[:, KEYS:TOUCH]
 
 
 def _code_size(generator: Generator) -> int:
     config: PianoGANConfig = generator.config
     return config.code_size if config.architecture == "flow" else 0
+
+
+def _denoiser(generator: Generator) -> Denoiser:
+    config: PianoGANConfig = generator.config
+    return Denoiser(config.denoiser_width, config.denoiser_blocks)
+
+
+def _fake_denoiser(critic: nn.Module) -> Denoiser:
+    """The denoiser that learns what the generator makes, a part of the critic."""
+    assert isinstance(critic, PianoCritic)
+    assert critic.denoiser is not None
+    return critic.denoiser
 
 
 def _view(x: Tensor, codes: Tensor) -> Tensor:
@@ -196,7 +248,7 @@ def _view(x: Tensor, codes: Tensor) -> Tensor:
 
 
 def ascending(x: Tensor) -> Tensor:
-    """Sorts the notes of each chord by key, as in real data. Notes are (batch, 91, 256); steps stay in place."""
+    """Sorts the notes of each chord by key, as in real data. Notes are (batch, 91 or 92, 256); steps stay in place."""
     chord = x[:, STEP] < CHORD_BELOW
     order = ((~chord).cumsum(1) * KEYS + x[:, :KEYS].argmax(1)).argsort(dim=1, stable=True)
     moved = x.gather(2, order[:, None].expand_as(x))
@@ -239,6 +291,15 @@ def flow_loss(generator: PianoGAN, codes: Tensor, rng: torch.Generator) -> Tenso
     return (velocity - line).square().mean()
 
 
+def generator_denoising_loss(generator: PianoGAN, x: Tensor, rng: torch.Generator) -> Tensor:
+    """The squared error of the generator's network when it denoises notes (batch, 92, 256) without knowing the time.
+
+    Later its input is noise alone; by then its layers know music.
+    """
+    points = generator.embedding.embed(x)
+    return (generator.transformer(noisy(points, rng)[0]).float() - points).square().mean()
+
+
 class NoteEncoder(nn.Module):
     """Encodes folded notes (batch, 364, 1, 64) as codes (batch, code, 1, 64), each channel of mean 0 and variance 1."""
 
@@ -260,18 +321,24 @@ class NoteEncoder(nn.Module):
 
 
 class PianoCritic(nn.Module):
-    """The critic of notes and codes (batch, 4 * 91 + code, 1, 64): convolutions, and statistics of the whole window.
+    """The critic of notes and codes, (batch, 4 * channels + code, 1, 64): convolutions, and statistics of the window.
 
     Convolutions alone did not learn, in thousands of updates, what distinguishes generated music (EXPERIMENTS.md).
     There is no normalisation: it would let items of a batch affect each other's scores.
+
+    Attributes:
+        denoiser: learns what the generator makes, for distillation; None where there is none.
     """
 
-    def __init__(self, code_size: int, width: int = 192) -> None:
+    denoiser: Denoiser | None
+
+    def __init__(self, code_size: int, width: int = 192, channels: int = CHANNELS) -> None:
         super().__init__()
+        self.channels = channels
         self.attributes = NoteAttributes()
         self.novelty = Novelty()
         self.statistics = WindowStatistics()
-        inputs = FOLD * (CHANNELS + NoteAttributes.SIZE + Novelty.SIZE) + code_size
+        inputs = FOLD * (channels + NoteAttributes.SIZE + Novelty.SIZE) + code_size
         self.enter = nn.Conv2d(inputs, width, (1, 3), padding=(0, 1))
         self.blocks = nn.ModuleList(CriticBlock(width) for _ in range(3))
         self.pooled = nn.Conv2d(4 * width, width, 1)
@@ -284,9 +351,10 @@ class PianoCritic(nn.Module):
             nn.Linear(width, 1),
         )
         he_normal(self)
+        self.denoiser = None
 
     def forward(self, view: Tensor, condition: Tensor | None = None) -> tuple[Tensor, None]:
-        keys, times = shares(unfold(view[:, : FOLD * CHANNELS]))
+        keys, times = shares(unfold(view[:, : FOLD * self.channels]))
         attributes, (novelty, returns) = self.attributes(keys, times), self.novelty(keys)
         x = F.leaky_relu(self.enter(torch.cat([view, fold(attributes), fold(novelty)], dim=1)), 0.2)
         means = [x.mean(3, keepdim=True)]

@@ -5,8 +5,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from explorer.generators.base import Generator
 from explorer.generators.pianogan import PianoGAN, PianoGANConfig, fold, unfold
 from explorer.sound.notes import CHANNELS, KEYS, LOWEST, decode_notes
+from training.families.denoising import Denoiser
 from training.families.pianogan import (
     NoteEncoder,
     PianoCritic,
@@ -15,6 +17,7 @@ from training.families.pianogan import (
     reconstruction_loss,
 )
 from training.task import Prepared
+from training.wgan_gp import WGANGP, Networks
 
 SMALL: dict[str, Any] = {
     "latent_size": 32,
@@ -24,6 +27,20 @@ SMALL: dict[str, Any] = {
     "decoder_width": 16,
     "flow_steps": 2,
 }
+
+
+PERFORMED: dict[str, Any] = {
+    "architecture": "transformer",
+    "latent_size": 32,
+    "width": 64,
+    "blocks": 2,
+    "denoiser_width": 64,
+    "denoiser_blocks": 1,
+}
+
+
+def networks(task: PianoTask, generator: Generator) -> Networks:
+    return Networks(generator, task.critic(generator), task.encoder(generator))
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -39,6 +56,8 @@ def data() -> Prepared:
         "step": torch.rand(n, generator=rng(1)),
         "duration": torch.rand(n, generator=rng(2)) + 0.1,
         "velocity": torch.randint(1, 128, (n,), generator=rng(3)).byte(),
+        "touch": torch.rand(n, generator=rng(4)) * 0.03,
+        "sounding": torch.rand(n, generator=rng(5)) + 0.2,
     }
     return Prepared(tensors, tensors, {})
 
@@ -150,9 +169,7 @@ def test_the_matching_loss_brings_descriptors_to_those_of_real_windows(data: Pre
     optimizer = torch.optim.Adam(generator.parameters(), lr=1e-2)
 
     def loss(step: int) -> Tensor:
-        found = task.matching_loss(generator, data.train, recipe, rng(step))
-        assert found is not None
-        return found
+        return task.matching_loss(networks(task, generator), data.train, recipe, rng(step))["matching_loss"]
 
     before = loss(0).item()
     for step in range(20):
@@ -161,7 +178,7 @@ def test_the_matching_loss_brings_descriptors_to_those_of_real_windows(data: Pre
         optimizer.step()
     assert loss(0).item() < 0.8 * before
     resumed = PianoTask()
-    resumed.matching_loss(generator, data.train, recipe, rng(99))
+    resumed.matching_loss(networks(resumed, generator), data.train, recipe, rng(99))
     assert resumed.real is not None
     assert task.real is not None
     assert torch.equal(resumed.real, task.real)
@@ -169,13 +186,53 @@ def test_the_matching_loss_brings_descriptors_to_those_of_real_windows(data: Pre
 
 def test_a_recipe_without_matching_numbers_has_no_matching_loss(data: Prepared) -> None:
     recipe = replace(PianoTask.defaults, extra={"code_noise": 0.5})
-    assert PianoTask().matching_loss(PianoTask().generator(data, SMALL), data.train, recipe, rng()) is None
+    task = PianoTask()
+    assert task.matching_loss(networks(task, task.generator(data, SMALL)), data.train, recipe, rng()) == {}
 
 
 @pytest.mark.parametrize("windows", [0.0, 1.0, 5.0])
 def test_the_matching_loss_takes_any_number_of_windows(data: Prepared, windows: float) -> None:
     recipe = replace(PianoTask.defaults, extra={"matching_weight": 1.0, "matching_windows": windows})
-    generator = PianoTask().generator(data, SMALL)
-    loss = PianoTask().matching_loss(generator, data.train, recipe, rng())
-    assert loss is not None
-    assert loss.isfinite()
+    task = PianoTask()
+    losses = task.matching_loss(networks(task, task.generator(data, SMALL)), data.train, recipe, rng())
+    assert losses["matching_loss"].isfinite()
+
+
+def test_performed_notes_have_touch_and_sounding_lengths(data: Prepared) -> None:
+    task = PianoTask()
+    task.generator(data, PERFORMED)
+    index = torch.arange(8) * 100
+    notes = decode_notes(task.batch(data.train, index, rng()).x)
+    at = data.train["start"][index][:, None] + torch.arange(256)
+    ratio = notes[..., 2] / data.train["sounding"][at]
+    assert ratio.std(1).max() < 1e-4  # one tempo for a window
+    assert notes[..., 4].max() > 0.01
+
+
+def test_distillation_starts_from_what_the_warm_start_learned(data: Prepared) -> None:
+    task = PianoTask()
+    recipe = replace(
+        task.defaults,
+        batch_size=4,
+        warm_steps=3,
+        steps=2,
+        reconstruction_weight=0.0,
+        extra={"distillation_weight": 1.0},
+    )
+    objective = task.objective(recipe, data, PERFORMED, torch.device("cpu"), False)
+    assert isinstance(objective, WGANGP)
+    assert isinstance(objective.critic, PianoCritic)
+    assert objective.critic.denoiser is not None
+    assert isinstance(objective.encoder, Denoiser)
+    figures = []
+    for step in range(5):
+        if step == 3:
+            learned = {name: weight.clone() for name, weight in objective.encoder.state_dict().items()}
+        figures.append(objective.update(data.train))
+        objective.step += 1
+    assert {"denoising_keys", "denoising_times", "denoising_points"} <= figures[0].keys()
+    assert {"fake_denoising", "distillation", "generator_loss"} <= figures[4].keys()
+    after = objective.encoder.state_dict()
+    assert all(torch.equal(after[name], weight) for name, weight in learned.items())  # the teacher rests
+    fake = objective.critic.denoiser.state_dict()
+    assert any(not torch.equal(fake[name], weight) for name, weight in learned.items())  # and its copy goes on
