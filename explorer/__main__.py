@@ -486,7 +486,8 @@ def _render(args: argparse.Namespace) -> int:
         for name in args.formats:
             formats.save(sound, place.recipe, args.out / f"{formats.stem(place.recipe)}.{name}")
         chances = engine.hear(place)
-        heard.update(sorted(chances, key=chances.__getitem__)[-1:])
+        best = sorted(chances, key=chances.__getitem__)[-1:]
+        heard.update(best if any(chances.values()) else ["none of its labels"] * len(best))
     words = "; the judge heard " + ", ".join(f"{n:,} as {label}" for label, n in heard.most_common()) if heard else ""
     print(f"{len(recipes) * len(args.formats):,} files in {args.out}{words}")
     return 0

@@ -145,8 +145,7 @@ class Engine:
         return sound
 
     def hear(self, at: Recipe | Place) -> dict[str, float]:
-        """Probability of each label, by the judge, for the sound of a place; {} if there is no judge for this model.
-        Raises as `complete`."""
+        """Probability of each label, by the judge, for the sound of a place, as `Model.hear`. Raises as `complete`."""
         model, place = self._resolve(at)
         if model.judge is None:
             return {}

@@ -156,11 +156,13 @@ class Model:
         return representation.decode(self.output(place), own)
 
     def hear(self, sound: Sound) -> dict[str, float]:
-        """Probability of each label for a sound, by the judge; {} if there is no judge."""
+        """Probability of each label for a sound, by the judge; all 0 if it is unlike every recording that the judge
+        knows, {} if there is no judge."""
         if self.judge is None:
             return {}
-        probabilities, _ = self.judge.hear(fit(sound.waveform, self.judge.mel.config.samples)[None])
-        return dict(zip(self.judge.labels, probabilities[0].tolist(), strict=True))
+        probabilities, features = self.judge.hear(fit(sound.waveform, self.judge.mel.config.samples)[None])
+        named = probabilities[0] * self.judge.knows(features)[0]
+        return dict(zip(self.judge.labels, named.tolist(), strict=True))
 
     def room(self, place: Place, name: str) -> tuple[float, float]:
         """How far a place can be moved backward and forward along a direction or raw dimension until nothing changes

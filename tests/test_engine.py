@@ -23,6 +23,7 @@ from explorer.generators import FAMILIES
 from explorer.judge import Judge, save_judge
 from explorer.model import Model
 from explorer.recipe import Place, Recipe, RecipeError
+from explorer.shelf import DEFAULT_FOLDER
 from explorer.sound.base import Settings
 from explorer.sound.mel import MelConfig
 from explorer.ui import handlers
@@ -188,11 +189,33 @@ def test_a_judge_with_the_same_labels_and_sample_rate_is_used(folder: Path) -> N
     assert Engine(folder).hear(Recipe("toy")) == pytest.approx({"low": 0.25, "high": 0.75})
 
 
+def test_a_judge_of_more_labels_is_used_unless_another_fits_better(folder: Path) -> None:
+    save_judge(folder / "a.safetensors", constant_judge("high", "low", "middle"))
+    assert Engine(folder).hear(Recipe("toy")).keys() == {"high", "low", "middle"}
+    save_judge(folder / "b.safetensors", constant_judge("high", "low"))
+    assert Engine(folder).hear(Recipe("toy")).keys() == {"high", "low"}
+
+
+def test_a_sound_unlike_all_recordings_is_named_nothing(folder: Path) -> None:
+    judge = constant_judge("low", "high")
+    judge.reach.zero_()
+    judge.centres += 100
+    save_judge(folder / "judge.safetensors", judge)
+    assert Engine(folder).hear(Recipe("toy")) == {"low": 0, "high": 0}
+
+
+@pytest.mark.parametrize(("name", "fewest", "most"), [("spoken-digits", 19, 20), ("spoken-digits@0", 0, 0)])
+def test_the_judge_names_digits_and_not_what_an_untrained_generator_makes(name: str, fewest: int, most: int) -> None:
+    engine = Engine(DEFAULT_FOLDER)
+    named = sum(any(engine.hear(Recipe(name, seed=seed)).values()) for seed in range(20))
+    assert fewest <= named <= most
+
+
 def constant_judge(*labels: str) -> Judge:
     """A judge that gives the second label probability 3/4 for every sound."""
     judge = Judge(MelConfig(), labels).eval().requires_grad_(False)
     judge.decide.weight.zero_()
-    judge.decide.bias.copy_(torch.tensor([1.0, 3.0]).log())
+    judge.decide.bias.copy_(torch.arange(1.0, 2 * len(labels), 2).log())
     return judge
 
 

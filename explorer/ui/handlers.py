@@ -371,6 +371,8 @@ def appraise(engine: Engine, view: View) -> dict[str, Any]:
     words = []
     if likely:
         words.append(f"The judge hears {' or '.join(f'{label} ({int(100 * heard[label])}%)' for label in likely)}.")
+    elif heard and model.generator.condition is not None and not any(heard.values()):
+        words.append(f"The judge hears no {model.generator.condition.name}.")
     words.append(remoteness_in_words(model.generator.latent.remoteness(engine.latent(view.place))))
     return {"words": " ".join(words), "directions": model.progress}
 

@@ -296,6 +296,13 @@ def test_labels_that_the_judge_hears_are_shown_with_their_probability(
     assert appraisal(engine, Recipe("toy")).startswith("The judge hears high (68%) or low (31%). ")
 
 
+def test_it_is_said_that_the_judge_hears_no_label(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    condition = engine.model("toy").generator.condition
+    assert condition is not None
+    monkeypatch.setattr(engine, "hear", lambda place: {"low": 0.0, "middle": 0.0, "high": 0.0})
+    assert appraisal(engine, Recipe("toy")).startswith(f"The judge hears no {condition.name}. ")
+
+
 def test_without_a_judge_no_label_is_shown_as_heard(engine: Engine) -> None:
     assert "hears" not in appraisal(engine, Recipe("toy"))
 

@@ -21,10 +21,12 @@ from training.loop import train_in_memory
 from training.objective import Objective, Schedule
 from training.options import MAX_COUNT
 
-VERSION = 1  # raise it when the same recordings would give another judge
+VERSION = 2  # raise it when the same recordings would give another judge
 EPOCHS = 20
 BATCH = 64
 PEAK_LR = 4e-3
+KNOWN = 0.99  # the share of the training recordings that the judge takes for sounds of its labels
+SHRINKAGE = 1e-3  # of their features' covariance towards a multiple of the identity
 
 
 class JudgeObjective(Objective):
@@ -76,7 +78,22 @@ def train_judge(clips: Waveforms, epochs: int = EPOCHS) -> Judge:
         x = torch.cat([judge_input(judge.mel, part.float()) for part in clips.train.split(256)])
         objective = JudgeObjective(judge, len(x), epochs)
         train_in_memory(objective, {"x": x, "label": clips.train_labels}, "training the judge")
-    return judge.eval().requires_grad_(False)
+    judge.eval().requires_grad_(False)
+    measure_reach(judge, x, clips.train_labels)
+    return judge
+
+
+@torch.inference_mode()
+def measure_reach(judge: Judge, x: Tensor, labels: Tensor) -> None:
+    """Sets what a trained judge knows of its recordings x (n, 1, n_mels, frames), of labels (n,): where their features
+    lie, and how far from there the farthest hundredth begins."""
+    features = torch.cat([judge.features(part) for part in x.split(256)])
+    rows = [features[labels == k] for k in range(len(judge.labels))]
+    judge.centres.copy_(torch.stack([row.mean(0) if len(row) else features.mean(0) for row in rows]))
+    covariance = torch.cov((features - judge.centres[labels]).T)
+    shrunk = covariance + SHRINKAGE * covariance.diagonal().mean() * torch.eye(len(covariance))
+    judge.precision.copy_(torch.linalg.inv(shrunk))
+    judge.reach.copy_(judge.distance(features).quantile(KNOWN))
 
 
 def mask(x: Tensor, rng: torch.Generator, width: int = 10) -> Tensor:

@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from tones import tones
 
 from explorer.checkpoint import CheckpointError
-from explorer.judge import Judge, load_judge, save_judge
+from explorer.judge import MEASURED, Judge, load_judge, save_judge
 from training.data.audio import Waveforms
 from training.evaluation.judge import accuracy, find_judge, mask, train_judge
 
@@ -38,6 +40,22 @@ def test_training_is_repeatable_and_leaves_the_global_random_state_alone(judge: 
     again = train_judge(clips, epochs=6)
     assert torch.equal(before, torch.random.get_rng_state())
     assert all(torch.equal(a, b) for a, b in zip(judge.state_dict().values(), again.state_dict().values(), strict=True))
+
+
+def test_a_judge_knows_recordings_like_its_own_and_no_noise(judge: Judge, clips: Waveforms) -> None:
+    loudness = 10 ** np.random.RandomState(0).uniform(-3, -0.5, (40, 1))
+    noise = (np.random.RandomState(1).randn(40, clips.train.shape[1]) * loudness).astype(np.float32)
+    assert judge.knows(judge.hear(clips.train.numpy())[1]).mean() >= 0.97
+    assert not judge.knows(judge.hear(noise)[1]).any()
+
+
+def test_a_judge_without_measured_features_names_everything(judge: Judge, clips: Waveforms, tmp_path: Path) -> None:
+    older = {name: tensor for name, tensor in judge.state_dict().items() if name not in MEASURED}
+    save_judge(tmp_path / "judge.safetensors", judge)
+    with safe_open(tmp_path / "judge.safetensors", framework="pt") as file:
+        metadata = file.metadata()
+    save_file(older, tmp_path / "judge.safetensors", metadata)
+    assert load_judge(tmp_path / "judge.safetensors").knows(judge.hear(clips.valid.numpy())[1]).all()
 
 
 def test_a_judge_is_the_same_after_saving_and_loading(judge: Judge, clips: Waveforms, tmp_path: Path) -> None:
