@@ -181,11 +181,13 @@ def _run_options(args: argparse.Namespace, argv: Sequence[str]) -> Any:
 def _add_family(parser: argparse.ArgumentParser, task: Any) -> None:
     from training.options import add_arguments
 
+    sources = "folders or files" if task.many_sources else "folder"
     parser.add_argument(
         "--data",
         type=_path,
+        nargs="+" if task.many_sources else None,
         metavar="DIR",
-        help="folder with the training data (with --resume: by default the one used before)",
+        help=f"{sources} with the training data (with --resume: by default what was used before)",
     )
     _add_run(parser)
     parser.add_argument(

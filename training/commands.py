@@ -26,6 +26,7 @@ from training.runs import (
     Stopped,
     TrainingError,
     command_history,
+    data_folders,
     fingerprint,
     has_state,
     load_state,
@@ -102,9 +103,10 @@ def train_family(
         if before is not None and before.get("family") != family:
             kind = before.get("family", before.get("kind"))
             raise TrainingError(f"{options.out} holds a run of {kind}, not of {family}: choose another --out")
-        if len(options.data) > 1:
-            raise TrainingError(f"{family} trains on one folder, not on {len(options.data)}: give one with --data")
-        folder = _folders(options, before)[0]
+        folders = _folders(options, before)
+        if len(folders) > 1 and not task.many_sources:
+            raise TrainingError(f"{family} trains on one folder, not on {len(folders)}: give one with --data")
+        source: Any = folders if task.many_sources else folders[0]
         origin = read_origin(init_from, family) if init_from else None
         recipe = _recipe(task.Recipe, options, before, task.fine_tuning if origin else task.defaults)
         recipe = _changed(recipe, numbers or {}, extra or {})
@@ -118,14 +120,14 @@ def train_family(
         if before is not None and "init_from" in before:
             with _as_training_error(f"{options.out / RUN} is damaged: "):
                 like = config_from_dict(FAMILIES[family].Config, before["config"])
-        data = _prepared(options, lambda cache: task.prepare(folder, cache, preparation, like))
+        data = _prepared(options, lambda cache: task.prepare(source, cache, preparation, like))
         overrides = asdict(like) if like else {**(before.get("overrides", {}) if before else {}), **(config or {})}
         about: dict[str, Any] = {
             "family": family,
             "recipe": asdict(recipe),
             "overrides": overrides,
             "prepare": preparation,
-            "data": {"folder": str(folder.resolve()), **data.meta},
+            "data": {"folders": [str(folder.resolve()) for folder in folders], **data.meta},
         }
         if origin is not None:
             about["init_from"] = {"name": origin.card.name, "sha256": origin.card.sha256}
@@ -223,9 +225,8 @@ def _folders(options: RunOptions, before: Mapping[str, Any] | None) -> tuple[Pat
         return options.data
     if before is None:
         raise TrainingError("a new run needs data: add --data with a folder")
-    data = before["data"]
-    folders = tuple(map(Path, data if isinstance(data, list) else [data["folder"]]))
-    if gone := [str(folder) for folder in folders if not folder.is_dir()]:
+    folders = tuple(map(Path, data_folders(before)))
+    if gone := [str(folder) for folder in folders if not folder.exists()]:
         raise TrainingError(
             f"the run's data folder {', '.join(gone)} does not exist any more; if it was moved, add --data with "
             "its new path"
@@ -316,11 +317,10 @@ def run_summary(
     """The lines that a run prints at its start: data, networks, device, precision, recipe and configuration."""
     modules = {name: module for name, module in objective.modules().items() if name != "ema"}
     sizes = {name: sum(p.numel() for p in module.parameters()) for name, module in modules.items()}
-    folders = about["data"] if isinstance(about["data"], list) else [about["data"]["folder"]]
     steps = ", then ".join(f"{n:,} {name}" for name, n in objective.schedule.phases.items() if n)
     lines = {
         "family": about.get("family", about.get("kind")),
-        "data": f"{', '.join(folders)}: {data_summary(data)}",
+        "data": f"{', '.join(data_folders(about))}: {data_summary(data)}",
         "parameters": ", ".join(f"{name} {size:,}" for name, size in sizes.items()),
         "device": about["hardware"],
         "precision": f"{machine.precision} ({machine.reason})",

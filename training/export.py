@@ -17,7 +17,7 @@ from explorer.generators import FAMILIES
 from explorer.generators.base import Generator
 from explorer.sound.base import Representation
 from training.families import TASKS
-from training.runs import METRICS, TrainingError, last_state, portable, read_metrics, read_run
+from training.runs import METRICS, TrainingError, data_folders, last_state, portable, read_metrics, read_run
 
 NOT_AVERAGED = {"step", "phase", "seconds"}  # fields of `metrics.jsonl` that are no losses
 CARD = """# {name}
@@ -208,7 +208,8 @@ def _initial_generator(family: type[Generator], config: Any, seed: int) -> Gener
 def _provenance(about: Mapping[str, Any], step: int) -> dict[str, Any]:
     """How a checkpoint was made, without paths of the machine that it was made on."""
     details = {name: about[name] for name in ("recipe", "hardware", "precision", "init_from") if name in about}
-    data = {**about["data"], "folder": Path(about["data"]["folder"]).name}
+    data = {**about["data"], "folder": ", ".join(Path(folder).name for folder in data_folders(about))}
+    data.pop("folders", None)  # whole paths
     return {"step": step, "data": data, "command": portable(about["command"]), **details}
 
 

@@ -128,15 +128,21 @@ def read_run(folder: Path) -> dict[str, Any]:
     known = FIELD_TYPES | OPTIONAL_FIELD_TYPES
     if not isinstance(run, dict):
         raise TrainingError(f"{path} is damaged: it holds no description of a run")
-    data = run.get("data")
-    folders = [data.get("folder")] if isinstance(data, dict) else data if isinstance(data, list) else [None]
+    folders = data_folders(run)
     bad = [
         name for name, kind in known.items() if (name in run or name in FIELD_TYPES) and type(run.get(name)) is not kind
     ]
-    bad += [] if folders and all(isinstance(folder, str) for folder in folders) else ["data"]
+    right = isinstance(folders, list) and folders and all(isinstance(folder, str) for folder in folders)
+    bad += [] if right else ["data"]
     if bad:
         raise TrainingError(f"{path} is damaged: {', '.join(bad)} cannot be read")
     return run
+
+
+def data_folders(run: Mapping[str, Any]) -> Any:
+    """The paths of the folders that a run was trained on, as its record has them."""
+    data = run.get("data")
+    return data.get("folders", [data.get("folder")]) if isinstance(data, dict) else data
 
 
 def write_run(folder: Path, about: Mapping[str, Any]) -> None:

@@ -112,6 +112,7 @@ class Task(ABC):
     Attributes:
         summary: what is trained from what data, for `--help` after "train".
         preparation: the options that `prepare` takes, for `--help`.
+        many_sources: whether `prepare` takes a tuple of folders and files instead of one folder.
         Recipe: class of the recipes: a dataclass of numbers (`training.options`) with at least `phases`, `seed`,
             `extra`, `state_every` and `snapshot_every`.
         defaults, fine_tuning: the recipes for training from random weights and from a checkpoint's.
@@ -121,6 +122,7 @@ class Task(ABC):
     family: ClassVar[str]
     summary: ClassVar[str]
     preparation: ClassVar[str] = "this family has none"
+    many_sources: ClassVar[bool] = False
     Recipe: ClassVar[type[Any]] = TrainingRecipe
     defaults: ClassVar[Any]
     fine_tuning: ClassVar[Any]

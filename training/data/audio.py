@@ -9,9 +9,10 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -23,7 +24,18 @@ from training.data import cache as prepared_files
 from training.data.cache import RowStore
 from training.data.files import AUDIO, Content, File, find, read_contents
 from training.data.inventory import Inventory, Unusable
-from training.data.labels import Assignment, LabelOf, assign, in_order, label_name, read_lists, repair
+from training.data.labels import (
+    Assignment,
+    LabelOf,
+    assign,
+    by_hash,
+    in_order,
+    label_name,
+    read_lists,
+    related,
+    repair,
+    splits_by_folder,
+)
 from training.data.recordings import pieces, read_frames, recording, resample
 from training.task import DataError, Prepared
 
@@ -43,6 +55,31 @@ VERSION = 3  # of the prepared files: raise it when the same recordings would gi
 log = logging.getLogger(__name__)
 
 Windows = Callable[[Any, int, int], Iterator[np.ndarray | str]]
+Folders = Path | Sequence[Path]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of several sounds in a file.
+
+    Attributes:
+        name: by which `Collection.open` finds it.
+        kin: what it is made of. Parts that share any of it, directly or by others, are in the same split.
+    """
+
+    name: str
+    label: str
+    kin: frozenset[str]
+
+
+class Collection(Protocol):
+    """Reads files that hold many sounds each. Both methods raise Unusable, `open` inside the block too."""
+
+    def parts(self, path: Path) -> Sequence[Part]:
+        """The sounds in a file, at least one."""
+
+    def open(self, path: Path, part: str, content: Content) -> AbstractContextManager[Any]:
+        """Opens one of them as an object that has a `SoundFile`'s `samplerate`, `read` and `seek`."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +92,9 @@ class Cut:
         windows: (open recording, sample rate, samples) -> an iterator over windows (samples,) in [-1, 1] and, for each
             part that is left out, the reason as a string. May raise Unusable for the whole recording.
         label_of: reads a label from a path where no sub-folder gives one; None if file names hold no labels.
-        suffixes: of the files to use. Files that libsndfile cannot read (e.g. SoundFonts) would be added here, and read
-            in `_windows`.
+        suffixes: of the files to use: those that libsndfile reads, and those in `collections`.
+        folder_label: the label that a sub-folder's name stands for; None for the name itself.
+        collections: by suffix, how to read files that hold many sounds each, e.g. SoundFonts.
     """
 
     name: str
@@ -64,6 +102,8 @@ class Cut:
     windows: Windows
     label_of: LabelOf | None = None
     suffixes: frozenset[str] = AUDIO
+    folder_label: Callable[[str], str] | None = None
+    collections: Mapping[str, Collection] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -218,13 +258,15 @@ def measure(config: MelConfig, waveform: Tensor) -> MelConfig:
     )
 
 
-def load_waveforms(folder: Path, cache: Path, options: Mapping[str, str], cut: Cut | None = None) -> Waveforms:
+def load_waveforms(folders: Folders, cache: Path, options: Mapping[str, str], cut: Cut | None = None) -> Waveforms:
     """Loads windows of every usable recording of a folder, one channel at one sample rate; `centred` cuts by default.
 
     They are read from the cache if files of the same names and contents were prepared before, also if the folder was
-    moved. `folder` may also be a prepared file itself, for machines without libraries for sound.
+    moved.
 
     Args:
+        folders: one or several, or single files among them. One may also be a prepared file itself, for machines
+            without libraries for sound.
         options: `labels` and `sample_rate`, as in `prepare`.
     Raises:
         DataError: if nothing is usable, an option is unknown or wrong, or a label has no recording.
@@ -232,14 +274,16 @@ def load_waveforms(folder: Path, cache: Path, options: Mapping[str, str], cut: C
     cut = cut or CENTRED
     known_options(options, "labels", "sample_rate")
     wanted, rate = _labels(options), _number(options, "sample_rate", SAMPLE_RATES)
-    if folder.suffix == ".safetensors" and not folder.is_dir():
-        return _given(folder, wanted, rate, cut)
+    folders = (folders,) if isinstance(folders, Path) else tuple(folders)
+    if len(folders) == 1 and folders[0].suffix == ".safetensors" and not folders[0].is_dir():
+        return _given(folders[0], wanted, rate, cut)
+    where = _named(folders)
     inventory = Inventory("windows")
-    roles = _roles(folder, wanted, inventory, cut)
+    roles = _roles(folders, wanted, inventory, cut)
     contents = read_contents(roles, inventory)
     roles = {file: roles[file] for file in contents}
     if not contents:
-        raise _nothing(folder, inventory)
+        raise _nothing(where, inventory, cut)
     said = [cut.name, wanted, rate]
     key = prepared_files.key_of(KIND, VERSION, said, contents, [asdict(role) for role in roles.values()], inventory)
     path = prepared_files.path_of(cache, KIND, key)
@@ -250,10 +294,10 @@ def load_waveforms(folder: Path, cache: Path, options: Mapping[str, str], cut: C
             log.warning("%s; preparing it again", error)
     rate = rate or _common_rate(list(contents))
     with RowStore(cache, cut.samples(rate)) as store:
-        usable = _stream(folder, contents, rate, cut, store, inventory)
+        usable = _stream(contents, rate, cut, store, inventory)
         if not usable:
-            raise _nothing(folder, inventory)
-        ordered = _in_splits(folder, roles, usable, wanted, inventory)
+            raise _nothing(where, inventory, cut)
+        ordered = _in_splits(where, roles, usable, wanted, inventory)
         meta = {
             "sample_rate": rate,
             "labels": ordered.labels,
@@ -266,42 +310,75 @@ def load_waveforms(folder: Path, cache: Path, options: Mapping[str, str], cut: C
     return _waveforms(path, cut, *prepared_files.read(path, KIND, VERSION, key))
 
 
-def _roles(folder: Path, wanted: tuple[str, ...] | None, inventory: Inventory, cut: Cut) -> dict[File, Assignment]:
-    """The files to decode, each with its label and split. All others are counted in the inventory."""
-    files = find(folder, cut.suffixes, inventory)
-    assigned = assign([file.name for file in files], read_lists(folder), cut.label_of)
+def _roles(
+    folders: Sequence[Path], wanted: tuple[str, ...] | None, inventory: Inventory, cut: Cut
+) -> dict[File, Assignment]:
+    """The sounds to decode, each with its label and split. All others are counted in the inventory."""
+    assigned: dict[File, Assignment | str] = {}
+    parts: dict[File, Part] = {}
+    for folder in folders:
+        files = find(folder, cut.suffixes, inventory)
+        prefix = PurePosixPath(folder.name if len(folders) > 1 and folder.is_dir() else "")
+        single = [file.name for file in files if file.name.suffix.lower() not in cut.collections]
+        roles_by_name = assign(single, read_lists(folder), cut.label_of, cut.folder_label)
+        splits = splits_by_folder([file.name for file in files]) or {}
+        for file in files:
+            name = prefix / file.name
+            if file.name in roles_by_name:
+                assigned[File(file.path, name)] = roles_by_name[file.name]
+                continue
+            try:
+                of_file = cut.collections[name.suffix.lower()].parts(file.path)
+            except Unusable as error:
+                inventory.skip(name, str(error))
+                continue
+            inventory.note(f"{name} holds {len(of_file):,} sounds, each counted as a file")
+            for part in of_file:
+                sound = File(file.path, name / part.name, part.name)
+                parts[sound] = part
+                if file.name in splits:
+                    assigned[sound] = Assignment(part.label, splits[file.name], name.as_posix())
+    for sound, group in related({sound: part.kin for sound, part in parts.items()}).items():
+        assigned.setdefault(sound, Assignment(parts[sound].label, by_hash(group), group))
+    labelled = any(role.label for role in assigned.values() if isinstance(role, Assignment))
     roles = {}
-    for file in files:
-        role = assigned[file.name]
+    for file, role in assigned.items():
         if isinstance(role, str):
             inventory.skip(file.name, role)
+        elif labelled and role.label is None:
+            inventory.skip(file.name, "it has no label, while others have one")
         elif wanted is not None and role.label not in wanted:
             inventory.skip(file.name, "its label is not among the labels asked for")
         elif role.split == "test":
             inventory.use("test", label=role.label)
         else:
             roles[file] = role
+    where = _named(folders)
     if wanted is not None and (missing := [w for w in wanted if w not in {role.label for role in roles.values()}]):
         there = in_order(r.label for r in assigned.values() if isinstance(r, Assignment) and r.split != "test")
-        raise DataError(f"{folder}: no recording of {', '.join(missing)}; there are {', '.join(there) or 'no labels'}")
+        raise DataError(f"{where}: no recording of {', '.join(missing)}; there are {', '.join(there) or 'no labels'}")
     if not roles:
-        raise _nothing(folder, inventory)
+        raise _nothing(where, inventory, cut)
     return roles
 
 
-def _nothing(folder: Path, inventory: Inventory) -> DataError:
+def _named(folders: Sequence[Path]) -> str:
+    return ", ".join(map(str, folders))
+
+
+def _nothing(where: str, inventory: Inventory, cut: Cut) -> DataError:
     total = inventory.to_dict()["found"]
     if not total:
-        return DataError(f"{folder}: no recordings to train on; files may be {', '.join(sorted(AUDIO))}")
-    return DataError(f"{folder}: none of {total} recordings can be trained on: {inventory.why_unusable()}")
+        return DataError(f"{where}: no recordings to train on; files may be {', '.join(sorted(cut.suffixes))}")
+    return DataError(f"{where}: none of {total} recordings can be trained on: {inventory.why_unusable()}")
 
 
 def _stream(
-    folder: Path, contents: Mapping[File, Content], rate: int, cut: Cut, store: RowStore, inventory: Inventory
+    contents: Mapping[File, Content], rate: int, cut: Cut, store: RowStore, inventory: Inventory
 ) -> dict[File, range]:
     """Decodes the files into the store; returns the rows of each usable one, and counts the others."""
     usable = {}
-    for file, content in tqdm(contents.items(), desc=f"reading {folder.name}", unit="file", leave=False):
+    for file, content in tqdm(contents.items(), desc="reading", unit="file", leave=False):
         first = store.rows
         dropped: Counter[str] = Counter()
         try:
@@ -323,7 +400,8 @@ def _stream(
 
 
 def _windows(file: File, content: Content, rate: int, samples: int, cut: Cut) -> Iterator[np.ndarray | str]:
-    with recording(file.path, content) as sound:
+    collection = cut.collections[file.path.suffix.lower()] if file.part else None
+    with collection.open(file.path, file.part, content) if collection else recording(file.path, content) as sound:
         yield from cut.windows(sound, rate, samples)
 
 
@@ -338,7 +416,7 @@ class _Ordered:
 
 
 def _in_splits(
-    folder: Path,
+    where: str,
     roles: Mapping[File, Assignment],
     usable: Mapping[File, range],
     wanted: tuple[str, ...] | None,
@@ -351,7 +429,7 @@ def _in_splits(
         inventory.note(f"{moved} files moved from validation to training, where a label would have had none")
     lost = in_order({role.label for role in roles.values()} - {role.label for role in after})
     if lost and wanted is not None:
-        raise DataError(f"{folder}: no recording of {', '.join(lost)} can be used: {inventory.reasons()}")
+        raise DataError(f"{where}: no recording of {', '.join(lost)} can be used: {inventory.reasons()}")
     if lost:
         inventory.note(f"no recording of {', '.join(lost)} can be used")
     labels = list(wanted or in_order(role.label for role in after))
@@ -402,6 +480,9 @@ def _common_rate(files: Sequence[File]) -> int:
     """16 kHz if most of some 50 files have at least that sample rate, else 8 kHz."""
     rates: Counter[bool] = Counter()
     for file in files[:: max(1, len(files) // 50)]:
+        if file.part:
+            rates[True] += 1  # rendered at any rate
+            continue
         try:
             with recording(file.path) as sound:
                 rates[sound.samplerate >= 16000] += 1

@@ -38,10 +38,16 @@ READERS = 4  # threads that read files to hash them
 
 @dataclass(frozen=True)
 class File:
-    """A regular file: its path, and its name, which is the path inside the searched folder."""
+    """A regular file, or one of several sounds in it.
+
+    Attributes:
+        name: the path inside the searched folder; of a sound in a file, followed by `part`.
+        part: which sound of the file; empty if the file is one sound.
+    """
 
     path: Path
     name: PurePosixPath
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,13 +59,15 @@ class Content:
 
 
 def find(folder: Path, wanted: Collection[str], inventory: Inventory) -> list[File]:
-    """Finds the files of a folder whose suffix is in `wanted`, sorted by path.
+    """Finds the files of a folder whose suffix is in `wanted`, sorted by path; `folder` may also be one such file.
 
     All other audio and MIDI files, and those that are no regular files, are counted as skipped.
 
     Raises:
         DataError: if there is no such folder, or it cannot be opened.
     """
+    if folder.is_file() and folder.suffix.lower() in wanted:
+        return [File(folder, PurePosixPath(folder.name))]
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; check --data")
     entries = sorted(_walk(folder, inventory), key=lambda name: name.parts)
@@ -171,20 +179,23 @@ def read_content(path: Path) -> Content:
 def read_contents(files: Iterable[File], inventory: Inventory) -> dict[File, Content]:
     """Hashes files in parallel, in their order. Those that cannot be read are counted as skipped."""
     files = list(files)
-    contents = {}
+    paths = list(dict.fromkeys(file.path for file in files))  # a file of several sounds is read once
 
-    def attempt(file: File) -> Content | str:
+    def attempt(path: Path) -> Content | str:
         try:
-            return read_content(file.path)
+            return read_content(path)
         except Unusable as error:
             return str(error)
         except OSError as error:
             return explain(error)
 
     with ThreadPoolExecutor(READERS) as pool:
-        for file, result in zip(files, pool.map(attempt, files), strict=True):
-            if isinstance(result, str):
-                inventory.skip(file.name, result)
-            else:
-                contents[file] = result
+        results = dict(zip(paths, pool.map(attempt, paths), strict=True))
+    contents = {}
+    for file in files:
+        result = results[file.path]
+        if isinstance(result, str):
+            inventory.skip(file.name, result)
+        else:
+            contents[file] = result
     return contents

@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, TypeVar
 
 from training.task import DataError
 
@@ -47,6 +47,7 @@ SPEECH_COMMANDS = re.compile(r"([0-9a-f]{8})_nohash_\d+", re.ASCII)
 VALIDATION_SHARE = 10  # one in so many groups is for validation
 
 LabelOf = Callable[[PurePosixPath], str | None]
+K = TypeVar("K")
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,10 @@ class Assignment:
 
 
 def assign(
-    names: Sequence[PurePosixPath], lists: Mapping[str, Split] | None = None, label_of: LabelOf | None = None
+    names: Sequence[PurePosixPath],
+    lists: Mapping[str, Split] | None = None,
+    label_of: LabelOf | None = None,
+    folder_label: Callable[[str], str] | None = None,
 ) -> dict[PurePosixPath, Assignment | str]:
     """Decides each recording's label and split; for those that cannot be used, gives the reason instead.
 
@@ -71,12 +75,13 @@ def assign(
         lists: what `read_lists` found.
         label_of: reads a label from a file name, used if there are no sub-folders (drum kits, notes with their pitch
             in the name); it returns None if the name holds no label.
+        folder_label: the label that a sub-folder's name stands for; by default `label_name`.
     """
     known = [name for name in names if NOISE not in name.parts]
     result: dict[PurePosixPath, Assignment | str] = {
         name: "background noise of Speech Commands" for name in names if NOISE in name.parts
     }
-    result |= _fsdd(known) or _sc09(known) or _folders(known, lists or {}, label_of)
+    result |= _fsdd(known) or _sc09(known) or _folders(known, lists or {}, label_of, folder_label or label_name)
     return {name: result[name] for name in names}
 
 
@@ -128,20 +133,25 @@ def _sc09(names: Sequence[PurePosixPath]) -> dict[PurePosixPath, Assignment | st
 
 
 def _folders(
-    names: Sequence[PurePosixPath], lists: Mapping[str, Split], label_of: LabelOf | None
+    names: Sequence[PurePosixPath],
+    lists: Mapping[str, Split],
+    label_of: LabelOf | None,
+    folder_label: Callable[[str], str],
 ) -> dict[PurePosixPath, Assignment | str]:
     splits = splits_by_folder(names)
     labels: dict[PurePosixPath, str | None] = {}
     for name in names:
         parents = name.parts[1:-1] if splits else name.parts[:-1]
-        labels[name] = label_name(parents[-1]) if parents else None
+        labels[name] = folder_label(parents[-1]) if parents else None
+    no_label = "not in a sub-folder, while others are, so it has no label"
     if not any(labels.values()) and label_of is not None:
         labels = {name: label_of(name) for name in names}
+        no_label = "its name holds no label that is known, while the names of others do"
     labelled = any(labels.values())
     result: dict[PurePosixPath, Assignment | str] = {}
     for name, label in labels.items():
         if labelled and label is None:
-            result[name] = "not in a sub-folder, while others are, so it has no label"
+            result[name] = no_label
             continue
         if label is not None and not label.isprintable():
             result[name] = "in a sub-folder whose name is not plain text"
@@ -173,6 +183,24 @@ def by_hash(group: str) -> Split:
     """The split of a group by its hash: a tenth of all groups is for validation."""
     digest = hashlib.sha256(group.encode("utf-8", "surrogateescape")).hexdigest()
     return "valid" if int(digest, 16) % VALIDATION_SHARE == 0 else "train"
+
+
+def related(kin: Mapping[K, Iterable[str]]) -> dict[K, str]:
+    """Groups items that share any kin, directly or by others; each group is named by the first of its kin."""
+    parents: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while parents.setdefault(name, name) != name:
+            parents[name] = parents[parents[name]]
+            name = parents[name]
+        return name
+
+    for names in kin.values():
+        first, *others = sorted(names)
+        for other in others:
+            low, high = sorted((root(first), root(other)))
+            parents[high] = low
+    return {item: root(min(names)) for item, names in kin.items()}
 
 
 def repair(assignments: Sequence[Assignment]) -> list[Assignment]:

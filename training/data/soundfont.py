@@ -115,7 +115,8 @@ class SoundFont:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._samples_at, self._samples, self._low_bytes_at = 0, 0, None
+        self._samples_at, self._samples = 0, 0  # position, count
+        self._low_bytes_at: int | None = None  # of samples of 24 bits
         lists = self._read_lists()
         self._headers = lists[b"shdr"][:-1]
         self._preset_zones = _Zones(lists[b"pbag"], lists[b"pgen"])
@@ -217,10 +218,10 @@ class SoundFont:
         if self._low_bytes_at is not None and low_bytes < self._samples:
             self._low_bytes_at = None  # as the specification says: then the samples have 16 bits
         lists = {}
-        for name, kind in LISTS.items():
-            if not found[name] or len(found[name]) % kind.itemsize:
+        for name, record in LISTS.items():
+            if not found[name] or len(found[name]) % record.itemsize:
                 raise Unusable(f"a damaged SoundFont: {name.decode()} is not made of whole records")
-            lists[name] = np.frombuffer(found[name], kind)
+            lists[name] = np.frombuffer(found[name], record)
         return lists
 
     def _chunks(self, at: int, end: int, size: int) -> Iterator[tuple[bytes, int, int]]:
