@@ -330,13 +330,23 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint", type=_checkpoint, metavar="CHECKPOINT", help="a file, or the name of a checkpoint in the explorer"
     )
-    parser.add_argument("--data", type=_path, required=True, metavar="DIR", help="folder of real data, as for training")
+    parser.add_argument(
+        "--data",
+        type=_path,
+        nargs="+",
+        required=True,
+        metavar="DIR",
+        help="folder of real data, as for training; of one-shots there may be several",
+    )
+    parser.add_argument(
+        "--others", type=_path, metavar="DIR", help="one-shots of other origin, to measure beside the model's"
+    )
     _add_measuring(parser)
     parser.add_argument(
         "--samples",
         type=_whole("--samples", 1),
         metavar="N",
-        help="sounds to generate (speech: 2048, piano: 1024)",
+        help="sounds to generate (speech: 2048, piano: 1024, one-shots: 100 of each label)",
     )
     parser.set_defaults(run=_evaluate)
 
@@ -344,7 +354,9 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 def _evaluate(args: argparse.Namespace, argv: Sequence[str]) -> None:
     from training.commands import evaluate_checkpoint
 
-    report = evaluate_checkpoint(args.checkpoint, args.data, args.cache, args.samples, args.judge, args.json)
+    report = evaluate_checkpoint(
+        args.checkpoint, args.data, args.cache, args.samples, args.judge, args.json, args.others
+    )
     print(report.markdown() if args.markdown else report.text())
 
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -350,18 +350,19 @@ def draw_curves(folder: Path, out: Path) -> None:
 
 def evaluate_checkpoint(
     path: Path,
-    folder: Path,
+    folders: Path | Sequence[Path],
     cache: Path,
     samples: int | None = None,
     judge: Path | None = None,
     out: Path | None = None,
+    others: Path | None = None,
 ) -> Any:
     """Measures a checkpoint on one thread (`training.evaluation.evaluate`); writes the figures to `out` as JSON."""
     from training.evaluation.evaluate import evaluate
 
     torch.set_num_threads(1)  # or the last digits would depend on the machine's cores
     _parent_exists(out)
-    report = evaluate(path, folder, cache, samples, judge)
+    report = evaluate(path, folders, cache, samples, judge, others)
     _write_json(out, report.to_dict())
     return report
 

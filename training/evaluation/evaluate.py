@@ -1,5 +1,6 @@
 """Evaluates a checkpoint: tables that compare it with real data and with simple baselines, all measured alike."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import torch
 
 from explorer import checkpoint, shelf
 from explorer.directions import principal
-from training.evaluation import piano, speech
+from training.evaluation import one_shots, piano, speech
 from training.evaluation.latent_space import draw
 from training.evaluation.tables import Table
 from training.runs import TrainingError
@@ -53,20 +54,30 @@ class Report:
         return f"{count - len(missed)} of {count} targets met" + (f"; missed: {', '.join(missed)}" if missed else "")
 
 
-def evaluate(path: Path, folder: Path, cache: Path, samples: int | None = None, judge: Path | None = None) -> Report:
+def evaluate(
+    path: Path,
+    folders: Path | Sequence[Path],
+    cache: Path,
+    samples: int | None = None,
+    judge: Path | None = None,
+    others: Path | None = None,
+) -> Report:
     """Measures a checkpoint on one thread; the same checkpoint and data give the same figures.
 
-    The kind of tables depends on what the checkpoint generates: notes or spectrograms.
+    The kind of tables depends on what the checkpoint generates: notes, spectrograms, or waveforms with labels.
 
     Args:
-        folder: data as for training; the model is compared with its splits.
+        folders: data as for training; the model is compared with its splits. Waveforms may have several.
         cache: folder for prepared data and the judge.
-        samples: number of sounds to generate, from seed 0 on; by default 2,048 of speech or 1,024 of piano.
+        samples: number of sounds to generate, from seed 0 on; by default 2,048 of speech, 1,024 of piano, or
+            100 of each label of waveforms.
         judge: a judge of speech, made by `python -m training judge`; by default one is trained and kept in `cache`.
+        others: recordings of other origin, measured beside a generator of waveforms.
     Raises:
         CheckpointError: if the checkpoint cannot be loaded.
         DataError: if the folder cannot be used for this checkpoint.
-        TrainingError: if the checkpoint generates neither notes nor spectrograms, or `samples` are too few.
+        TrainingError: if the checkpoint generates another kind of sound, `samples` are too few, or one folder is
+            needed and several are given.
     """
     if samples is not None and samples < MIN_SAMPLES:
         raise TrainingError(
@@ -74,15 +85,24 @@ def evaluate(path: Path, folder: Path, cache: Path, samples: int | None = None, 
         )
     card = shelf.read_card(path)
     generator, directions = checkpoint.load(path)
+    folders = (folders,) if isinstance(folders, Path) else tuple(folders)
     with torch.inference_mode():
         z, condition, _ = draw(generator, range(1))
         sound = generator.representation.decode(generator(z, condition)[0])
-    if sound.notes is not None:
-        tables = piano.piano_tables(generator, folder, cache, samples or piano.SAMPLES)
-    elif sound.log_mel is not None:
-        tables = speech.speech_tables(
-            generator, directions or principal(generator), folder, cache, judge, samples or speech.SAMPLES
+    waveforms = sound.notes is None and sound.log_mel is None
+    if waveforms and generator.condition is None:
+        raise TrainingError(
+            f"{path} generates sounds without labels: only notes, spectrograms, and waveforms with labels can be "
+            "measured"
         )
+    if not waveforms and (len(folders) > 1 or others is not None):
+        raise TrainingError(f"{path} is measured with one folder: give one with --data, and no --others")
+    if waveforms:
+        tables = one_shots.one_shot_tables(generator, folders, cache, samples, others)
+    elif sound.notes is not None:
+        tables = piano.piano_tables(generator, folders[0], cache, samples or piano.SAMPLES)
     else:
-        raise TrainingError(f"{path} generates neither notes nor spectrograms, the only kinds that can be measured")
-    return Report(card.name, card.sha256, folder.name, tuple(tables))
+        tables = speech.speech_tables(
+            generator, directions or principal(generator), folders[0], cache, judge, samples or speech.SAMPLES
+        )
+    return Report(card.name, card.sha256, ", ".join(folder.name for folder in folders), tuple(tables))
