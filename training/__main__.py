@@ -125,6 +125,14 @@ def _parser() -> argparse.ArgumentParser:
         "Compare the vocoder with Griffin-Lim, another way to turn spectrograms into sound: intelligibility, "
         "similarity to the recordings, labels recognised, and time taken.",
     )
+    command(
+        "drums-data",
+        _add_drums_data,
+        "write a set of drum hits to train on",
+        "Write a set of labelled drum hits: from SoundFonts, Debian packages and folders of one-shots that you have, "
+        "each drum once and on one side only, and from a synthesiser whose parameters are written beside them. Nothing "
+        "is downloaded. Train on both folders: --data DIR/recorded DIR/synthesised.",
+    )
     command("judge", _add_judge, "train a judge: the classifier of spoken labels that `evaluate` uses")
     return parser
 
@@ -382,6 +390,27 @@ def _inversion(args: argparse.Namespace, argv: Sequence[str]) -> None:
 
     tables = measure_inversion(args.checkpoint, args.data, args.cache, args.clips, args.judge, args.json)
     print("\n\n".join(table.markdown() if args.markdown else table.text() for table in tables))
+
+
+def _add_drums_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "sources", type=_path, nargs="*", metavar="SOURCE", help="a .sf2 or .deb file, or a folder of one-shots"
+    )
+    parser.add_argument("--out", type=_path, required=True, metavar="DIR", help="folder to write; must not exist yet")
+    parser.add_argument(
+        "--synthesised",
+        type=_whole("--synthesised", 0, 100_000),
+        default=300,
+        metavar="N",
+        help="synthesised hits of each label (default: 300)",
+    )
+    parser.set_defaults(run=_drums_data)
+
+
+def _drums_data(args: argparse.Namespace, argv: Sequence[str]) -> None:
+    from training.commands import build_drum_set
+
+    print(build_drum_set(args.sources, args.out, args.synthesised))
 
 
 def _add_judge(parser: argparse.ArgumentParser) -> None:

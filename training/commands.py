@@ -402,6 +402,13 @@ def make_judge(folder: Path, out: Path, cache: Path, labels: str | None = None, 
     )
 
 
+def build_drum_set(sources: Sequence[Path], out: Path, synthesised: int = 300) -> str:
+    """Writes a set of drum hits to train on (`training.data.drum_set`); returns a table of what is in it."""
+    from training.data.drum_set import build
+
+    return build(sources, out, synthesised)
+
+
 def _parent_exists(out: Path | None) -> None:
     """Raises TrainingError if `out` cannot be a file to write: before the minutes of work, not after."""
     if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):

@@ -30,8 +30,8 @@ SILENCE = 1e-3  # peak
 
 # Words and abbreviations of drums, most telling first: "open hat" is no "hat", and "hh-ride" a ride.
 DRUMS = {
-    "open-hat": r"ohh?|hho|hats?opens?|opens?(hi)?hats?|hihatopen",
-    "closed-hat": r"chh?|hhc|hhp|hats?closed|closed(hi)?hats?|hihatclosed|pedal(hi)?hats?",
+    "open-hat": r"ohh?|hho|(hi)?(hats?|cymbal)opens?|opens?(hi)?(hats?|cymbal)",
+    "closed-hat": r"chh?|hhc|hhp|(hi)?(hats?|cymbal)(closed|pedal)|(closed|pedal)(hi)?(hats?|cymbal)",
     "rim": r"rims?|rimshots?|rs|sidesticks?|xsticks?|crosssticks?",
     "clap": r"(hand)?claps?|cp|clp",
     "cowbell": r"cowbells?|cb|cow",
@@ -40,7 +40,7 @@ DRUMS = {
     "crash": r"crash(es)?|crsh|splash(es)?|chinas?|cymbals?|cym",
     "snare": r"snares?|sn|sd|snr",
     "tom": r"(floor|low|mid|hi|high|rack)?toms?|lt|mt|ht",
-    "kick": r"kicks?|kik|kd|bd|bass(drums?)?",
+    "kick": r"kicks?|kik|kd|bd|bassdrums?|drumbass",
     "hat": r"(hi)?hats?|hh",
 }
 

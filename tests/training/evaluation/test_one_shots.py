@@ -35,7 +35,7 @@ def measured(waveforms: np.ndarray) -> OneShots:
 class Samples(Representation):
     """The samples themselves."""
 
-    sample_rate, seconds, shape = RATE, SAMPLES / RATE, (SAMPLES,)  # type: ignore[assignment]
+    sample_rate, seconds, shape = RATE, SAMPLES / RATE, (SAMPLES,)
 
     def encode(self, sound: Sound) -> Tensor:
         return torch.from_numpy(sound.waveform)
