@@ -7,7 +7,6 @@ SoundFont, another velocity) is on one side only: for training or for validation
 import hashlib
 import json
 import re
-import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from explorer.sound.mel_scale import mel_filters
-from training.data import debian
+from training.data.debian import unpacked
 from training.data.drum_kits import SAMPLE_RATE, VELOCITIES, DrumHit, drum_hits, kin
 from training.data.drum_synth import PARAMETERS, draw, synthesise
 from training.data.drum_synth import SAMPLE_RATE as SYNTH_RATE
@@ -152,16 +151,12 @@ def _hits_of(source: Path, scratch: Path, notices: list[str], inventory: Invento
     if source.suffix.lower() != ".deb":
         yield from _hits_in(source, PurePosixPath(source.name), inventory)
         return
-    for name, content in debian.files_of(source, _wanted):
+    for name, copy in unpacked(source, _wanted, scratch):
         if name.name == "copyright":
-            text = content.read().decode("utf-8", "replace")
-            notices += ["", "  Its copyright file:", "", *(f"      {line}" for line in text.splitlines()), ""]
-            continue
-        unpacked = scratch / name.name
-        with unpacked.open("wb") as copy:
-            shutil.copyfileobj(content, copy)
-        yield from _hits_in(unpacked, name, inventory)
-        unpacked.unlink()
+            lines = copy.read_text(encoding="utf-8", errors="replace").splitlines()
+            notices += ["", "  Its copyright file:", "", *(f"      {line}".rstrip() for line in lines), ""]
+        else:
+            yield from _hits_in(copy, name, inventory)
 
 
 def _wanted(name: PurePosixPath) -> bool:
