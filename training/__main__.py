@@ -21,6 +21,7 @@ examples:
   python -m training snapshots runs/digits --name my-digits
   python -m training judge --data speech_commands --out judge.safetensors
   python -m training evaluate my-digits --data speech_commands --json figures.json
+  python -m training drums-data FluidR3_GM.sf2 my-one-shots --out drums
   python -m training vocoder --data free-spoken-digits speech_commands --out runs/vocoder --name vocoder-8k
 
 A run can be stopped with Ctrl-C, or killed, at any time: --resume continues from its last saved state.
