@@ -29,6 +29,7 @@ SAMPLES_PER_LABEL = 100
 FOLDS = 5
 MIN_HELD_OUT = 10
 COMPONENTS = 24  # of the judge's view of the features; few enough for a covariance from a hundred recordings
+DEVIATIONS = 3.0  # from the mean of recordings, to which features are limited
 BANDS, WINDOW, HOP = 40, 512, 128
 FLOOR = 55.0  # dB below the peak; what lies lower tells the precision of a file, not a sound
 FRAMES_OF_SPANS = np.array([0, 2, 4, 8, 16, 32, 64, 128])  # at which the spans begin that features describe
@@ -71,10 +72,9 @@ class Judge:
     def __init__(self, real: OneShots) -> None:
         from sklearn.decomposition import PCA
         from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
 
         components = min(COMPONENTS, *real.features.shape)
-        self._view = make_pipeline(StandardScaler(), PCA(components, random_state=0)).fit(real.features)
+        self._view = make_pipeline(*_standardised(), PCA(components, random_state=0)).fit(real.features)
         self._classifier = _classifier().fit(real.features, real.labels)
 
     def view(self, sounds: OneShots) -> np.ndarray:
@@ -108,10 +108,12 @@ def one_shot_tables(
     options = {"sample_rate": str(representation.sample_rate), "labels": ",".join(condition.labels)}
     cut = one_shots(representation.shape[-1])
     clips = load_waveforms(folders, cache, options, cut)
-    if len(clips.valid) < MIN_HELD_OUT or min(np.bincount(clips.train_labels, minlength=len(condition.labels))) < 2:
+    of_label = np.bincount(clips.train_labels, minlength=len(condition.labels))
+    if len(clips.valid) < MIN_HELD_OUT or len(of_label) < 2 or of_label.min() < 2 or of_label.max() < FOLDS:
         raise DataError(
-            f"too few one-shots to measure anything: {len(clips.valid)} are held out for validation, and at least "
-            f"{MIN_HELD_OUT} must be, beside 2 or more of every label for training"
+            f"too few one-shots to measure anything: {len(clips.valid)} held out for validation, and "
+            f"{', '.join(f'{label} {n}' for label, n in zip(condition.labels, of_label, strict=True))} for training; "
+            f"at least {MIN_HELD_OUT} and, of two or more labels, 2 of each and {FOLDS} of one are needed"
         )
     real = _measured(clips.train.float().numpy(), clips.train_labels.numpy(), representation.sample_rate)
     held_out = _measured(clips.valid.float().numpy(), clips.valid_labels.numpy(), representation.sample_rate)
@@ -216,12 +218,17 @@ def _decibels(power: np.ndarray) -> np.ndarray:
     return decibels
 
 
-def told_from(real: OneShots, sounds: OneShots) -> float:
-    """The share that gradient boosting tells apart, cross-validated on equally many of each label of both sets."""
+def told_from(real: OneShots, sounds: OneShots) -> float | None:
+    """The share that gradient boosting tells apart, cross-validated on equally many of each label of both sets.
+
+    None if they are too few.
+    """
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.model_selection import StratifiedKFold, cross_val_score
 
     a, b = _matched(real.labels, sounds.labels)
+    if len(a) < FOLDS:
+        return None
     x = np.concatenate([real.features[a], sounds.features[b]])
     y = np.repeat([0, 1], [len(a), len(b)])
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
@@ -258,9 +265,15 @@ def _of_labels(clips: Any, labels: Sequence[str], sample_rate: int) -> OneShots:
 def _classifier() -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
-    return make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000, class_weight="balanced"))
+    return make_pipeline(*_standardised(), LogisticRegression(C=0.01, max_iter=2000, class_weight="balanced"))
+
+
+def _standardised() -> tuple[Any, Any]:
+    """Steps that standardise features. A feature that hardly varies in recordings must not outweigh all others."""
+    from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+    return StandardScaler(), FunctionTransformer(np.clip, kw_args={"a_min": -DEVIATIONS, "a_max": DEVIATIONS})
 
 
 def _matched(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -280,8 +293,9 @@ class _Scale:
     def __init__(self, judge: Judge, real: OneShots, held_out: OneShots) -> None:
         self.judge, self.real, self.held_out = judge, real, held_out
         self.view = judge.view(real)
-        self.spread = distribution_metrics.spread(self.view, real.labels)
-        self.nearest = distribution_metrics.nearest_distances(judge.view(held_out), self.view).mean()
+        # Not 0, if all recordings are copies of one another.
+        self.spread = max(distribution_metrics.spread(self.view, real.labels), 1e-9)
+        self.nearest = max(distribution_metrics.nearest_distances(judge.view(held_out), self.view).mean(), 1e-9)
 
     def row(self, sounds: OneShots, itself: bool = False) -> dict[str, float]:
         """The figures of a set of sounds; `itself`: it consists of the training recordings."""
@@ -298,7 +312,8 @@ class _Scale:
             row["frechet"] = distribution_metrics.frechet_distance(self.view[of_real], view[few])
             row["precision"], row["recall"] = distribution_metrics.precision_recall(self.view[of_real], view[few])
         if not itself:
-            row["told"] = told_from(self.real, sounds)
+            if (told := told_from(self.real, sounds)) is not None:
+                row["told"] = told
             row["nearest"] = float(distribution_metrics.nearest_distances(view, self.view).mean() / self.nearest)
         return row
 
@@ -313,11 +328,12 @@ class _Scale:
         right = heard == self.real.labels
         halves = np.random.RandomState(0).permutation(len(self.real))
         told = told_from(self.real.rows(halves[::2]), self.real.rows(halves[1::2]))
+        row = {} if told is None else {"told": told}
         nearest = distribution_metrics.nearest_distances(self.view, self.view, itself=True).mean()
         return {
             "accuracy": float(right.mean()),
             "worst": min(float(right[self.real.labels == label].mean()) for label in np.unique(self.real.labels)),
-            "told": told,
+            **row,
             "spread": 1.0,
             "nearest": float(nearest / self.nearest),
         }
