@@ -26,7 +26,8 @@ from training.data.recordings import SAMPLE_RATES, mono, resample
 
 SOUNDFONTS = frozenset((".sf2",))
 DRUM_BANK = 128
-MAX_LISTS = 64_000_000  # bytes of all lists together; the largest SoundFonts have a hundredth
+MAX_LISTS = 32_000_000  # bytes of all lists together; the largest SoundFonts have a hundredth
+MAX_ZONES = 10_000  # of instruments, looked through for one key
 MAX_VOICES = 64  # samples that sound together
 MAX_SHIFT = 6000  # cents that a sample is transposed by
 NOT_IN_THE_FILE = 0x8010  # bits of a sample's type: in a ROM, or compressed
@@ -130,7 +131,9 @@ class SoundFont:
         )
 
     def drum_kits(self) -> tuple[Preset, ...]:
-        return tuple(preset for preset in self.presets if preset.bank == DRUM_BANK)
+        """The presets of the drum bank, the first of each program."""
+        kits = [preset for preset in self.presets if preset.bank == DRUM_BANK]
+        return tuple({kit.program: kit for kit in reversed(kits)}.values())[::-1]
 
     def voices(self, preset: Preset, key: int, velocity: int) -> tuple[Voice, ...]:
         """The samples that a key plays; none if the preset has no sound there.
@@ -138,11 +141,14 @@ class SoundFont:
         Args:
             key, velocity: MIDI, 0-127.
         """
-        found = []
+        found, looked_at = [], 0
         for outer in _matching(self._preset_zones, preset.zones, INSTRUMENT, key, velocity):
             if not 0 <= outer[INSTRUMENT] < len(self._instruments):
                 raise Unusable("a damaged SoundFont: a preset names an instrument that is not there")
             inside = self._instruments[outer[INSTRUMENT]]
+            looked_at += len(inside)
+            if looked_at > MAX_ZONES:
+                raise Unusable(f"a damaged SoundFont: a key looks through more than {MAX_ZONES:,} zones")
             for inner in _matching(self._instrument_zones, inside, SAMPLE, key, velocity):
                 if not 0 <= inner[SAMPLE] < len(self._headers):
                     raise Unusable("a damaged SoundFont: an instrument names a sample that is not there")
