@@ -7,7 +7,7 @@ import csv
 import hashlib
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -317,8 +317,19 @@ def _join(tables: list[NoteTable]) -> dict[str, Tensor]:
     }
 
 
-def windows(tensors: dict[str, Tensor], count: int) -> Tensor:
-    """Takes windows spread evenly over a split: (count, 256, 4) float64 of pitch, step, duration, velocity."""
-    rows = torch.linspace(0, len(tensors["start"]) - 1, count).long()
-    at = tensors["start"][rows][:, None] + torch.arange(NOTES)
-    return torch.stack([tensors[name][at].double() for name in ("pitch", "step", "duration", "velocity")], dim=-1)
+def windows(
+    tensors: dict[str, Tensor], count: int, columns: Sequence[str] = ("pitch", "step", "duration", "velocity")
+) -> Tensor:
+    """Takes windows spread evenly over a split: (count, 256, columns) float64, of columns of `NoteTable`."""
+    at = tensors["start"][_evenly(tensors, count)][:, None] + torch.arange(NOTES)
+    return torch.stack([tensors[name][at].double() for name in columns], dim=-1)
+
+
+def pieces(tensors: dict[str, Tensor], count: int) -> Tensor:
+    """The number of the piece that each of as many `windows` is of: (count,), from 0."""
+    jumps = tensors["start"].diff(prepend=tensors["start"][:1]) > 1  # from the last window of a piece to the next piece
+    return jumps.cumsum(0)[_evenly(tensors, count)]
+
+
+def _evenly(tensors: dict[str, Tensor], count: int) -> Tensor:
+    return torch.linspace(0, len(tensors["start"]) - 1, count).long()

@@ -1,19 +1,23 @@
 """A blind classifier: how often the pieces of a generator are told from performances, on notes as they are.
 
-Windows are arrays (n, notes, 4) of pitch, step, duration and velocity, as performed (see `form`). The features below are
-kept out of training: neither the critic nor the matching loss of PianoGAN is given any of them (what these see is in
-`training.families.window_statistics`), so that no figure here can be reached but by sounding more like the real thing.
+Windows are arrays (n, notes, 4) of pitch, step, duration and velocity, as performed (see `form`). Features are kept out
+of training, which must never import them: a figure that a loss contains says little about the music. What losses and
+critics may see is in `training.families`.
 """
+
+from itertools import pairwise
 
 import numpy as np
 
+from explorer.sound.notes import CHORD_SECONDS
 from training.evaluation import form
 from training.evaluation.form import Strokes
 from training.evaluation.music import DURATION, PITCH, STEP, VELOCITY
 
 FOLDS = 5
 CLOCK_SECONDS = 0.0013  # of the instrument that recorded MAESTRO, the coarser of two
-SNAP_SECONDS = 0.03
+ROUNDING = 1e-6  # of seconds, in sums of steps: many are of just 30 ms, which is not in a chord
+CHORDS = ((0, 4, 7), (0, 3, 7), (0, 3, 6), (0, 4, 8), (0, 4, 7, 10), (0, 3, 7, 10), (0, 4, 7, 11), (0, 3, 6, 9))
 PERCENTS = (2, 5, 10, 25, 50, 75, 90, 95, 98)
 
 
@@ -34,13 +38,13 @@ def blurred(windows: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
 
 
 def snapped(windows: np.ndarray) -> np.ndarray:
-    """Gives the notes within 30 ms of a chord's first one onset, and sorts them by pitch."""
+    """Gives the notes within 30 ms of a chord's first one its onset, and sorts them by pitch."""
     made = []
     for window in windows:
         onset = window[:, STEP].cumsum()
         begin, starts = -np.inf, []
         for time in onset.tolist():
-            begin = time if time - begin > SNAP_SECONDS else begin
+            begin = time if time - begin > CHORD_SECONDS - ROUNDING else begin
             starts.append(begin)
         made.append(form.as_window(np.array(starts), window[:, PITCH], window[:, DURATION], window[:, VELOCITY]))
     return np.stack(made)
@@ -66,35 +70,39 @@ def unseen(window: np.ndarray) -> np.ndarray:
     return np.concatenate([measures, *parts, _releases(window, strokes), _tonality(window), _again(window)])
 
 
-def told(real: np.ndarray, other: np.ndarray, real_pieces: np.ndarray, other_pieces: np.ndarray | None = None) -> float:
+def told(real: np.ndarray, other: np.ndarray, real_pieces: np.ndarray, other_pieces: np.ndarray) -> float:
     """Balanced accuracy with which a classifier tells features (n, d) from others (m, d): 0.5 by chance, 1 always.
 
-    The better of gradient boosting and logistic regression, cross-validated by piece: what is learned of a piece says
-    nothing of another (two-sample test, Lopez-Paz & Oquab, 2017, arXiv:1610.06545).
+    The better of gradient boosting and logistic regression, cross-validated by piece: what is learned of one says
+    nothing of another (classifier two-sample test, Lopez-Paz & Oquab, 2017, arXiv:1610.06545). NaN with too few
+    pieces to leave some out.
 
     Args:
-        real_pieces: (n,) the piece of each; windows of one piece are in one fold.
-        other_pieces: (m,) the same, no piece of `real_pieces`; None if each is a piece.
+        real_pieces, other_pieces: (n,), (m,) numbers of the pieces; the same number, the same piece.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
+    from sklearn.metrics import balanced_accuracy_score
+    from sklearn.model_selection import PredefinedSplit, cross_val_predict
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    other_pieces = np.arange(len(other)) if other_pieces is None else other_pieces
     x, y = np.concatenate([real, other]), np.repeat([0, 1], [len(real), len(other)])
-    groups = np.unique(np.stack([y, np.concatenate([real_pieces, other_pieces])]), axis=1, return_inverse=True)[1]
-    split = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
+    # Pieces in turn, real and other ones apart, so that every fold has both.
+    pieces = np.unique(real_pieces), np.setdiff1d(other_pieces, real_pieces)
+    fold = {piece: k % FOLDS for part in pieces for k, piece in enumerate(part.tolist())}
+    folds = np.array([fold[piece] for piece in [*real_pieces.tolist(), *other_pieces.tolist()]])
+    if any(len(np.unique(folds[y == side])) < 2 for side in (0, 1)):
+        return float("nan")
+    split = PredefinedSplit(folds)
     models = (
         HistGradientBoostingClassifier(max_iter=100, learning_rate=0.1, max_leaf_nodes=15, random_state=0),
-        make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression(C=0.03, max_iter=500)),
+        make_pipeline(
+            SimpleImputer(keep_empty_features=True), StandardScaler(), LogisticRegression(C=0.03, max_iter=5000)
+        ),
     )
-    return max(
-        float(cross_val_score(model, x, y, groups=groups.ravel(), cv=split, scoring="balanced_accuracy").mean())
-        for model in models
-    )
+    return max(float(balanced_accuracy_score(y, cross_val_predict(model, x, y, cv=split))) for model in models)
 
 
 def _histogram(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -112,13 +120,13 @@ def _percentiles(values: np.ndarray, percents: tuple[int, ...] = (10, 25, 50, 75
 
 def _returns(line: np.ndarray, lags: tuple[int, ...]) -> list[float]:
     """Autocorrelation of a line (k,) at some lags."""
-    return [form._correlation(line[lag:], line[:-lag]) if len(line) > lag + 2 else np.nan for lag in lags]
+    return [form.correlation(line[lag:], line[:-lag]) if len(line) > lag + 2 else np.nan for lag in lags]
 
 
 def _touch(window: np.ndarray, strokes: Strokes) -> np.ndarray:
     """How the notes of a stroke are spread in time and loudness, and which hand leads."""
     onset, found = window[:, STEP].cumsum(), []
-    for a, b in zip(strokes.first[:-1], strokes.first[1:], strict=True):
+    for a, b in pairwise(strokes.first):
         if b - a > 1:
             late, pitch, velocity = onset[a:b] - onset[a], window[a:b, PITCH], window[a:b, VELOCITY]
             top, bass = pitch.argmax(), pitch.argmin()
@@ -144,7 +152,7 @@ def _lines(strokes: Strokes) -> np.ndarray:
 def _chords(window: np.ndarray, strokes: Strokes) -> np.ndarray:
     """Intervals over the bass of a stroke, and kinds of chords: triads and sevenths."""
     over, kinds = [], []
-    for a, b in zip(strokes.first[:-1], strokes.first[1:], strict=True):
+    for a, b in pairwise(strokes.first):
         pitch = window[a:b, PITCH].astype(int)
         if b - a > 1:
             over.append((np.sort(pitch)[1:] - pitch.min()) % 12)
@@ -155,9 +163,6 @@ def _chords(window: np.ndarray, strokes: Strokes) -> np.ndarray:
     return np.concatenate(
         [_shares(np.concatenate(over) if over else np.zeros(0), 12), _shares(np.array(kinds), len(CHORDS) + 1)]
     )
-
-
-CHORDS = ((0, 4, 7), (0, 3, 7), (0, 3, 6), (0, 4, 8), (0, 4, 7, 10), (0, 3, 7, 10), (0, 4, 7, 11), (0, 3, 6, 9))
 
 
 def _rhythm(strokes: Strokes) -> np.ndarray:
@@ -180,7 +185,7 @@ def _releases(window: np.ndarray, strokes: Strokes) -> np.ndarray:
     legato = (end - following) / np.maximum(following - onset, 0.01)
     sounding = np.searchsorted(onset, strokes.onset, "right") - np.searchsorted(np.sort(end), strokes.onset, "right")
     gaps = np.diff(np.sort(end))
-    together = [(gaps < limit).mean() for limit in (0.005, 0.02, 0.05)]
+    together = [(gaps < limit).mean() for limit in (0.03, 0.1)]  # shorter gaps are not heard
     return np.concatenate([_percentiles(np.clip(legato, -2, 20)), _percentiles(sounding), together])
 
 

@@ -9,6 +9,7 @@ import torch
 
 from explorer import checkpoint, shelf
 from explorer.directions import principal
+from explorer.sound.notes import NotesRepresentation
 from training.evaluation import one_shots, piano, speech
 from training.evaluation.latent_space import draw
 from training.evaluation.tables import Table
@@ -43,15 +44,20 @@ class Report:
 
     def verdict(self) -> str:
         """How many targets the model met, and which it missed, in one line."""
-        first = self.tables[0]
-        model = first.rows["model"]
-        missed = [
-            f"{column.title} {column.text(model[column.key])} ({target.text(column)})"
-            for column in first.columns
-            if (target := first.targets.get(column.key)) and column.key in model and not target.met(model[column.key])
+        figures = [
+            (column, target, table.rows["model"][key])
+            for table in self.tables
+            for key, target in table.targets.items()
+            for column in table.columns
+            if column.key == key and key in table.rows.get("model", {})
         ]
-        count = sum(key in model for key in first.targets)
-        return f"{count - len(missed)} of {count} targets met" + (f"; missed: {', '.join(missed)}" if missed else "")
+        missed = [
+            f"{column.title} {column.text(value)} ({target.text(column)})"
+            for column, target, value in figures
+            if not target.met(value)
+        ]
+        met = f"{len(figures) - len(missed)} of {len(figures)} targets met"
+        return met + (f"; missed: {', '.join(missed)}" if missed else "")
 
 
 def evaluate(
@@ -89,18 +95,20 @@ def evaluate(
     with torch.inference_mode():
         z, condition, _ = draw(generator, range(1))
         sound = generator.representation.decode(generator(z, condition)[0])
+    representation = generator.representation
+    piece = representation if isinstance(representation, NotesRepresentation) else None
     waveforms = sound.notes is None and sound.log_mel is None
-    if waveforms and generator.condition is None:
+    if piece is None and sound.log_mel is None and not (waveforms and generator.condition is not None):
         raise TrainingError(
-            f"{path} generates sounds without labels: only notes, spectrograms, and waveforms with labels can be "
-            "measured"
+            f"{path} generates another kind of sound: only pieces of 256 notes, spectrograms, and waveforms with labels "
+            "can be measured"
         )
     if not waveforms and (len(folders) > 1 or others is not None):
         raise TrainingError(f"{path} is measured with one folder: give one with --data, and no --others")
     if waveforms:
         tables = one_shots.one_shot_tables(generator, folders, cache, samples, others)
-    elif sound.notes is not None:
-        tables = piano.piano_tables(generator, folders[0], cache, samples or piano.SAMPLES)
+    elif piece is not None:
+        tables = piano.piano_tables(generator, piece, folders[0], cache, samples or piano.SAMPLES)
     else:
         tables = speech.speech_tables(
             generator, directions or principal(generator), folders[0], cache, judge, samples or speech.SAMPLES

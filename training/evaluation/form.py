@@ -10,6 +10,7 @@ the pitches, or the sections. A measure that does not tell these apart says noth
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -104,7 +105,7 @@ def chords_of_thirds(window: np.ndarray) -> float:
     NaN without such chords.
     """
     first, classes = Strokes.of(window).first, window[:, PITCH].astype(int) % 12
-    chords = [set(classes[a:b].tolist()) for a, b in zip(first[:-1], first[1:], strict=True)]
+    chords = [set(classes[a:b].tolist()) for a, b in pairwise(first)]
     fits = [any(chord <= stack for stack in STACKS) for chord in chords if len(chord) >= 3]
     return float(np.mean(fits)) if fits else np.nan
 
@@ -141,7 +142,7 @@ def swell(line: np.ndarray) -> float:
 def voicing(window: np.ndarray) -> float:
     """How much louder, in steps of velocity, the top note of a stroke is than the mean of the others."""
     first, found = Strokes.of(window).first, []
-    for a, b in zip(first[:-1], first[1:], strict=True):
+    for a, b in pairwise(first):
         if b - a > 1:
             top = a + window[a:b, PITCH].argmax()
             rest = (window[a:b, VELOCITY].sum() - window[top, VELOCITY]) / (b - a - 1)
@@ -161,7 +162,7 @@ def pulse(onset: np.ndarray) -> np.ndarray:
     pairs = len(onset) * (1 - LAGS / length)  # a pulse of this lag has so many
     found = PULSE_KERNEL @ counts / np.maximum(pairs, 1)
     chance = np.sqrt(2 * np.pi) * PULSE_WIDTH * LAGS * len(onset) / length
-    possible = (2 * LAGS <= length) & (chance < 0.9)
+    possible = (length >= 2 * LAGS) & (chance < 0.9)
     return np.where(possible, (found - chance) / np.where(possible, 1 - chance, 1), 0.0)
 
 
@@ -181,26 +182,26 @@ def pulse_strength(window: np.ndarray) -> float:
 def pulse_holds(window: np.ndarray) -> float:
     """The correlation, from section to the next, of how strong the pulse is at each lag."""
     pulses = _pulses(window)
-    return float(np.mean([_correlation(a, b) for a, b in zip(pulses[:-1], pulses[1:], strict=True)]))
+    return float(np.mean([correlation(a, b) for a, b in pairwise(pulses)]))
 
 
 def key_fit(window: np.ndarray) -> np.ndarray:
     """How well a window fits each key: correlations (24,) of the sounding pitch classes with the keys' profiles."""
     weights = np.minimum(window[:, DURATION], 1.0)
     histogram = np.bincount(window[:, PITCH].astype(int) % 12, weights=weights, minlength=12)
-    return np.array([_correlation(histogram, key) for key in KEY_FITS])
+    return np.array([correlation(histogram, key) for key in KEY_FITS])
 
 
 def key_holds(window: np.ndarray) -> float:
     """The correlation, from section to the next, of how well the notes fit each key."""
     fits = [key_fit(section) for section in _sections(window)]
-    return float(np.mean([_correlation(a, b) for a, b in zip(fits[:-1], fits[1:], strict=True)]))
+    return float(np.mean([correlation(a, b) for a, b in pairwise(fits)]))
 
 
 def near_keys(window: np.ndarray) -> float:
     """The share of changes of key that go to the relative or parallel key, or one fifth up or down; NaN without any."""
     keys = [int(key_fit(section).argmax()) for section in _sections(window)]
-    changes = [(a, b) for a, b in zip(keys[:-1], keys[1:], strict=True) if a != b]
+    changes = [(a, b) for a, b in pairwise(keys) if a != b]
     return float(np.mean([_near(a, b) for a, b in changes])) if changes else np.nan
 
 
@@ -211,7 +212,8 @@ def _near(a: int, b: int) -> bool:
     return up == 0 or up == (9 if a < 12 else 3)
 
 
-def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson correlation of (n,) and (n,); 0 where one of them is constant."""
     a, b = a - a.mean(), b - b.mean()
     norm = np.sqrt((a @ a) * (b @ b))
     return float(a @ b / norm) if norm > 0 else 0.0
@@ -222,7 +224,7 @@ def strokes_shuffled(windows: np.ndarray, rng: np.random.RandomState) -> np.ndar
     made = []
     for window in windows:
         first = Strokes.of(window).first
-        parts = [window[a:b] for a, b in zip(first[:-1], first[1:], strict=True)]
+        parts = [window[a:b] for a, b in pairwise(first)]
         made.append(np.concatenate([parts[k] for k in rng.permutation(len(parts))]))
     return np.stack(made)
 
@@ -244,40 +246,133 @@ def sections_shuffled(windows: np.ndarray, rng: np.random.RandomState) -> np.nda
 Shuffle = Callable[[np.ndarray, np.random.RandomState], np.ndarray]
 
 
-@dataclass(frozen=True)
-class Measure:
-    """A measure of one window (notes, 4), NaN where it has none, and the shuffling that it must tell from real."""
-
-    title: str
-    of: Callable[[np.ndarray], float]
-    shuffle: Shuffle
-
-
-MEASURES: Mapping[str, Measure] = {
-    "intervals": Measure("intervals recur", recurring_intervals, strokes_shuffled),
-    "rhythms": Measure("rhythms recur", recurring_rhythms, strokes_shuffled),
-    "thirds": Measure("chords of thirds", chords_of_thirds, pitches_shuffled),
-    "pulse": Measure("pulse", pulse_strength, strokes_shuffled),
-    "pulse_holds": Measure("pulse holds", pulse_holds, sections_shuffled),
-    "key_holds": Measure("key holds", key_holds, sections_shuffled),
-    "near_keys": Measure("to near keys", near_keys, sections_shuffled),
-    "top_steps": Measure("top line, steps", lambda w: steps(Strokes.of(w).top), strokes_shuffled),
-    "top_leaps": Measure("top line, leaps", lambda w: leaps(Strokes.of(w).top), strokes_shuffled),
-    "bass_leaps": Measure("bass, leaps", lambda w: leaps(Strokes.of(w).bass), strokes_shuffled),
-    "bass_steps": Measure("bass, steps", lambda w: steps(Strokes.of(w).bass), strokes_shuffled),
-    "contour": Measure("top line, contour", lambda w: swell(Strokes.of(w).top), strokes_shuffled),
-    "swell": Measure("loudness swells", lambda w: swell(Strokes.of(w).velocity), strokes_shuffled),
-    "voicing": Measure("top note louder", voicing, pitches_shuffled),
+SHUFFLES: Mapping[str, Shuffle] = {
+    "strokes": strokes_shuffled,
+    "pitches": pitches_shuffled,
+    "sections": sections_shuffled,
 }
 
 
+@dataclass(frozen=True)
+class Measure:
+    """A measure of one window (notes, 4).
+
+    Attributes:
+        title: its name in tables.
+        of: the measure; NaN for a window that has none.
+        shuffled: of `SHUFFLES`: what is shuffled in the windows that it must tell from real ones.
+        explained: in a few words.
+    """
+
+    title: str
+    of: Callable[[np.ndarray], float]
+    shuffled: str
+    explained: str
+
+
+MEASURES: Mapping[str, Measure] = {
+    "intervals": Measure(
+        "intervals recur",
+        recurring_intervals,
+        "strokes",
+        "share of patterns of three intervals of the top line that occur again in the window",
+    ),
+    "rhythms": Measure(
+        "rhythms recur",
+        recurring_rhythms,
+        "strokes",
+        "share of rhythms of five strokes that do; lengths count in ratios, to half an octave",
+    ),
+    "thirds": Measure(
+        "chords of thirds",
+        chords_of_thirds,
+        "pitches",
+        "share of chords of three or more pitch classes that are sevenths, or parts of one",
+    ),
+    "pulse": Measure(
+        "pulse",
+        pulse_strength,
+        "strokes",
+        "highest autocorrelation of the onsets of a quarter over log time; 1 for a metronome",
+    ),
+    "pulse_holds": Measure(
+        "pulse holds",
+        pulse_holds,
+        "sections",
+        "correlation of that autocorrelation with the next quarter's",
+    ),
+    "key_holds": Measure(
+        "key holds",
+        key_holds,
+        "sections",
+        "correlation of how well a quarter fits the 24 keys with the next quarter's (Krumhansl's profiles)",
+    ),
+    "near_keys": Measure(
+        "to near keys",
+        near_keys,
+        "sections",
+        "share of the changes of key from quarter to quarter that are by a fifth, or to the relative or parallel key",
+    ),
+    "top_steps": Measure(
+        "top line, steps",
+        lambda window: steps(Strokes.of(window).top),
+        "strokes",
+        "share of its moves that are of one or two semitones",
+    ),
+    "top_leaps": Measure(
+        "top line, leaps",
+        lambda window: leaps(Strokes.of(window).top),
+        "strokes",
+        "share of its intervals that are over an octave",
+    ),
+    "top_contour": Measure(
+        "top line, contour",
+        lambda window: swell(Strokes.of(window).top),
+        "strokes",
+        "share of its variance that averages over eight strokes keep",
+    ),
+    "bass_steps": Measure(
+        "bass, steps", lambda window: steps(Strokes.of(window).bass), "strokes", "as of the top line"
+    ),
+    "bass_leaps": Measure(
+        "bass, leaps", lambda window: leaps(Strokes.of(window).bass), "strokes", "as of the top line"
+    ),
+    "swell": Measure(
+        "loudness swells",
+        lambda window: swell(Strokes.of(window).velocity),
+        "strokes",
+        "share of the variance of velocity that averages over eight strokes keep",
+    ),
+    "voicing": Measure(
+        "top note louder",
+        voicing,
+        "pitches",
+        "velocity of a stroke's top note above the mean of its others",
+    ),
+}
+
+
+def polyphony(windows: np.ndarray) -> np.ndarray:
+    """How many notes sound at once (n,), on average from the first onset to the last."""
+    onset = windows[..., STEP].cumsum(1)
+    last = onset[:, -1:]
+    sounding = np.minimum(windows[..., DURATION], last - onset).sum(1)
+    together: np.ndarray = sounding / np.maximum((last - onset[:, :1]).ravel(), 1e-9)
+    return together
+
+
 def measured(windows: np.ndarray, name: str) -> np.ndarray:
-    """A measure of each of the windows (n, notes, 4): (n,)."""
-    return np.array([MEASURES[name].of(window) for window in windows])
+    """A measure of each of the windows (n, notes, 4): (k,) with k <= n, for windows that have it."""
+    found = np.array([MEASURES[name].of(window) for window in windows])
+    return found[np.isfinite(found)]
 
 
-def tells(real: np.ndarray, shuffled: np.ndarray) -> float:
-    """The area under the ROC curve: 0.5 if a measure (n,), (m,) does not tell the two apart, 1 or 0 if always."""
-    real, shuffled = np.sort(real[np.isfinite(real)]), shuffled[np.isfinite(shuffled)]
+def told_apart(real: np.ndarray, shuffled: np.ndarray) -> float:
+    """The area under the ROC curve: 0.5 if a measure (n,), (m,) does not tell the two apart, 1 if always.
+
+    Which of the two has the larger values does not matter.
+    """
+    real = np.sort(real)
     below = np.searchsorted(real, shuffled, "left") + np.searchsorted(real, shuffled, "right")
-    return float(1 - below.mean() / (2 * len(real)))
+    area = float(below.mean()) / (2 * len(real))
+    return max(area, 1 - area)

@@ -93,7 +93,7 @@ def valid(pieces: Path, cache: Path) -> Tensor:
 
 @pytest.fixture(scope="module")
 def real(valid: Tensor, pieces: Path, cache: Path) -> list[Table]:
-    return piano_tables(Player(valid), pieces, cache, SAMPLES)
+    return piano_tables(Player(valid), NotesRepresentation(), pieces, cache, SAMPLES)
 
 
 def test_note_windows_recovers_the_windows_that_were_encoded(valid: Tensor) -> None:
@@ -110,7 +110,7 @@ def test_a_model_that_plays_held_out_pieces_scores_like_real_data(real: list[Tab
 
 
 def test_a_model_that_repeats_one_piece_scores_badly(valid: Tensor, pieces: Path, cache: Path) -> None:
-    collapsed = piano_tables(Player(valid[:1]), pieces, cache, SAMPLES)
+    collapsed = piano_tables(Player(valid[:1]), NotesRepresentation(), pieces, cache, SAMPLES)
     assert row(collapsed, "model")["spread"] == pytest.approx(0, abs=1e-6)
     assert row(collapsed, "model")["two_sample_accuracy"] > 0.9
 
