@@ -5,6 +5,7 @@ of training, which must never import them: a figure that a loss contains says li
 critics may see is in `training.families`.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -13,6 +14,8 @@ from explorer.sound.notes import CHORD_SECONDS
 from training.evaluation import form
 from training.evaluation.form import Strokes
 from training.evaluation.music import DURATION, PITCH, STEP, VELOCITY
+
+Features = Callable[[np.ndarray], np.ndarray]  # of one window (notes, 4): (d,)
 
 FOLDS = 5
 CLOCK_SECONDS = 0.0013  # of the instrument that recorded MAESTRO, the coarser of two
@@ -89,6 +92,7 @@ def told(real: np.ndarray, other: np.ndarray, real_pieces: np.ndarray, other_pie
     from sklearn.preprocessing import StandardScaler
 
     x, y = np.concatenate([real, other]), np.repeat([0, 1], [len(real), len(other)])
+    x = x[:, np.isfinite(x).any(0)]
     # Pieces in turn, real and other ones apart, so that every fold has both.
     pieces = np.unique(real_pieces), np.setdiff1d(other_pieces, real_pieces)
     fold = {piece: k % FOLDS for part in pieces for k, piece in enumerate(part.tolist())}

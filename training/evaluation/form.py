@@ -22,6 +22,7 @@ SECTIONS = 4
 PHRASE = 8  # strokes
 LAGS = np.geomspace(0.125, 2.0, 97)  # seconds: a beat, its parts and groups
 PULSE_WIDTH = 0.05  # of a lag: how far two waits may differ and still be of one pulse
+BLURRED = 0.6  # above such a chance the strokes are too dense for a lag
 LOG_TIMES = np.linspace(np.log(LAGS[0]) - 0.2, np.log(LAGS[-1]) + 0.2, 1025)  # edges of bins
 PULSE_KERNEL = np.exp(-0.5 * (((LOG_TIMES[1:] + LOG_TIMES[:-1]) / 2 - np.log(LAGS)[:, None]) / PULSE_WIDTH) ** 2)
 # How well each pitch class fits the keys of C major and C minor (Krumhansl and Kessler, 1982).
@@ -162,7 +163,7 @@ def pulse(onset: np.ndarray) -> np.ndarray:
     pairs = len(onset) * (1 - LAGS / length)  # a pulse of this lag has so many
     found = PULSE_KERNEL @ counts / np.maximum(pairs, 1)
     chance = np.sqrt(2 * np.pi) * PULSE_WIDTH * LAGS * len(onset) / length
-    possible = (length >= 2 * LAGS) & (chance < 0.9)
+    possible = (length >= 2 * LAGS) & (chance < BLURRED)
     return np.where(possible, (found - chance) / np.where(possible, 1 - chance, 1), 0.0)
 
 

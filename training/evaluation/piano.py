@@ -274,7 +274,8 @@ def form_table(held_out: Performances, train: Performances, model: np.ndarray) -
         "as played, pedal counted; means of the windows; notes within 50 ms are a stroke, the highest of each make the "
         "top line, the lowest the bass",
         "shuffled: the same real windows with one thing in random order: the strokes; the pitches, for chords of "
-        "thirds and the louder top note; or quarters of different windows, for what holds or changes from one to the next",
+        "thirds and the louder top note; or quarters of different windows, for what holds or changes from one to the "
+        "next",
         "told apart: how surely the measure tells one real from one shuffled window (area under the ROC curve; 0.5 is "
         "chance); of the way: from shuffled to real",
         *(f"{measure.title}: {measure.explained}" for measure in form.MEASURES.values()),

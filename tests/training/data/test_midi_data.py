@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from training.data.inventory import Inventory, table
-from training.data.midi import VERSION, find_pieces, prepare, read_notes, windows
+from training.data.midi import VERSION, find_pieces, pieces, prepare, read_notes, windows
 from training.task import DataError
 
 Played = tuple[int, float, float, int]  # pitch, start, end, velocity
@@ -303,3 +303,12 @@ def test_a_prepared_file_given_as_data_is_checked(tmp_path: Path, damage: str) -
     save_file(tensors, tmp_path / "mine.safetensors", about)
     with pytest.raises(DataError, match=r"mine\.safetensors: not a file of prepared notes: its (train|valid) tables"):
         prepare(tmp_path / "mine.safetensors", tmp_path)
+
+
+def test_windows_know_their_pieces() -> None:
+    lengths = (256, 700, 300)
+    begin = np.cumsum([0, *lengths[:-1]])
+    starts = [at + np.arange(n) * (n - 255) // n for at, n in zip(begin, lengths, strict=True)]
+    tensors = {"start": torch.from_numpy(np.concatenate(starts))}
+    found = pieces(tensors, sum(lengths)).numpy()
+    np.testing.assert_array_equal(found, np.repeat([0, 1, 2], lengths))

@@ -151,3 +151,11 @@ def test_conditional_entropy_is_entropy_less_mutual_information() -> None:
 def test_conditional_entropy_is_zero_if_the_prediction_determines_the_label() -> None:
     labels = np.array([0, 1, 1, 2])
     assert distribution_metrics.conditional_entropy(labels, labels) == 0
+
+
+def test_sets_of_one_distribution_are_not_told_apart_and_a_smoother_one_is() -> None:
+    real, other = RNG.standard_normal((2, 200, 30))
+    smooth = (other + np.roll(other, 1, axis=1)) / 2**0.5  # each number has the same distribution
+    assert distribution_metrics.told_apart(real, other) == pytest.approx(0.5, abs=0.1)
+    assert distribution_metrics.told_apart(real, smooth) > 0.7
+    assert np.isnan(distribution_metrics.told_apart(real, other[:1]))

@@ -21,7 +21,7 @@ from training.__main__ import main
 from training.data import midi
 from training.evaluation import music, piano
 from training.evaluation.evaluate import evaluate
-from training.evaluation.piano import note_windows, piano_tables
+from training.evaluation.piano import Performances, note_windows, piano_tables
 from training.evaluation.tables import Column, Table
 
 TINY = PianoGANConfig(latent_size=16, code_size=8, width=16, blocks=1, decoder_width=16, flow_steps=1)
@@ -124,6 +124,42 @@ def test_the_features_table_averages_its_features(real: list[Table]) -> None:
     mean = rows.pop("mean")
     assert len(rows) == 13
     assert mean["model_area"] == pytest.approx(np.mean([r["model_area"] for r in rows.values()]))
+
+
+def test_held_out_windows_of_the_same_pieces_are_not_told_apart_as_played(real: list[Table]) -> None:
+    rows = real[2].rows
+    assert rows["validation"]["told_unseen"] < 0.7
+    # These chords are struck at once and there is no pedal, so that encoding loses nothing that can be heard.
+    for figure in ("at_once", "sounding", "shortest_waits"):
+        assert rows["validation, encoded"][figure] == pytest.approx(rows["validation"][figure], rel=0.1, abs=0.03)
+
+
+def test_the_form_of_real_windows_is_all_of_the_way_to_real(real: list[Table]) -> None:
+    assert real[3].title == "Form"
+    row = real[3].rows["top line, contour"]
+    assert row["apart"] > 0.75
+    assert row["way"] == pytest.approx(1, abs=0.35)
+
+
+def test_windows_as_played_have_touch_and_pedal(tmp_path: Path) -> None:
+    music = pretty_midi.PrettyMIDI(resolution=960)
+    piano = pretty_midi.Instrument(0)
+    for k in range(NOTES):
+        start = 0.5 * (k // 2) + 0.01 * (k % 2)
+        piano.notes.append(pretty_midi.Note(64, 48 + k // 2 % 24 + 24 * (k % 2), start, start + 0.1))
+    # Down all the time but for a moment before each second chord.
+    piano.control_changes = [
+        pretty_midi.ControlChange(64, value, time)
+        for k in range(NOTES // 4)
+        for value, time in ((0, k - 0.02 + 1e-3), (127, k + 0.2))
+        if time > 0
+    ]
+    music.instruments.append(piano)
+    music.write(str(tmp_path / "one.mid"))
+    data = midi.prepare(tmp_path, tmp_path / "cache")
+    window = Performances.of(dict(data.train), 1).performed()[0]
+    np.testing.assert_allclose(window[1:, 1], np.resize([0.01, 0.49], NOTES - 1), atol=2e-3)
+    np.testing.assert_allclose(window[2:4, 2], [0.48, 0.47], atol=3e-3)  # until the pedal is lifted at 0.98
 
 
 @pytest.fixture(scope="module")

@@ -118,6 +118,12 @@ def test_a_model_with_one_sound_is_half_right_and_has_no_spread(stuck: list[Tabl
     assert row["spread"] == row["mel_spread"] == pytest.approx(0, abs=1e-3)
 
 
+def test_a_model_with_one_sound_is_told_from_real(good: list[Table], stuck: list[Table]) -> None:
+    assert stuck[0].rows["model"]["told"] > 0.9
+    assert good[0].rows["validation, recordings"]["told"] < 0.75
+    assert "told" not in good[0].rows["validation, inverted"]
+
+
 def test_targets_follow_what_validation_reaches(good: list[Table]) -> None:
     table = good[0]
     assert table.targets["is"].low == pytest.approx(0.9 * table.rows["validation, inverted"]["is"])
