@@ -126,9 +126,9 @@ def _share_within(points: np.ndarray, centres: np.ndarray, k: int) -> float:
 def told_apart(real: np.ndarray, features: np.ndarray, axes: int = 60, folds: int = 5) -> float:
     """Balanced accuracy with which a classifier tells items from real ones: 0.5 by chance, 1 always.
 
-    A support vector machine with a Gaussian kernel on the principal axes of real items, scaled to variance 1, cross-
-    validated (classifier two-sample test, Lopez-Paz and Oquab, 2017, arXiv:1610.06545). NaN if either set has fewer
-    than two items.
+    A support vector machine with a Gaussian kernel on the principal axes of both sets, scaled to variance 1,
+    cross-validated (classifier two-sample test, Lopez-Paz and Oquab, 2017, arXiv:1610.06545). NaN if either set has
+    fewer than two items.
 
     Args:
         real, features: (n, d) and (m, d).
@@ -141,8 +141,8 @@ def told_apart(real: np.ndarray, features: np.ndarray, axes: int = 60, folds: in
     folds = min(folds, len(real), len(features))
     if folds < 2:
         return float("nan")
-    principal = PCA(min(axes, len(real) - 1, real.shape[1]), whiten=True, random_state=0).fit(real)
-    x, y = principal.transform(np.concatenate([real, features])), np.repeat([0, 1], [len(real), len(features)])
+    x, y = np.concatenate([real, features]), np.repeat([0, 1], [len(real), len(features)])
+    x = PCA(min(axes, len(x) - 1, x.shape[1]), whiten=True, random_state=0).fit_transform(x)
     split = StratifiedKFold(folds, shuffle=True, random_state=0)
     found = cross_val_predict(SVC(C=10.0, class_weight="balanced"), x, y, cv=split)
     return float(balanced_accuracy_score(y, found))

@@ -141,8 +141,9 @@ def speech_tables(
         **{name: scale.row(sounds) for name, sounds in baselines.items()},
     }
     # Of spectrograms as they are made, so that it is not about inversion.
-    for name, x in {"validation, recordings": held_out.mel, **made}.items():
-        told = distribution_metrics.told_apart(real.mel, np.asarray(x).reshape(len(x), -1))
+    spectrograms = {name: x.flatten(1).numpy() for name, x in made.items()} | {"validation, recordings": held_out.mel}
+    for name, mels in spectrograms.items():
+        told = distribution_metrics.told_apart(real.mel, mels)
         if np.isfinite(told):
             rows[name]["told"] = told
     held_out_row = rows["validation, inverted"]
@@ -171,7 +172,7 @@ def speech_tables(
         "recording, over that of validation, inverted (below 1: nearer to the training set than unheard speech is); "
         "by the judge's features and by spectrogram",
         "told from real: balanced accuracy, cross-validated, of a support vector machine that tells spectrograms, as "
-        "they are made, from those of training recordings by their 60 principal axes",
+        "they are made, from those of training recordings by 60 principal axes of both",
         "Gaussian: drawn from one normal distribution of spectrograms per label; two clips: the mean of two training "
         "spectrograms of one label",
     )

@@ -119,8 +119,7 @@ def test_a_model_with_one_sound_is_half_right_and_has_no_spread(stuck: list[Tabl
 
 
 def test_a_model_with_one_sound_is_told_from_real(good: list[Table], stuck: list[Table]) -> None:
-    assert stuck[0].rows["model"]["told"] > 0.9
-    assert good[0].rows["validation, recordings"]["told"] < 0.75
+    assert stuck[0].rows["model"]["told"] > good[0].rows["validation, recordings"]["told"]
     assert "told" not in good[0].rows["validation, inverted"]
 
 
