@@ -100,8 +100,8 @@ def evaluate(
     waveforms = sound.notes is None and sound.log_mel is None
     if piece is None and sound.log_mel is None and not (waveforms and generator.condition is not None):
         raise TrainingError(
-            f"{path} generates another kind of sound: pieces of 256 notes, spectrograms, and waveforms with labels can be "
-            "measured"
+            f"{path} generates another kind of sound; what can be measured are pieces of 256 notes, spectrograms, and "
+            "waveforms with labels"
         )
     if not waveforms and (len(folders) > 1 or others is not None):
         raise TrainingError(f"{path} is measured with one folder: give one with --data, and no --others")
