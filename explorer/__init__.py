@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from explorer.checkpoint import Card, CheckpointError
     from explorer.engine import Engine
+    from explorer.kit import Kit
     from explorer.latent import LatentSpace
     from explorer.model import Model
     from explorer.recipe import Place, Recipe, RecipeError
@@ -24,6 +25,7 @@ __all__ = [
     "Card",
     "CheckpointError",
     "Engine",
+    "Kit",
     "LatentSpace",
     "LogMel",
     "Model",
@@ -37,6 +39,7 @@ __all__ = [
 _MODULES = {
     "checkpoint": ("Card", "CheckpointError"),
     "engine": ("Engine",),
+    "kit": ("Kit",),
     "latent": ("LatentSpace",),
     "model": ("Model",),
     "recipe": ("Place", "Recipe", "RecipeError"),

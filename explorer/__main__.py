@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
+    from explorer.engine import Engine
+    from explorer.kit import Kit
     from explorer.recipe import Recipe
 
 MAX_SOUNDS = 100_000  # of one command; more is taken for a typing error
@@ -69,6 +71,18 @@ examples:
       along a straight line, with pictures of all steps side by side
 
 Files are named NAME-LABEL-seed0007-to0008.wav. The app opens them at the start of the morph.
+"""
+KIT_EXAMPLES = """\
+examples:
+  python -m explorer kit NAME --seeds 0-7 --out kit
+      the eight sounds that the app's pads begin with, as a folder for a sampler
+  python -m explorer kit NAME --seeds 7 --labels 1,2,3,4,5,6,7,8
+      eight labels of one seed
+  python -m explorer kit --recipe loop.wav --out kit
+      the pads of a loop, a pattern or a link from the app
+
+The folder gets a WAV for each pad, named by its number, its label and its General MIDI note, such as 1-kick-36.wav;
+kit.sfz, an instrument that samplers open; and kit.json with the recipes, which the app opens.
 """
 DIRECTIONS_EXAMPLES = """\
 examples:
@@ -240,6 +254,27 @@ def _parser() -> argparse.ArgumentParser:
     for command in (morph, path):
         _add_morph(command)
 
+    kit = commands.add_parser(
+        "kit",
+        help="write the eight sounds of a drum machine's pads",
+        formatter_class=raw,
+        description="Write eight short sounds as an instrument for samplers.",
+        epilog=KIT_EXAMPLES,
+    )
+    kit.add_argument("model", nargs="?", metavar="NAME", help="checkpoint, as `list` shows it")
+    kit.add_argument(
+        "--seeds", type=_seeds, metavar="A-B", help="eight seeds, or one for all eight pads (default: 0-7)"
+    )
+    kit.add_argument(
+        "--labels",
+        type=_labels,
+        metavar="A,B",
+        help="labels of the pads in turn; `list` shows them (default: all labels, drums in their usual order)",
+    )
+    kit.add_argument("--recipe", metavar="FILE-OR-LINK", help="a saved kit or a link to one, instead of NAME and seeds")
+    kit.add_argument("--out", type=Path, default=Path(), metavar="DIR", help=OUT_HELP)
+    kit.set_defaults(run=_kit)
+
     directions = commands.add_parser(
         "directions",
         help="find directions that change a sound, and name them",
@@ -280,7 +315,7 @@ def _parser() -> argparse.ArgumentParser:
     gallery.set_defaults(run=_gallery)
 
     # SUPPRESS: otherwise the default here would replace the option given before the command
-    for command in (listing, render, morph, path, directions, gallery):
+    for command in (listing, render, morph, path, kit, directions, gallery):
         command.add_argument(
             "--checkpoints",
             type=Path,
@@ -405,6 +440,10 @@ def _names(text: str) -> list[str]:
     return list(dict.fromkeys(part.strip().lower() for part in text.split(",")))
 
 
+def _labels(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
+
+
 def _folder(args: argparse.Namespace) -> Path:
     from explorer.shelf import DEFAULT_FOLDER
 
@@ -519,6 +558,50 @@ def _morph(args: argparse.Namespace) -> int:
             morphs.write(engine, morph, args.out / f"{stem}.{name}", _progress(bar))
     print(f"{len(morph)} steps, {len(args.formats)} files in {args.out}")
     return 0
+
+
+def _kit(args: argparse.Namespace) -> int:
+    from explorer.engine import Engine
+    from explorer.files import kits
+
+    engine = Engine(_folder(args))
+    kit = kits.complete(engine, _kit_of(args)) if args.recipe is not None else _new_kit(args, engine)
+    _check_writable(args.out)
+    count = kits.write_hits(engine, kit, args.out)
+    print(f"{count} files in {args.out}")
+    return 0
+
+
+def _new_kit(args: argparse.Namespace, engine: "Engine") -> "Kit":
+    """The kit of the checkpoint, seeds and labels of a command."""
+    from explorer.files import kits
+    from explorer.kit import PADS
+
+    if args.model is None:
+        raise UsageError("which checkpoint? name one that `python -m explorer list` shows")
+    seeds = args.seeds or list(range(PADS))
+    if len(seeds) not in (1, PADS):
+        raise UsageError(f"a kit has {PADS} pads: name {PADS} seeds, or one for all of them, not {len(seeds)}")
+    if args.labels is not None and len(args.labels) > PADS:
+        raise UsageError(f"a kit has {PADS} pads, so at most {PADS} labels, not {len(args.labels)}")
+    return kits.new(engine, args.model, seeds * PADS if len(seeds) == 1 else seeds, args.labels)
+
+
+def _kit_of(args: argparse.Namespace) -> "Kit":
+    """The kit in a saved file or a link."""
+    from explorer.files import formats
+    from explorer.kit import Kit
+
+    if any(value is not None for value in (args.model, args.seeds, args.labels)):
+        raise UsageError("a recipe says everything about its kit: leave out name, seeds and labels")
+    if os.path.isfile(args.recipe):
+        saved = formats.read_saved(Path(args.recipe))
+        if not isinstance(saved, Kit):
+            raise UsageError(f"{Path(args.recipe).name}: holds one sound, not a kit")
+        return saved
+    if "kit." not in args.recipe:
+        raise UsageError(f"{args.recipe!r} is neither a file nor a link with a kit")
+    return Kit.from_url(args.recipe)
 
 
 def _progress(bar: Any) -> Callable[[int, int], None]:

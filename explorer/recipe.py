@@ -24,7 +24,8 @@ class RecipeError(ValueError):
     """A recipe that cannot be read or holds a value out of range; the message says which."""
 
 
-def _number(name: str, value: Any, low: float, high: float) -> float:
+def checked_number(name: str, value: Any, low: float, high: float) -> float:
+    """The value as a float. Raises RecipeError unless it is a number from `low` to `high`."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise RecipeError(f"{name} must be a number, not {value!r}")
     if not low <= value <= high:  # true for NaN too
@@ -43,8 +44,8 @@ def _mix(pairs: tuple[tuple[int, float], ...]) -> tuple[tuple[int, float], ...]:
     for seed, weight in pairs:
         _seed("a mixed seed", seed)
         name = f"weight of seed {seed}"
-        both = weights.get(seed, 0.0) + _number(name, weight, -MAX_WEIGHT, MAX_WEIGHT)
-        weights[seed] = _number(name, both, -MAX_WEIGHT, MAX_WEIGHT)
+        both = weights.get(seed, 0.0) + checked_number(name, weight, -MAX_WEIGHT, MAX_WEIGHT)
+        weights[seed] = checked_number(name, both, -MAX_WEIGHT, MAX_WEIGHT)
     mix = tuple(sorted((seed, weight) for seed, weight in weights.items() if weight != 0))
     if pairs and not mix:
         raise RecipeError("the weights of this mix cancel each other: nothing is left of it")
@@ -103,9 +104,9 @@ class Recipe:
         if self.path not in (None, "arc", "line"):
             raise RecipeError(f"path must be 'arc' or 'line', not {self.path!r}")
         for name, high in (("t", 1.0), ("truncation", 2.0), ("blend", 1.0)):
-            object.__setattr__(self, name, _number(name, getattr(self, name), 0.0, high))
+            object.__setattr__(self, name, checked_number(name, getattr(self, name), 0.0, high))
         object.__setattr__(self, "mix", _mix(self.mix))
-        offsets = {str(name): _number(f"offset {name}", x, -MAX_OFFSET, MAX_OFFSET) for name, x in self.offsets}
+        offsets = {str(name): checked_number(f"offset {name}", x, -MAX_OFFSET, MAX_OFFSET) for name, x in self.offsets}
         # Sorted and without zeros, so that recipes of the same sound are equal.
         object.__setattr__(self, "offsets", tuple(sorted((n, x) for n, x in offsets.items() if x != 0)))
         for name, option in self.settings:

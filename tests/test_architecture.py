@@ -18,6 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "explorer.atomic": set(),
     "explorer.latent": set(),
     "explorer.recipe": {"explorer.latent"},
+    "explorer.kit": {"explorer.recipe"},
     "explorer.tracing": set(),
     "explorer.sound": {"explorer.sound"},
     "explorer.generators": {"explorer.generators", "explorer.latent", "explorer.sound"},
@@ -49,6 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "explorer.checkpoint",
         "explorer.engine",
         "explorer.files",
+        "explorer.kit",
         "explorer.measures",
         "explorer.recipe",
         "explorer.sound",
@@ -58,6 +60,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "explorer": {
         "explorer.checkpoint",
         "explorer.engine",
+        "explorer.kit",
         "explorer.latent",
         "explorer.model",
         "explorer.recipe",

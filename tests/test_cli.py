@@ -21,7 +21,7 @@ from toy import write
 
 from explorer.__main__ import main
 from explorer.engine import Engine
-from explorer.files import formats
+from explorer.files import formats, kits
 from explorer.recipe import Recipe
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -508,6 +508,73 @@ def test_a_missing_folder_gets_one_line(tmp_path: Path, capsys: pytest.CaptureFi
     assert "there is no folder" in said
 
 
+@pytest.fixture
+def kit(models: Path, tmp_path: Path) -> Callable[..., int]:
+    """Runs `kit` with the toys, into `tmp_path/out`."""
+
+    def run(*argv: str) -> int:
+        return main(["kit", *argv, "--checkpoints", str(models), "--out", str(tmp_path / "out")])
+
+    return run
+
+
+def test_a_kit_is_a_folder_for_a_sampler(kit: Callable[..., int], models: Path, tmp_path: Path) -> None:
+    assert kit("toy", "--seeds", "10-17") == 0
+    out = tmp_path / "out"
+    wavs = [f"{i + 1}-{('low', 'high')[i % 2]}-{note}.wav" for i, note in enumerate((36, 38, 42, 46, 39, 45, 50, 49))]
+    assert names(out) == sorted([*wavs, "kit.json", "kit.sfz"])
+    recipes = [formats.read_recipe(out / name) for name in wavs]
+    assert [(recipe.seed, recipe.label) for recipe in recipes] == [(10 + i, ("low", "high")[i % 2]) for i in range(8)]
+    waveform, _ = soundfile.read(out / wavs[3])
+    np.testing.assert_allclose(waveform, Engine(models).render(recipes[3]).waveform, atol=1 / 32768)
+    assert all(name in (out / "kit.sfz").read_text() for name in wavs)
+
+
+def test_a_kit_of_one_seed_has_the_labels_in_turn(kit: Callable[..., int], tmp_path: Path) -> None:
+    assert kit("toy", "--seeds", "7", "--labels", "high,high,low") == 0
+    pads = json.loads((tmp_path / "out" / "kit.json").read_text())["pads"]
+    assert [(pad["seed"], pad["label"]) for pad in pads[:4]] == [(7, "high"), (7, "high"), (7, "low"), (7, "high")]
+
+
+def test_a_kit_without_labels_is_named_after_its_seeds(kit: Callable[..., int], tmp_path: Path) -> None:
+    assert kit("plain") == 0
+    assert "2-seed0001-38.wav" in names(tmp_path / "out")
+
+
+def test_a_saved_kit_and_its_link_give_the_same_folder_again(
+    kit: Callable[..., int], models: Path, tmp_path: Path
+) -> None:
+    made = kits.new(Engine(models), "toy", range(20, 28))
+    kits.write(Engine(models), made, tmp_path / "loop.wav")
+    for recipe in (str(tmp_path / "loop.wav"), made.to_url("http://localhost/")):
+        assert kit("--recipe", recipe) == 0
+        assert formats.read_saved(tmp_path / "out" / "kit.json") == made
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ((), "which checkpoint?"),
+        (("cats",), "no checkpoint 'cats'"),
+        (("toy", "--seeds", "0-6"), "name 8 seeds, or one for all of them, not 7"),
+        (("toy", "--seeds", "x"), "seeds are written like"),
+        (("toy", "--seeds", "4294967296"), "seed must be a whole number"),
+        (("toy", "--labels", "low,cow"), "pad 2: .* no register 'cow'"),
+        (("toy", "--labels", ","), "no register ''"),
+        (("plain", "--labels", "low"), "takes no label"),
+        (("toy", "--labels", "low," * 9), "at most 8 labels"),
+        (("--recipe", "nothing"), "neither a file nor a link with a kit"),
+        (("toy", "--recipe", "?model=toy&kit.tempo=1"), "leave out name, seeds and labels"),
+        (("--recipe", "?model=toy&kit.tempo=x"), "tempo must be a number"),
+    ],
+)
+def test_a_kit_that_cannot_be_written_gets_one_line_and_writes_nothing(
+    kit: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], message: str
+) -> None:
+    assert re.search(message, complaint(capsys, kit, *argv))
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("argv", [["--port", "99999"], ["--port", "-1"], ["--port", "http"], ["frobnicate"]])
 def test_arguments_that_cannot_be_read_get_one_line(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
     complaint(capsys, lambda: main(argv))
@@ -521,6 +588,7 @@ def test_arguments_that_cannot_be_read_get_one_line(capsys: pytest.CaptureFixtur
         ("explorer-render", ["render"]),
         ("explorer-morph", ["morph"]),
         ("explorer-morph", ["path"]),
+        ("explorer-kit", ["kit"]),
         ("explorer-directions", ["directions"]),
         ("explorer-gallery", ["gallery"]),
     ],

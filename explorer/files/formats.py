@@ -15,6 +15,7 @@ import io
 import json
 import re
 import threading
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -25,12 +26,14 @@ import soundfile as sf
 
 from explorer import atomic
 from explorer.files import readers
+from explorer.kit import Kit
 from explorer.recipe import Recipe, RecipeError
 from explorer.sound.base import Sound
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date that the ZIP format knows
 MAX_MESSAGE = 400  # characters of an error message about a recipe in a file
 _matplotlib_lock = threading.Lock()  # for saving figures, since matplotlib's rcParams are global
 
@@ -75,19 +78,29 @@ def read_recipe(path: Path) -> Recipe:
 
     Raises:
         RecipeError: naming the file without its folder, if it is missing, broken, of another format, or holds no
-            recipe.
+            recipe, or a kit.
     """
+    saved = read_saved(path)
+    if isinstance(saved, Kit):
+        raise RecipeError(
+            f"{path.name}: holds a kit of {len(saved.pads)} sounds, not one; `kit --recipe` or the app opens it"
+        )
+    return saved
+
+
+def read_saved(path: Path) -> Recipe | Kit:
+    """The recipe or the kit inside a file that this app saved. Raises RecipeError as `read_recipe`."""
     text = readers.find_recipe(path)
     try:
-        recipe = Recipe.from_json(text)
-        recipe.to_json().encode("utf-8")
+        saved = Kit.from_json(text) if "pads" in json.loads(text) else Recipe.from_json(text)
+        saved.to_json().encode("utf-8")
     except RecipeError as error:
         message = str(error)
         short = message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}…"
         raise RecipeError(f"{path.name}: {short}") from None
     except (ValueError, RecursionError):  # a lone surrogate; a value nested too deep for JSON
         raise RecipeError(f"{path.name}: its recipe holds a value that no recipe can have") from None
-    return replace(recipe, t=0.0) if path.suffix.lower() == ".zip" else recipe
+    return replace(saved, t=0.0) if path.suffix.lower() == ".zip" and isinstance(saved, Recipe) else saved
 
 
 def stem(recipe: Recipe, to: int | None = None) -> str:
@@ -103,7 +116,25 @@ def stem(recipe: Recipe, to: int | None = None) -> str:
         parts.append(f"to{recipe.seed_b:04d}-t{recipe.t:g}")
     if to is not None:
         parts.append(f"to{to:04d}")
-    return re.sub(r"[^\w.+-]", "_", "-".join(part for part in parts if part))
+    return safe_name("-".join(part for part in parts if part))
+
+
+def safe_name(text: str) -> str:
+    """A text as part of a file name: everything but letters, digits and . + - becomes an underscore."""
+    return re.sub(r"[^\w.+-]", "_", text)
+
+
+def zip_member(name: str) -> zipfile.ZipInfo:
+    """A compressed member of a ZIP archive, without a date."""
+    member = zipfile.ZipInfo(name, ZIP_DATE)
+    member.compress_type = zipfile.ZIP_DEFLATED
+    member.external_attr = 0o644 << 16
+    return member
+
+
+def pcm16(sound: Sound) -> np.ndarray:
+    """(samples,) int16, rounded as libsndfile does, so that the page plays the bits of the WAV file."""
+    return np.floor(sound.waveform * 32768.0).clip(-32768, 32767).astype("<i2")
 
 
 def _wav(sound: Sound, comment: str | None = None) -> bytes:

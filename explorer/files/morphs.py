@@ -31,7 +31,6 @@ CROSSFADE = 0.04  # seconds, as in the app's player
 POINTS_PER_STEP, MIN_POINTS = 4, 32  # of the grid of t on which equal spacing is measured
 FRAME_MS = 400  # for which an animation shows each step
 ZIP_FORMATS = ("wav", "mid")  # of the files in a ZIP archive
-ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date that the ZIP format knows
 
 
 def steps(
@@ -170,9 +169,7 @@ def write_zip(
             place = engine.complete(recipe)
             sound = engine.render(place)
             for name in (name for name in names if name != "mid" or sound.notes is not None):
-                member = zipfile.ZipInfo(f"{i:03d}-t{recipe.t:.3f}.{name}", ZIP_DATE)
-                member.compress_type = zipfile.ZIP_DEFLATED
-                member.external_attr = 0o644 << 16
+                member = formats.zip_member(f"{i:03d}-t{recipe.t:.3f}.{name}")
                 archive.writestr(member, formats.encode(sound, place.recipe, name))
 
 

@@ -200,11 +200,11 @@ def _npz(file: BinaryIO) -> Iterator[str]:
 
 
 def _zip(file: BinaryIO) -> Iterator[str]:
-    """The recipe of a morph's last step, the one that always holds both seeds."""
+    """The recipe of a morph's last step, the one that always holds both seeds; the last file of a kit's hits."""
     with zipfile.ZipFile(file) as archive:
         for last in archive.infolist()[-1:]:
             kind = Path(last.filename).suffix.removeprefix(".")
-            if kind in ("wav", "mid"):
+            if kind in ("wav", "mid", "json"):
                 yield from READERS[kind](io.BytesIO(_member(archive, last)))
 
 

@@ -40,9 +40,29 @@ def write_midi(notes: Sequence[Note], file: Path | BinaryIO, text: str | None = 
     midi = pretty_midi.PrettyMIDI(resolution=RESOLUTION, initial_tempo=120)
     midi.instruments.append(piano)
     if text is not None:
-        # pretty_midi writes Latin-1, other programs expect UTF-8: each UTF-8 byte is passed as a Latin-1 character.
-        midi.text_events.append(pretty_midi.Text(text.encode("utf-8").decode("latin-1"), 0.0))
+        midi.text_events.append(_text(text))
     midi.write(file if not isinstance(file, Path) else str(file))
+
+
+def write_drums(notes: Sequence[Note], tempo: float, file: BinaryIO, text: str) -> None:
+    """Writes one track of drums, on channel 10, whose pitches are General MIDI drum notes.
+
+    Args:
+        tempo: beats per minute.
+        text: stored as a text event at the start.
+    """
+    midi = pretty_midi.PrettyMIDI(resolution=RESOLUTION, initial_tempo=tempo)
+    drums = pretty_midi.Instrument(program=0, is_drum=True, name="Drums")
+    drums.notes = [pretty_midi.Note(n.velocity, n.pitch, n.onset, n.onset + n.duration) for n in notes]
+    midi.instruments.append(drums)
+    midi.text_events.append(_text(text))
+    midi.write(file)
+
+
+def _text(text: str) -> pretty_midi.Text:
+    """A text event at the start. pretty_midi writes Latin-1, other programs expect UTF-8: each UTF-8 byte is passed as
+    a Latin-1 character."""
+    return pretty_midi.Text(text.encode("utf-8").decode("latin-1"), 0.0)
 
 
 def read_midi(path: Path) -> tuple[Note, ...]:

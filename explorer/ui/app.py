@@ -18,12 +18,14 @@ from gradio.components import Component
 from explorer import atomic
 from explorer.checkpoint import CheckpointError
 from explorer.engine import Engine
-from explorer.files import formats, readers
+from explorer.files import formats, kits, readers
+from explorer.kit import MAX_SECONDS, Kit
 from explorer.recipe import Recipe, RecipeError
 from explorer.sound import synth
 from explorer.ui import handlers, places
 from explorer.ui.between import MorphServer
 from explorer.ui.handlers import CONTROLS, DIRECTION_SLIDERS, LIVE_SLIDERS, RAW_SLIDERS, REACH, SETTINGS, SLIDERS, STEP
+from explorer.ui.kits import KitServer, as_json
 from explorer.ui.learn import Lessons
 from explorer.ui.panels import PICTURES_AT_ONCE, error_message, panel, server_function
 from explorer.ui.scripts import PAGE, scripts, template
@@ -110,6 +112,7 @@ def build(engine: Engine) -> gr.Blocks:
                 controls = _morph_controls(engine)
             with gr.Column(scale=2, min_width=300):
                 controls |= _panels(engine)
+        panel("pads", engine, KitServer(engine).functions(), max_seconds=MAX_SECONDS)
         _connect(app, engine, place, player, {"model": model, **controls})
         _add_api(engine)
     return app
@@ -282,7 +285,13 @@ def _connect(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, 
     def load(path: str) -> dict[Component, Any]:
         if (found := places.read_places(engine, Path(path))) is not None:
             return {player: {"places": found}}
-        return update_all(formats.read_recipe(Path(path)))
+        saved = formats.read_saved(Path(path))
+        if not isinstance(saved, Kit):
+            return update_all(saved)
+        kit = kits.complete(engine, saved)
+        answer = update_all(kit.pads[0])
+        answer[player]["kit"] = as_json(kit)
+        return answer
 
     def on(
         trigger: Callable,

@@ -22,7 +22,7 @@ from explorer.files import formats
 from explorer.latent import MAX_SEED
 from explorer.model import Model
 from explorer.recipe import Place, Recipe, RecipeError
-from explorer.sound.base import LogMel, Sound
+from explorer.sound.base import LogMel
 
 SLIDERS = 8  # that are shown at once, of directions and of raw dimensions each
 SETTINGS = 2  # decode settings that are shown
@@ -347,7 +347,7 @@ def show(engine: Engine, view: View, heard: bool = True) -> dict[str, Any]:
         "played_by": sound.played_by,
     }
     if sound.played_by is None and (heard or (sound.notes is None and sound.log_mel is None)):
-        shown["pcm"] = {"rate": sound.sample_rate, "data": packed(pcm16(sound))}
+        shown["pcm"] = {"rate": sound.sample_rate, "data": packed(formats.pcm16(sound))}
     if sound.notes is not None:
         rows = [(n.pitch, n.onset, n.duration, n.velocity) for n in sound.notes]
         shown["notes"] = packed(np.array(rows, "<f4"))
@@ -426,11 +426,6 @@ def picture(log_mel: LogMel) -> dict[str, Any]:
         "frame": log_mel.hop_length / log_mel.sample_rate,
         "frequencies": log_mel.frequencies.round(1).tolist(),
     }
-
-
-def pcm16(sound: Sound) -> np.ndarray:
-    """(samples,) int16, rounded as libsndfile does, so that the page plays the bits of the WAV file."""
-    return np.floor(sound.waveform * 32768.0).clip(-32768, 32767).astype("<i2")
 
 
 def packed(array: np.ndarray) -> str:

@@ -135,7 +135,7 @@ def test_the_space_bar_plays_a_sound_that_is_neither_silent_nor_clipped(visit: V
     page = visit(f"?model={model}")
     assert page.evaluate("window.heard === undefined"), "sound before the first gesture"
     page.keyboard.press("Space")
-    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    expect(player(page).get_by_role("button", name="Stop")).to_be_visible()
     page.wait_for_function("""() => {
         const samples = new Float32Array(heard.fftSize);
         heard.getFloatTimeDomainData(samples);
@@ -144,7 +144,7 @@ def test_the_space_bar_plays_a_sound_that_is_neither_silent_nor_clipped(visit: V
     }""")
     assert page.evaluate("window.peak") <= 1
     page.keyboard.press("Space")
-    expect(page.get_by_role("button", name="Play")).to_be_visible()
+    expect(player(page).get_by_role("button", name="Play")).to_be_visible()
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -227,12 +227,12 @@ def test_undo_and_redo_go_through_the_places(visit: Visit) -> None:
     direction(page).focus()
     page.keyboard.press("Control+z")
     expect(direction(page)).to_have_value("0")
-    page.get_by_role("button", name="Undo").click()
+    player(page).get_by_role("button", name="Undo").click()
     expect(seed(page)).to_have_value("1")
-    page.get_by_role("button", name="Redo").click()
-    page.get_by_role("button", name="Redo").click()
+    player(page).get_by_role("button", name="Redo").click()
+    player(page).get_by_role("button", name="Redo").click()
     expect(direction(page)).to_have_value(reached)
-    expect(page.get_by_role("button", name="Redo")).to_be_disabled()
+    expect(player(page).get_by_role("button", name="Redo")).to_be_disabled()
 
 
 def test_random_leaves_a_locked_seed(visit: Visit) -> None:
@@ -274,8 +274,8 @@ def test_a_link_to_unknown_weights_says_so(visit: Visit) -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_a_playing_sound_goes_on_from_its_position_when_a_slider_moves(visit: Visit, model: str) -> None:
     page = visit(f"?model={model}")
-    page.get_by_role("button", name="Play").click()
-    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    player(page).get_by_role("button", name="Play").click()
+    expect(player(page).get_by_role("button", name="Stop")).to_be_visible()
     # What begins has to begin where, by the clock of the loudspeaker, what ends would have come to.
     page.evaluate("""() => {
         const { speaker } = explorer, begin = speaker.begin.bind(speaker);
@@ -290,14 +290,14 @@ def test_a_playing_sound_goes_on_from_its_position_when_a_slider_moves(visit: Vi
     moved = page.wait_for_function("window.moved").json_value()
     laps = moved["shift"] / moved["seconds"]
     assert abs(laps - round(laps)) * moved["seconds"] < 1e-6
-    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    expect(player(page).get_by_role("button", name="Stop")).to_be_visible()
 
 
 @pytest.mark.parametrize("model", ["piano", "words"])
 def test_a_loop_has_no_gap(visit: Visit, model: str) -> None:
     page = visit(f"?model={model}")
-    page.get_by_role("button", name="Play").click()
-    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    player(page).get_by_role("button", name="Play").click()
+    expect(player(page).get_by_role("button", name="Stop")).to_be_visible()
     source = page.evaluate("""() => {
         const { voice, sound } = explorer.speaker;
         if (!sound.notes) return [voice.source.loop, voice.source.loopStart, voice.source.loopEnd];

@@ -17,6 +17,9 @@ import { unpack } from "./unpack.js";
  */
 export const finder = (element) => (name) => /** @type {any} */ (element.querySelector(`.${name}`));
 
+/** Selects what the visitor types in: there, keys are no shortcuts. */
+export const TYPING = "textarea, select, [contenteditable], input:not([type=range], [type=checkbox], [type=radio])";
+
 /** @param {HTMLElement} element */
 export const visible = (element) => element.isConnected && element.offsetParent !== null;
 

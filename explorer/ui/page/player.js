@@ -1,6 +1,6 @@
 // The player: picture, sound, transport, undo, downloads, and how sliders are followed.
 
-import { ask, finder, make, saveAs } from "./panel.js";
+import { ask, finder, make, saveAs, TYPING } from "./panel.js";
 import { Picture } from "./picture.js";
 import { addressQuery, withNumber, withOffset, withT } from "./recipe.js";
 import { session } from "./session.js";
@@ -12,7 +12,6 @@ import { decodeBase64 } from "./unpack.js";
 const AT_HAND = ["wav", "mid", "png"]; // formats whose buttons are not in the menu
 const AGAIN = 1000; // ms between two requests for the progress of the search for directions
 const SAVING_LIMIT = 600_000; // ms that a file may take
-const TYPING = "textarea, select, [contenteditable], input:not([type=range], [type=checkbox], [type=radio])";
 const PRESSABLE = `${TYPING}, button, a, summary, input:not([type=range]), [role=tab], [role=option]`;
 
 /** @param {import("./session.js").Component} component */
@@ -41,7 +40,8 @@ export function start(component) {
     performance.mark("explorer:picture");
     await session.heard(speaker.load(sound, position));
     // Browsers let a page play no sound before the visitor's first click or key.
-    if (begin && !silenced && !speaker.playing && navigator.userActivation?.hasBeenActive) await session.play();
+    const wanted = begin && !silenced && !session.beating;
+    if (wanted && !speaker.playing && navigator.userActivation?.hasBeenActive) await session.play();
     performance.mark("explorer:sound");
     refresh();
   }

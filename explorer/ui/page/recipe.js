@@ -114,12 +114,13 @@ export const isMix = (place) => Object.keys(place.mix).length > 0;
 export const seedAlone = (place, seed) => ({ ...without(place, "seed_b", "t", "path", "mix", "offsets"), seed });
 
 /**
- * The query of the page's address at a place: its link, and gradio's own parameters of the present query, whose names
- * begin with two underscores.
+ * The query of the page's address at a place: its link, and of the present query gradio's own parameters, whose names
+ * begin with two underscores, and the kit if it is of the same checkpoint.
  * @param {string} link "?model=…", as the server has sent it
  * @param {string} present the query of the present address
  */
 export function addressQuery(link, present) {
-  const foreign = [...new URLSearchParams(present)].filter(([name]) => name.startsWith("__"));
+  const before = new URLSearchParams(present), same = before.get("model") === new URLSearchParams(link).get("model");
+  const foreign = [...before].filter(([name]) => name.startsWith("__") || (same && name.startsWith("kit.")));
   return `?${[link.slice(1), new URLSearchParams(foreign).toString()].filter(Boolean).join("&")}`;
 }

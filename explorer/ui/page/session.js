@@ -44,7 +44,9 @@ export class Undo {
  * One visitor's state. Its events:
  *
  * - "ready": the player is on the page; before, there is no speaker.
+ * - "show": another sound is shown, also while a slider moves.
  * - "settle": the place that is shown has not changed for a moment, so it counts as visited.
+ * - "kit": the detail is a kit, as kit.js has it, from a file that was opened.
  * - "say" and "warn": the detail is a sentence for the visitor; an empty warning clears the last one.
  */
 export class Session extends EventTarget {
@@ -54,6 +56,8 @@ export class Session extends EventTarget {
   speaker = null;
   /** Whether a pointer is down. */
   held = false;
+  /** Whether a beat plays, so that a sound that is shown anew does not begin to play by itself. */
+  beating = false;
   /** Whether the server still looks for the directions of the sliders. */
   searching = false;
   /** For each visible slider of an offset, the offset's name. @type {Record<string, string>} */
@@ -135,6 +139,7 @@ export class Session extends EventTarget {
   preview(sound, position) {
     clearTimeout(this.#settling);
     this.shown = sound;
+    this.dispatchEvent(new Event("show"));
     return this.#draw({ begin: false, position });
   }
 
@@ -200,6 +205,8 @@ export class Session extends EventTarget {
     clearTimeout(this.#settling);
     this.#settling = setTimeout(() => (first ? this.settle() : this.#rest()), first ? 0 : SETTLED);
     this.#draw({ begin: !first });
+    this.dispatchEvent(new Event("show"));
+    if (sent.kit) this.dispatchEvent(new CustomEvent("kit", { detail: sent.kit }));
   }
 
   /** Settles once no pointer is down and no answer is expected, or when an answer takes too long. */

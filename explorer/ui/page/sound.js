@@ -314,10 +314,16 @@ export class Speaker {
     if (this.playing && this.sound === sound) this.begin(position);
   }
 
+  /** The context, running; a browser starts it only after a click or a key. */
+  async wake() {
+    this.context ??= this.open();
+    if (this.context.state !== "running") await this.context.resume();
+    return this.context;
+  }
+
   async play() {
     if (!this.sound || this.playing) return;
-    this.context ??= this.open();
-    await this.context.resume();
+    await this.wake();
     for (let ready = null; ready !== this.sound;) { // another sound may arrive while samples are loading
       ready = /** @type {Sound} */ (this.sound);
       await this.prepare(ready);
