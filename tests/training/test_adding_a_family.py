@@ -116,3 +116,21 @@ def test_the_command_has_the_family_and_its_defaults(capsys: pytest.CaptureFixtu
     said = " ".join(capsys.readouterr().out.split())
     assert "train half seconds of sound, from a folder of recordings".casefold() in said.casefold()
     assert "items in a batch, over all processes (default: 4)" in said
+
+
+def test_a_family_of_many_sources_trains_on_all_of_them_and_resumes_without_naming_them(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "0.wav").write_bytes((folder / "1.wav").read_bytes())
+    data, out = ["--data", str(folder), str(other / "0.wav")], ["--out", str(tmp_path / "run")]
+    with pytest.raises(SystemExit, match="2"):
+        train(*data, *out)
+    capsys.readouterr()
+    monkeypatch.setattr(PoorTask, "many_sources", True)
+    assert train(*data, *out) == 0
+    about = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    assert about["data"]["inventory"]["found"] == 7
+    assert about["data"]["folders"] == [str(folder), str(other / "0.wav")]
+    assert train(*out, "--resume", "--steps", "3") == 0

@@ -115,8 +115,13 @@ def one_shot_tables(
             f"{', '.join(f'{label} {n}' for label, n in zip(condition.labels, of_label, strict=True))} for training; "
             f"at least {MIN_HELD_OUT} and, of two or more labels, 2 of each and {FOLDS} of one are needed"
         )
-    real = _measured(clips.train.float().numpy(), clips.train_labels.numpy(), representation.sample_rate)
-    held_out = _measured(clips.valid.float().numpy(), clips.valid_labels.numpy(), representation.sample_rate)
+    rate = representation.sample_rate
+    real = _measured(clips.train.float().numpy(), clips.train_labels.numpy(), rate)
+    sets = {"held out, recordings": _measured(clips.valid.float().numpy(), clips.valid_labels.numpy(), rate)}
+    if others is not None:
+        # Without `labels`, as they need not have all of them.
+        loaded = load_waveforms(others, cache, {"sample_rate": options["sample_rate"]}, cut)
+        sets["other libraries"] = _of_labels(loaded, condition.labels, rate)
     judge = Judge(real)
     count = samples or SAMPLES_PER_LABEL * len(condition.labels)
     z, weights, labels = draw(generator, range(count))
@@ -126,21 +131,12 @@ def one_shot_tables(
         paths = path_table(generator, bar.update)
     rng = np.random.RandomState(0)
     normal = gaussian(torch.from_numpy(real.waveforms), real.labels, labels, rng).numpy()
-    sets = {
-        "held out, recordings": held_out,
-        "model": _measured(np.stack(made), labels, representation.sample_rate),
-        "Gaussian": _measured(normal, labels, representation.sample_rate),
-        "names shuffled": OneShots(real.waveforms, rng.permutation(real.labels), real.features),
-    }
-    if others is not None:
-        # Without `labels`, as they need not have all of them.
-        loaded = load_waveforms(others, cache, {"sample_rate": options["sample_rate"]}, cut)
-        sets = {"other libraries": _of_labels(loaded, condition.labels, representation.sample_rate), **sets}
-    scale = _Scale(judge, real, held_out)
+    sets["model"] = _measured(np.stack(made), labels, rate)
+    sets["Gaussian"] = _measured(normal, labels, rate)
+    sets["names shuffled"] = OneShots(real.waveforms, rng.permutation(real.labels), real.features)
+    scale = _Scale(judge, real, sets["held out, recordings"])
     rows = {"training, recordings": scale.real_row()}
     rows |= {name: scale.row(sounds, itself=name == "names shuffled") for name, sounds in sets.items()}
-    order = ["training, recordings", "held out, recordings", "other libraries", "model", "Gaussian", "names shuffled"]
-    rows = {name: rows[name] for name in order if name in rows}
     targets = {
         "accuracy": Target(low=rows["held out, recordings"]["accuracy"]),
         "worst": Target(low=0.6),
@@ -151,10 +147,10 @@ def one_shot_tables(
     }
     notes = (
         f"{count:,} sounds of the seeds 0 to {count - 1}, labels in turn; {len(real):,} recordings for training, "
-        f"{len(held_out):,} held out",
-        "right: share of sounds that a judge trained on the training recordings hears as their label; that of these "
-        "recordings themselves by five-fold cross-validation; worst label: the lowest share, by chance where a label "
-        "has few recordings",
+        f"{len(clips.valid):,} held out",
+        "right: share of each label's sounds that a judge trained on the training recordings hears as such, mean over "
+        "the labels; of these recordings themselves by five-fold cross-validation; worst label: the lowest share, by "
+        "chance where a label has few recordings",
         "told from real: accuracy of gradient boosting, cross-validated on equally many sounds of each label of a set "
         "and of the training recordings; 50 % is guessing, and less is found where recordings are much alike",
         "Fréchet, precision, recall (k-NN with k = 3): on at most as many sounds of each label as are held out",
@@ -163,8 +159,7 @@ def one_shot_tables(
         "Gaussian: drawn from one normal distribution of waveforms per label; names shuffled: training recordings",
     )
     first = Table("One-shots", COLUMNS, rows, targets, notes)
-    measured = {"training, recordings": real, **sets}
-    return [first, _by_label(judge, sets, condition.labels), _faults_table(measured), paths]
+    return [first, _by_label(judge, sets, condition.labels), _faults_table(real, sets["model"]), paths]
 
 
 def features(waveforms: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -299,21 +294,16 @@ class _Scale:
 
     def row(self, sounds: OneShots, itself: bool = False) -> dict[str, float]:
         """The figures of a set of sounds; `itself`: it consists of the training recordings."""
-        right = self.judge.hear(sounds) == sounds.labels
         view = self.judge.view(sounds)
         few, _ = _matched(sounds.labels, self.held_out.labels)
         of_real, _ = _matched(self.real.labels, sounds.labels[few])
-        row = {
-            "accuracy": float(right.mean()),
-            "worst": min(float(right[sounds.labels == label].mean()) for label in np.unique(sounds.labels)),
-            "spread": distribution_metrics.spread(view, sounds.labels) / self.spread,
-        }
+        row = _accuracy(self.judge.hear(sounds), sounds.labels)
+        row["spread"] = distribution_metrics.spread(view, sounds.labels) / self.spread
         if min(len(few), len(of_real)) > 3:
             row["frechet"] = distribution_metrics.frechet_distance(self.view[of_real], view[few])
             row["precision"], row["recall"] = distribution_metrics.precision_recall(self.view[of_real], view[few])
         if not itself:
-            if (told := told_from(self.real, sounds)) is not None:
-                row["told"] = told
+            row |= _told(self.real, sounds)
             row["nearest"] = float(distribution_metrics.nearest_distances(view, self.view).mean() / self.nearest)
         return row
 
@@ -325,18 +315,25 @@ class _Scale:
             warnings.filterwarnings("ignore", "The least populated class")
             folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
             heard = cross_val_predict(_classifier(), self.real.features, self.real.labels, cv=folds)
-        right = heard == self.real.labels
         halves = np.random.RandomState(0).permutation(len(self.real))
-        told = told_from(self.real.rows(halves[::2]), self.real.rows(halves[1::2]))
-        row = {} if told is None else {"told": told}
         nearest = distribution_metrics.nearest_distances(self.view, self.view, itself=True).mean()
         return {
-            "accuracy": float(right.mean()),
-            "worst": min(float(right[self.real.labels == label].mean()) for label in np.unique(self.real.labels)),
-            **row,
+            **_accuracy(heard, self.real.labels),
+            **_told(self.real.rows(halves[::2]), self.real.rows(halves[1::2])),
             "spread": 1.0,
             "nearest": float(nearest / self.nearest),
         }
+
+
+def _accuracy(heard: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """The share of each label that is heard right: their mean and the lowest."""
+    shares = [float((heard[labels == label] == label).mean()) for label in np.unique(labels)]
+    return {"accuracy": float(np.mean(shares)), "worst": min(shares)}
+
+
+def _told(real: OneShots, sounds: OneShots) -> dict[str, float]:
+    told = told_from(real, sounds)
+    return {} if told is None else {"told": told}
 
 
 def _by_label(judge: Judge, sets: dict[str, OneShots], labels: Sequence[str]) -> Table:
@@ -348,14 +345,14 @@ def _by_label(judge: Judge, sets: dict[str, OneShots], labels: Sequence[str]) ->
     return Table("Right by label", tuple(Column(label, label, True, "high") for label in labels), rows, {})
 
 
-def _faults_table(sets: dict[str, OneShots]) -> Table:
+def _faults_table(real: OneShots, model: OneShots) -> Table:
     columns = (
-        Column("sounds", "sounds"),
-        *(Column(name, name, ideal="0") for name in ("silent", "clipped", "clicking")),
+        Column("sounds", "sounds", whole=True),
+        *(Column(name, name, ideal="0", whole=True) for name in ("silent", "clipped", "clicking")),
     )
     rows = {}
-    for name in ("training, recordings", "model"):
-        waveforms = sets[name].waveforms[:FAULTS]
+    for name, sounds in (("training, recordings", real), ("model", model)):
+        waveforms = sounds.waveforms[:FAULTS]
         rows[name] = {"sounds": float(len(waveforms)), **{k: float(v) for k, v in faults(waveforms).items()}}
     note = "silent: peak under -40 dB; clipped: 3 samples in a row at full scale; clicking: first or last over -50 dB"
     return Table("Faults", columns, rows, {}, (note,))

@@ -14,16 +14,20 @@ class Column:
         title: its heading.
         percent: whether 1 is written as 100 %.
         ideal: the best value or direction, "high", "low", "1", …; empty if there is none.
+        whole: whether it counts something.
     """
 
     key: str
     title: str
     percent: bool = False
     ideal: str = ""
+    whole: bool = False
 
     def text(self, value: float | None) -> str:
         if value is None:
             return "–"
+        if self.whole:
+            return f"{value:,.0f}"
         return f"{100 * value:.1f} %" if self.percent else f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}"
 
 
