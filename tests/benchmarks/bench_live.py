@@ -115,7 +115,7 @@ def measure(browser: Browser, url: str, watch: str, direction: Direction, moves:
     slider.wait_for()
     page.wait_for_timeout(2000)
     if play:
-        page.get_by_role("button", name="Play").click()
+        page.get_by_role("button", name="Play", exact=True).click()
         page.get_by_role("button", name="Stop").wait_for(timeout=60_000)
     drag(page, slider, moves // 4)  # warms up
     page.wait_for_timeout(1500)
