@@ -108,6 +108,46 @@ def test_a_log_mel_is_measured_without_synthesising_the_waveform() -> None:
     assert measure(Sound(fail, SAMPLE_RATE, 1.0, log_mel=picture))["duration"] == pytest.approx(10 * 128 / SAMPLE_RATE)
 
 
+def struck(frequency: float, decay: float = 0.5, rise: float = 0.0) -> Sound:
+    """A sine that rises in `rise` seconds and then falls by 40 dB in `decay`, after 2 ms of silence."""
+    time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
+    level = np.where(time < rise, time / max(rise, 1e-9), 100 ** -((time - rise) / decay))
+    return one_shot(0.9 * level * np.sin(2 * np.pi * frequency * time))
+
+
+def one_shot(waveform: np.ndarray) -> Sound:
+    padded = np.pad(waveform.astype("f4"), (SAMPLE_RATE // 500, 0))
+    return Sound(lambda: padded, SAMPLE_RATE, len(padded) / SAMPLE_RATE, one_shot=True)
+
+
+@pytest.mark.parametrize("decay", [0.1, 0.5])
+def test_the_decay_of_a_one_shot_is_the_time_of_40_db(decay: float) -> None:
+    assert measure(struck(400, decay))["decay"] == pytest.approx(decay, abs=0.01)
+
+
+@pytest.mark.parametrize("rise", [0.01, 0.05])
+def test_the_attack_of_a_one_shot_is_its_rise(rise: float) -> None:
+    assert measure(struck(400, rise=rise))["attack"] == pytest.approx(1000 * rise, abs=4)
+
+
+@pytest.mark.parametrize("frequency", [50, 200, 700])
+def test_a_struck_tone_has_its_pitch_and_is_not_noisy(frequency: float) -> None:
+    found = measure(struck(frequency))
+    assert found["pitch"] == pytest.approx(midi(frequency), abs=0.5)
+    assert found["noisiness"] < 1
+
+
+def test_white_noise_has_no_pitch_and_the_flatness_of_exponential_powers() -> None:
+    """Its powers are exponentially distributed, so the flatness is exp(-0.5772) = 0.56."""
+    found = measure(one_shot(np.random.RandomState(0).standard_normal(SAMPLE_RATE) * 0.2))
+    assert math.isnan(found["pitch"])
+    assert found["noisiness"] == pytest.approx(56, abs=3)
+
+
+def test_a_silent_one_shot_has_no_measures() -> None:
+    assert all(math.isnan(x) for x in measure(one_shot(np.zeros(SAMPLE_RATE))).values())
+
+
 @pytest.mark.parametrize("tonic", range(12))
 def test_a_major_scale_is_in_key_whatever_its_tonic(tonic: int) -> None:
     scale = tuple(p + tonic for p in C_MAJOR)
@@ -140,6 +180,8 @@ def test_all_measures_of_no_notes_are_nan() -> None:
     assert all(math.isnan(x) for x in measure(piece((), [])).values())
 
 
-@pytest.mark.parametrize("example", [sound(sine(220)), piece((60,), [0])], ids=["waveform", "notes"])
+@pytest.mark.parametrize(
+    "example", [sound(sine(220)), piece((60,), [0]), struck(220)], ids=["waveform", "notes", "one-shot"]
+)
 def test_every_measure_has_a_title_and_a_unit(example: Sound) -> None:
     assert set(measure(example)) <= set(MEASURES)

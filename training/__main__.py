@@ -14,6 +14,7 @@ examples:
   python -m training spectogan --data speech_commands --out runs/digits
   python -m training pianogan --data maestro-v3.0.0 --out runs/piano --batch-size 32 --threads 1
   python -m training pianogan --data maestro-v3.0.0 --out runs/piano --dry-run
+  python -m training wavegan --data drums FluidR3_GM.sf2 --out runs/drums --config condition=drum
   python -m training spectogan --out runs/digits --resume --steps 40000
   python -m training spectogan --data my-voice --out runs/mine --init-from spoken-digits
   torchrun --nproc_per_node=4 -m training spectogan --data sc09 --out runs/sc09 --batch-size 128
@@ -78,8 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     examples = EXAMPLES.replace("python -m training", program)
     parser = _Parser(
         prog=program,
-        description="Train the generators that `python -m explorer` plays. Choose a family (a kind of generator,\n"
-        "pianogan or spectogan) and a folder of recordings or MIDI files. COMMAND --help explains each command.",
+        description="Train the generators that `python -m explorer` plays. Choose a family, which is a kind of\n"
+        "generator, and a folder of recordings or MIDI files. COMMAND --help explains each command.",
         epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

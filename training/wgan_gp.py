@@ -93,6 +93,10 @@ class AdversarialTask(Task):
         """The network that learns with the generator in the warm start, or None without a warm start."""
         return None
 
+    def draw(self, tensors: Mapping[str, Tensor], n: int, rng: torch.Generator) -> Tensor:
+        """Indices (n,) of the items of a batch. By default every item is equally likely."""
+        return parallel.randint(0, len(next(iter(tensors.values()))), (n,), rng)
+
     @abstractmethod
     def batch(self, tensors: Mapping[str, Tensor], index: Tensor, rng: torch.Generator) -> Batch:
         """The items `index` of a prepared set, augmented only in ways that keep them realistic."""
@@ -297,8 +301,7 @@ class WGANGP(Objective):
             copied.copy_(statistic)  # batch norm statistics are averages already; averaging them again would lag
 
     def _batch(self, data: Mapping[str, Tensor], size: int | None = None) -> Batch:
-        n = len(next(iter(data.values())))
-        index = parallel.randint(0, n, (size or self._local_batch(),), self.rng)
+        index = self.task.draw(data, size or self._local_batch(), self.rng)
         return self.task.batch(data, index, self.rng)
 
     def _latents(self) -> Tensor:

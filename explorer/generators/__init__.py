@@ -3,7 +3,8 @@
 from explorer.generators.base import Condition, Generator
 from explorer.generators.pianogan import PianoGAN
 from explorer.generators.spectogan import SpectoGAN
+from explorer.generators.wavegan import WaveGAN
 
-FAMILIES: dict[str, type[Generator]] = {kind.family: kind for kind in (PianoGAN, SpectoGAN)}
+FAMILIES: dict[str, type[Generator]] = {kind.family: kind for kind in (PianoGAN, SpectoGAN, WaveGAN)}
 
-__all__ = ["FAMILIES", "Condition", "Generator", "PianoGAN", "SpectoGAN"]
+__all__ = ["FAMILIES", "Condition", "Generator", "PianoGAN", "SpectoGAN", "WaveGAN"]

@@ -52,6 +52,7 @@ class Sound:
         seconds: duration.
         played_by: "piano" if the waveform is the notes played on the sampled piano of `explorer.sound.synth`, so that
             the app's page may play the notes itself; None if only the waveform is right.
+        one_shot: whether it begins at once and dies away, as a drum does, and is measured so.
     """
 
     synthesize: Callable[[], np.ndarray] = field(repr=False)
@@ -60,6 +61,7 @@ class Sound:
     notes: tuple[Note, ...] | None = None
     log_mel: LogMel | None = None
     played_by: Literal["piano"] | None = None
+    one_shot: bool = False
     # Not a cached_property: before Python 3.12 its lock would let only one thread at a time synthesise a sound.
     _waveform: np.ndarray | None = field(default=None, init=False, repr=False, compare=False)
 

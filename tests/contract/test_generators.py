@@ -22,8 +22,10 @@ from explorer.generators import FAMILIES
 from explorer.generators.base import Generator
 from explorer.generators.pianogan import PianoGANConfig
 from explorer.generators.spectogan import SpectoGANConfig
+from explorer.generators.wavegan import WaveGANConfig
 from explorer.recipe import Recipe
 from explorer.shelf import DEFAULT_FOLDER, find_checkpoints, read_card
+from explorer.sound.waveform import WaveformConfig
 from explorer.tracing import TRACED_AFTER, Traced, trace_when_busy
 
 # Every architecture of every family, as small as possible.
@@ -49,6 +51,22 @@ SMALL: dict[str, tuple[str, Any]] = {
     "spectogan dcgan": (
         "spectogan",
         SpectoGANConfig(latent=16, channels=(16, 8, 8, 8), blocks="dcgan", prior="uniform"),
+    ),
+    "wavegan": ("wavegan", WaveGANConfig(WaveformConfig(8000, 1024), latent=16, channels=(8, 8, 8, 8), style=8)),
+    "wavegan drums": (
+        "wavegan",
+        WaveGANConfig(WaveformConfig(8000, 1024), ("kick", "snare"), "drum", latent=16, channels=(8, 8, 8), style=8),
+    ),
+    "wavegan original": (
+        "wavegan",
+        WaveGANConfig(
+            WaveformConfig(8000, 1024),
+            latent=16,
+            prior="uniform",
+            architecture="original",
+            channels=(8, 8, 8),
+            post_filter=16,
+        ),
     ),
 }
 SHIPPED = find_checkpoints(DEFAULT_FOLDER)

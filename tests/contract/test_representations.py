@@ -16,6 +16,7 @@ from explorer.generators import FAMILIES
 from explorer.sound.base import Note, Representation, Sound
 from explorer.sound.mel import MelConfig, MelRepresentation
 from explorer.sound.notes import NOTES, NotesRepresentation, PerformanceRepresentation
+from explorer.sound.waveform import WaveformConfig, WaveformRepresentation
 
 
 def notes(count: int, seconds: float, lowest: int, keys: int) -> tuple[Note, ...]:
@@ -69,6 +70,7 @@ CASES = {
     "notes": Case(NotesRepresentation(), of_notes(notes(NOTES, 0.1, 21, 88), 44100), same_notes),
     "performance": Case(PerformanceRepresentation(), of_notes(notes(NOTES, 0.1, 21, 88), 44100), same_notes),
     "mel": Case(MEL, hum(8000, 8192), same_log_mel),
+    "waveform": Case(WaveformRepresentation(WaveformConfig(8000, 2000)), hum(8000, 2000), same_samples),
     "toy": Case(Tones(4), of_notes(notes(4, 0.125, 48, 37), 8000), same_notes),
     "poor toy": Case(Waveform(), hum(4000, 2000), same_samples),
 }

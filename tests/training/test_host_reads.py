@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 
 import explorer.generators.pianogan
 from explorer.generators.spectogan import SpectoGAN
-from training.families import TASKS
+from training.families import TASKS, wavegan
 from training.task import Prepared
 from training.wgan_gp import WGANGP
 
@@ -39,7 +39,13 @@ def spectrograms() -> Prepared:
     return Prepared(tensors, tensors, {"mel": vars(config.mel), "labels": ("left", "right")})
 
 
-FAMILIES = [("pianogan", notes, PIANO), ("spectogan", spectrograms, {})]
+def waveforms() -> Prepared:
+    tensors = {"x": torch.rand(8, 2048) * 2 - 1, "condition": torch.eye(2).repeat(4, 1)}
+    return Prepared(tensors, tensors, {"sample_rate": 16_000, "labels": ("left", "right")})
+
+
+WAVE = {"latent": 8, "channels": (8, 8, 8, 8), "style": 8}
+FAMILIES = [("pianogan", notes, PIANO), ("spectogan", spectrograms, {}), ("wavegan", waveforms, WAVE)]
 
 
 def without_numbers(run: WGANGP, tensors: dict[str, Tensor], mode: FakeTensorMode) -> dict[str, Tensor]:
@@ -64,6 +70,8 @@ def test_a_training_step_reads_no_values_from_the_device(
     family: str, prepared: Any, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(explorer.generators.pianogan, "ON_HOST", set())
+    for cached in ("_filters", "_window"):
+        monkeypatch.setattr(wavegan, cached, getattr(wavegan, cached).__wrapped__)
     task, data = TASKS[family](), prepared()
     extra = {**task.defaults.extra, "matching_windows": 4.0} if family == "pianogan" else task.defaults.extra
     recipe = replace(

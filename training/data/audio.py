@@ -157,7 +157,7 @@ def prepare(
 
 
 def encoded(
-    folder: Path, clips: Waveforms, encode: Callable[[Tensor], Tensor], labels: Sequence[str] | None = None
+    folder: Path | str, clips: Waveforms, encode: Callable[[Tensor], Tensor], labels: Sequence[str] | None = None
 ) -> Prepared:
     """Encodes windows in a generator's representation, and their labels as one-hot conditions.
 
@@ -277,7 +277,7 @@ def load_waveforms(folders: Folders, cache: Path, options: Mapping[str, str], cu
     folders = (folders,) if isinstance(folders, Path) else tuple(folders)
     if len(folders) == 1 and folders[0].suffix == ".safetensors" and not folders[0].is_dir():
         return _given(folders[0], wanted, rate, cut)
-    where = _named(folders)
+    where = named(folders)
     inventory = Inventory("windows")
     roles = _roles(folders, wanted, inventory, cut)
     contents = read_contents(roles, inventory)
@@ -353,7 +353,7 @@ def _roles(
             inventory.use("test", label=role.label)
         else:
             roles[file] = role
-    where = _named(folders)
+    where = named(folders)
     if wanted is not None and (missing := [w for w in wanted if w not in {role.label for role in roles.values()}]):
         there = in_order(r.label for r in assigned.values() if isinstance(r, Assignment) and r.split != "test")
         raise DataError(f"{where}: no recording of {', '.join(missing)}; there are {', '.join(there) or 'no labels'}")
@@ -362,8 +362,9 @@ def _roles(
     return roles
 
 
-def _named(folders: Sequence[Path]) -> str:
-    return ", ".join(map(str, folders))
+def named(folders: Folders) -> str:
+    """The folders as messages name them."""
+    return str(folders) if isinstance(folders, Path) else ", ".join(map(str, folders))
 
 
 def _nothing(where: str, inventory: Inventory, cut: Cut) -> DataError:

@@ -2,6 +2,7 @@
 
 from training.families.pianogan import PianoTask
 from training.families.spectogan import SpectoTask
+from training.families.wavegan import WaveTask
 from training.task import Task
 
-TASKS: dict[str, type[Task]] = {kind.family: kind for kind in (PianoTask, SpectoTask)}
+TASKS: dict[str, type[Task]] = {kind.family: kind for kind in (PianoTask, SpectoTask, WaveTask)}

@@ -1,0 +1,91 @@
+"""WaveGAN: the published network, and what the default adds to it."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from explorer.generators.wavegan import Upsampling, WaveGAN, WaveGANConfig, folding
+from explorer.sound.waveform import WaveformConfig
+
+SMALL = WaveGANConfig(WaveformConfig(16_000, 4096), ("kick", "snare"), latent=16, channels=(16, 16, 16, 16), style=8)
+D = 64  # model size of the paper
+
+
+def original(**changes: object) -> WaveGAN:
+    channels = (16 * D, 8 * D, 4 * D, 2 * D, D)
+    changes = {"latent": 100, "prior": "uniform", "channels": channels, **changes}
+    return WaveGAN(WaveGANConfig(architecture="original", **changes))  # type: ignore[arg-type]
+
+
+def small(seed: int = 0) -> WaveGAN:
+    torch.manual_seed(seed)
+    return WaveGAN(SMALL).eval().requires_grad_(False)
+
+
+def test_the_original_has_the_kernels_of_the_papers_table_3() -> None:
+    published = [
+        *((100, 256 * D), (256 * D,)),
+        *((25, 16 * D, 8 * D), (8 * D,)),
+        *((25, 8 * D, 4 * D), (4 * D,)),
+        *((25, 4 * D, 2 * D), (2 * D,)),
+        *((25, 2 * D, D), (D,)),
+        *((25, D, 1), (1,)),
+    ]
+    found = [p.numel() for p in original().parameters()]
+    assert found == [int(np.prod(shape)) for shape in published]
+
+
+def test_the_original_makes_16384_samples_by_five_upsamplings_by_4() -> None:
+    network = original(channels=(16, 8, 4, 2, 1))
+    assert network.coarse == (16, 1, 16)
+    assert network(torch.rand(2, 100) * 2 - 1).shape == (2, 16_384)
+
+
+def test_the_post_filter_of_the_original_has_512_numbers_and_keeps_the_length() -> None:
+    plain, filtered = original(channels=(16, 8, 4, 2, 1)), original(channels=(16, 8, 4, 2, 1), post_filter=512)
+    numbers = [sum(p.numel() for p in network.parameters()) for network in (filtered, plain)]
+    assert numbers[0] - numbers[1] == 512
+    assert filtered(torch.rand(1, 100)).shape == (1, 16_384)
+
+
+def test_upsampling_is_repetition_and_a_convolution_of_25_if_its_filters_are_folded_so() -> None:
+    rng = torch.Generator().manual_seed(0)
+    kernel, x = torch.randn(1, 1, 25, generator=rng), torch.randn(1, 1, 32, generator=rng)
+    up = Upsampling(1, 1).requires_grad_(False)
+    up.weight.copy_(torch.einsum("k,kpj->pj", kernel[0, 0], folding())[:, None, None])
+    expected = F.conv1d(F.interpolate(x, scale_factor=4, mode="nearest"), kernel, padding=12)
+    torch.testing.assert_close(up(x[:, :, None])[:, :, 0], expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 30.0])
+def test_no_sound_is_silent_or_clipped_or_begins_or_ends_with_a_click(scale: float) -> None:
+    generator = small()
+    z = generator.latent.sample(8, np.random.RandomState(0)) * scale
+    x = generator(z, torch.eye(2).repeat(4, 1))
+    torch.testing.assert_close(x.abs().amax(1), torch.full((8,), 0.95))
+    assert float(x[:, [0, -1]].abs().max()) < 1e-6
+
+
+def test_the_label_changes_the_sound() -> None:
+    generator = small()
+    z = generator.latent.sample(1, np.random.RandomState(0))
+    assert not torch.equal(generator(z, torch.eye(2)[:1]), generator(z, torch.eye(2)[1:]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"architecture": "modern"}, "architecture"),
+        ({"prior": "cauchy"}, "prior"),
+        ({"channels": ()}, "channels"),
+        ({"channels": (0, 8)}, "channels"),
+        ({"channels": (8,)}, "at least two"),
+        ({"latent": 2.5}, "latent"),
+        ({"post_filter": -1}, "post_filter"),
+        ({"waveform": WaveformConfig(16_000, 1000)}, "divisible by 1024"),
+    ],
+)
+def test_an_impossible_configuration_is_refused(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        WaveGANConfig(**changes)  # type: ignore[arg-type]

@@ -1,0 +1,346 @@
+"""Trains WaveGAN: first a conditional variational autoencoder, then WGAN-GP with its decoder as the generator.
+
+The critic sees the samples, as in the paper, with phase shuffle (Donahue et al., 2019, arXiv:1802.04208, section 3.3),
+and beside them two log-spectrograms of the same sound: without these, hats and snares come out as tones. It is a
+projection critic (Miyato and Koyama, 2018, arXiv:1802.05637) with an auxiliary label classifier (Odena et al., 2017,
+arXiv:1610.09585). Real and generated sounds are augmented alike in speed, equalisation, delay and gain before it sees
+them, so that it does not memorise a small training set (DiffAugment: Zhao et al., 2020, arXiv:2006.10738).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from explorer.checkpoint import config_from_dict
+from explorer.generators.base import Generator
+from explorer.generators.wavegan import LENGTH, PEAK, STRIDE, WaveGAN, WaveGANConfig
+from explorer.sound.mel_scale import mel_filters
+from explorer.sound.waveform import WaveformConfig
+from training import parallel
+from training.data.audio import agreed, encoded, load_waveforms, named
+from training.data.one_shots import ONSET, one_shots
+from training.initialize import he_normal
+from training.options import Number
+from training.parallel import rand, randint, randn
+from training.task import Batch, Prepared, TrainingRecipe
+from training.wgan_gp import WGANGP, AdversarialTask
+
+HOP, ROWS = 128, 128  # of the critic's spectrograms: samples between frames, rows of equal width
+WINDOWS = (1024, 256)  # samples
+FLOOR = 3e-4  # magnitude added before the logarithm, where a full-scale sine has 1: -70 dB
+MIDDLE, RANGE = -5.0, 8.0  # log-magnitudes to about [-0.4, 0.6], at which they and the samples differ about as much
+MEL_SIZES = ((2048, 128), (512, 64), (128, 24))  # window, bands: of the warm start's loss
+SHUFFLE = 2  # the largest shift of phase shuffle
+SPEED, EQUALISER, DELAY, GAIN = (
+    1 / 6,
+    0.25,
+    32,
+    0.2,
+)  # of augmentation, at most: octaves, nepers (deviation), samples, nepers
+AUGMENTED = 0.75  # share of the sounds that are augmented; below 0.8 the generator does not learn augmentations
+
+
+class WaveTask(AdversarialTask):
+    """Trains WaveGAN on short sounds that begin at once, conditional on their labels if they have any."""
+
+    family = "wavegan"
+    summary = "a generator of one-shots (waveforms), on folders of short recordings or SoundFonts (e.g. drums)"
+    preparation = "labels=A,B,... uses only these labels, in this order; sample_rate=HZ (default: 16000)"
+    many_sources = True
+    numbers = MappingProxyType(
+        {"kl_weight": Number("weight of the KL divergence, in nats for each sound, in the warm start", low=0)}
+    )
+    defaults = TrainingRecipe(
+        batch_size=64,
+        warm_steps=2000,
+        steps=12_000,
+        cooldown=3000,
+        critic_steps=2,
+        warm_lr=5e-4,
+        generator_lr=2e-4,
+        critic_lr=2e-4,
+        penalty_weight=10.0,
+        penalty_every=2,
+        auxiliary_weight=1.0,
+        reconstruction_weight=5.0,
+        reconstruction_every=4,
+        ema_decay=0.999,
+        snapshot_every=1000,
+        state_every=500,
+        extra={"kl_weight": 1e-3},
+    )
+    fine_tuning = replace(
+        defaults,
+        batch_size=32,
+        warm_steps=0,
+        steps=400,
+        head_start=100,
+        cooldown=200,
+        reconstruction_weight=0.0,
+        generator_lr=1e-4,
+        ema_decay=0.98,
+        snapshot_every=100,
+        state_every=100,
+    )
+
+    def prepare(
+        self, folders: Any, cache: Path, options: Mapping[str, str], like: WaveGANConfig | None = None
+    ) -> Prepared:
+        size = like.waveform if like else WaveformConfig()
+        rate = {"sample_rate": str(size.sample_rate)}
+        options = agreed(options, rate) if like else {**rate, **options}
+        clips = load_waveforms(folders, cache, options, one_shots(size.samples))
+        return encoded(named(folders), clips, lambda waveform: waveform, like.labels if like else None)
+
+    def generator(self, data: Prepared, overrides: Mapping[str, Any]) -> Generator:
+        size = {"sample_rate": data.meta["sample_rate"], "samples": data.train["x"].shape[1]}
+        known = {"waveform": size, "labels": data.meta["labels"]}
+        return WaveGAN(config_from_dict(WaveGANConfig, {**asdict(WaveGANConfig()), **known, **overrides}))
+
+    def objective(
+        self, recipe: TrainingRecipe, data: Prepared, config: Mapping[str, Any], device: torch.device, bfloat16: bool
+    ) -> WGANGP:
+        made = super().objective(recipe, data, config, device, bfloat16)
+        assert isinstance(made.critic, Critic)
+        made.critic.trunk.rng = made.rng  # for phase shuffle
+        return made
+
+    def critic(self, generator: Generator) -> nn.Module:
+        return Critic(generator.representation.shape[0], _classes(generator))
+
+    def encoder(self, generator: Generator) -> nn.Module:
+        return Encoder(generator.representation.shape[0], generator.latent.size)
+
+    def draw(self, tensors: Mapping[str, Tensor], n: int, rng: torch.Generator) -> Tensor:
+        """Every label is drawn equally often."""
+        if "condition" not in tensors:
+            return super().draw(tensors, n, rng)
+        condition = tensors["condition"]
+        weights = condition @ (1 / condition.sum(0).clamp_min(1))
+        return parallel.local_rows(torch.multinomial(weights, n * parallel.ranks(), replacement=True, generator=rng))
+
+    def batch(self, tensors: Mapping[str, Tensor], index: Tensor, rng: torch.Generator) -> Batch:
+        x = tensors["x"][index].float()
+        x = x * (PEAK / x.abs().amax(1, keepdim=True).clamp_min(1e-9))
+        return Batch(x, tensors["condition"][index] if "condition" in tensors else None)
+
+    def warm_loss(
+        self, generator: Generator, encoder: nn.Module, batch: Batch, recipe: TrainingRecipe, rng: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean distances of log-mels of three sizes and of samples, plus the weighted KL divergence from the prior.
+
+        Mel bands are wide, so that noise is compared by its level in each, not by its single peaks.
+        """
+        mean, log_variance = encoder(view(batch.x)).float().chunk(2, dim=1)
+        noise = randn(mean.shape, rng)
+        output = generator(mean + noise * (log_variance / 2).exp(), batch.condition).float()
+        spectral = torch.stack([_mel_distance(output, batch.x, *size) for size in MEL_SIZES]).mean()
+        error = (output - batch.x).abs().mean()
+        divergence = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2
+        loss = spectral + error + recipe.extra["kl_weight"] * divergence
+        return loss, {"spectral": spectral, "error": error, "divergence": divergence}
+
+    def real_view(self, batch: Batch, encoder: nn.Module | None, rng: torch.Generator) -> Tensor:
+        return view(augment(batch.x, rng))
+
+    def fake_view(self, generator: Generator, z: Tensor, condition: Tensor | None, rng: torch.Generator) -> Tensor:
+        return view(augment(generator(z, condition).float(), rng))
+
+
+def _mel_distance(output: Tensor, real: Tensor, n_fft: int, bands: int) -> Tensor:
+    """Mean absolute difference of log-mels of waveforms (batch, samples), whatever their sample rate."""
+    filters = _filters(n_fft, bands, real.device)
+    a, b = ((filters @ _magnitudes(x, n_fft, n_fft // 4) + FLOOR).log() for x in (output, real))
+    return (a - b).abs().mean()
+
+
+@lru_cache(maxsize=16)  # or each step would wait for a copy to the device
+def _filters(n_fft: int, bands: int, device: torch.device) -> Tensor:
+    filters = torch.from_numpy(mel_filters(16_000, n_fft, bands)).to(device)
+    return filters / filters.sum(1, keepdim=True).clamp_min(1e-9)
+
+
+@lru_cache(maxsize=16)
+def _window(n_fft: int, device: torch.device) -> Tensor:
+    return torch.hann_window(n_fft, device=device)
+
+
+def _magnitudes(x: Tensor, n_fft: int, hop: int) -> Tensor:
+    """(batch, samples) -> (batch, 1 + n_fft // 2, 1 + samples // hop); a full-scale sine has 1."""
+    window = _window(n_fft, x.device)
+    spectrum = torch.stft(x, n_fft, hop, window=window, pad_mode="constant", return_complex=True)
+    return (spectrum.real.square() + spectrum.imag.square() + 1e-12).sqrt() * (4 / n_fft)
+
+
+def view(x: Tensor) -> Tensor:
+    """What critic and encoder see: (batch, samples) -> (batch, 7 * samples), samples and two log-spectrograms.
+
+    Both have 128 rows of equal width for `samples / 128` frames. For the long window each row holds four bins, for the
+    short one each frame holds two, so that both make (planes, 128, frames) of single magnitudes: six planes in all.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        x = x.float()
+        frames = x.shape[1] // HOP
+        planes = []
+        for n_fft in WINDOWS:
+            bins = n_fft // 2 // ROWS  # in a row
+            steps = 2 if bins == 1 else 1  # in a frame
+            values = (_magnitudes(x, n_fft, HOP // steps)[:, 1:, : frames * steps] + FLOOR).log()
+            values = values.reshape(len(x), ROWS, bins, frames, steps).permute(0, 2, 4, 1, 3)
+            planes.append((values.flatten(1) - MIDDLE) / RANGE)
+        return torch.cat([x, *planes], dim=1)
+
+
+PLANES = 6
+
+
+def augment(x: Tensor, rng: torch.Generator) -> Tensor:
+    """Changes speed and pitch, equalisation, delay and gain of most items of (batch, samples), differentiably."""
+    n = len(x)
+    changed = (rand((n, 1), rng) < AUGMENTED).float()
+    x = at_speed(x, changed * SPEED * (2 * rand((n, 1), rng) - 1))
+    spectrum = torch.fft.rfft(x)
+    frequency = torch.linspace(0, 1, spectrum.shape[1], device=x.device)
+    along = torch.log2(1 + 63 * frequency) / 6 * math.pi  # 0 to pi, finer for low frequencies
+    order = torch.arange(1, 4, device=x.device)[:, None]
+    curve = (changed * EQUALISER * randn((n, 3), rng)) @ torch.cos(order * along)  # nepers
+    curve = curve + changed * GAIN * (2 * rand((n, 1), rng) - 1)
+    phase = -math.pi * frequency * changed * DELAY * (2 * rand((n, 1), rng) - 1)
+    return torch.fft.irfft(spectrum * torch.polar(curve.exp(), phase), x.shape[1])
+
+
+def at_speed(x: Tensor, octaves: Tensor) -> Tensor:
+    """(batch, samples) at 2**octaves (batch, 1) times the speed, its onset unmoved, by cubic interpolation."""
+    n = x.shape[1]
+    at = (ONSET + (torch.arange(n, device=x.device) - ONSET) * 2.0**octaves).clamp(0, n)
+    low = at.floor()
+    t = at - low
+    weights = (
+        ((2 - t) * t - 1) * t / 2,
+        ((3 * t - 5) * t * t + 2) / 2,
+        ((4 - 3 * t) * t + 1) * t / 2,
+        (t - 1) * t * t / 2,
+    )
+    padded = F.pad(x, (1, 3))
+    index = low.long()
+    return sum(padded.gather(1, index + k) * weight for k, weight in enumerate(weights))  # type: ignore[return-value]
+
+
+class WaveTrunk(nn.Module):
+    """The paper's critic before its last layer: (batch, samples) -> (batch, 16 * width, samples / 4**5).
+
+    Five convolutions of length 25 and stride 4, with phase shuffle between them. Each is computed as one of 7 on groups
+    of 4 steps, which is the same with 3 taps more.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        channels = (1, *(width * 2**k for k in range(5)))
+        taps = 2 * (LENGTH // 2 // STRIDE) + 1
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(STRIDE * a, b, (1, taps), padding=(0, taps // 2)) for a, b in pairwise(channels)
+        )
+
+    def forward(self, x: Tensor, rng: torch.Generator | None) -> Tensor:
+        x = x[:, None, :, None]  # (batch, 1, steps, channels)
+        for i, convolution in enumerate(self.convolutions):
+            grouped = x.reshape(len(x), 1, x.shape[2] // STRIDE, -1).permute(0, 3, 1, 2)
+            x = F.leaky_relu(convolution(grouped), 0.2).permute(0, 2, 3, 1)
+            if rng is not None and i < len(self.convolutions) - 1:
+                x = phase_shuffle(x, SHUFFLE, rng)
+        return x.flatten(1)
+
+
+def phase_shuffle(x: Tensor, n: int, rng: torch.Generator) -> Tensor:
+    """Shifts each item of (batch, 1, steps, channels) by -n to n steps; the gap is filled by reflection."""
+    steps = x.shape[2]
+    at = (torch.arange(steps, device=x.device) + randint(-n, n + 1, (len(x), 1), rng)).abs()
+    at = steps - 1 - (steps - 1 - at).abs()
+    return x.gather(2, at[:, None, :, None].expand_as(x))
+
+
+class DownBlock(nn.Module):
+    """A residual block of two 3x3 convolutions that halves height and width."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.conv_1 = nn.Conv2d(before, before, 3, padding=1)
+        self.conv_2 = nn.Conv2d(before, after, 3, padding=1)
+        self.skip = nn.Conv2d(before, after, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv_1(F.leaky_relu(x, 0.2))
+        h = F.avg_pool2d(self.conv_2(F.leaky_relu(h, 0.2)), 2)
+        return (h + self.skip(F.avg_pool2d(x, 2))) * 0.7071  # 1 / sqrt(2) keeps the variance
+
+
+class Trunk(nn.Module):
+    """Features of views: (batch, 7 * samples) -> (batch, 2 * width). No item of a batch affects another."""
+
+    def __init__(
+        self, samples: int, channels: tuple[int, ...] = (32, 64, 128, 256), wave: int = 32, width: int = 256
+    ) -> None:
+        super().__init__()
+        self.samples = samples
+        self.rng: torch.Generator | None = None  # without it there is no phase shuffle
+        self.wave = WaveTrunk(wave)
+        self.wave_last = nn.Linear(16 * wave * (samples // STRIDE**5), width)
+        self.first = nn.Conv2d(PLANES, channels[0], 4, stride=2, padding=1)
+        self.blocks = nn.Sequential(*(DownBlock(a, b) for a, b in pairwise(channels)))
+        coarse = [side // 2 ** len(channels) for side in (ROWS, samples // HOP)]
+        self.last = nn.Linear(channels[-1] * coarse[0] * coarse[1], width)
+
+    def forward(self, seen: Tensor) -> Tensor:
+        a = self.wave_last(self.wave(seen[:, : self.samples], self.rng))
+        planes = seen[:, self.samples :].reshape(len(seen), PLANES, ROWS, -1)
+        h = self.blocks(self.first(planes.contiguous(memory_format=torch.channels_last)))
+        b = self.last(F.leaky_relu(h, 0.2).flatten(1))
+        return F.leaky_relu(torch.cat([a, b], dim=1), 0.2)
+
+
+class Critic(nn.Module):
+    """Scores how real a sound is for its label, and classifies its label (auxiliary classifier)."""
+
+    def __init__(self, samples: int, classes: int) -> None:
+        super().__init__()
+        self.trunk = Trunk(samples)
+        self.score = nn.Linear(512, 1)
+        self.projection = nn.Linear(classes, 512, bias=False) if classes else None
+        self.classify = nn.Linear(512, classes) if classes else None
+        he_normal(self)
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """(batch, 7 * samples), (batch, classes) -> scores (batch,), logits (batch, classes) or None."""
+        h = self.trunk(x)
+        score = self.score(h)[:, 0]
+        if self.projection is None or self.classify is None or condition is None:
+            return score, None
+        return score + (self.projection(condition) * h).sum(1), self.classify(h)
+
+
+class Encoder(nn.Module):
+    """The VAE's encoder: (batch, 7 * samples) -> (batch, 2 * latent), mean and log-variance of the latent."""
+
+    def __init__(self, samples: int, latent: int) -> None:
+        super().__init__()
+        self.trunk = Trunk(samples)
+        self.head = nn.Linear(512, 2 * latent)
+        he_normal(self)
+        nn.init.normal_(self.head.weight, std=0.01)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(self.trunk(x))
+        return out
+
+
+def _classes(generator: Generator) -> int:
+    return len(generator.condition.labels) if generator.condition else 0
