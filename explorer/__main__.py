@@ -29,6 +29,7 @@ examples:
   python -m explorer                                open the app with the shipped checkpoints
   python -m explorer --host 0.0.0.0 --port 8000     ... and let other machines of the network use it
   python -m explorer --checkpoints my-models        ... with your own checkpoints
+  python -m explorer --checkpoints hf://USER/REPO   ... with those of a model on the Hugging Face Hub
   python -m explorer list                           list the checkpoints
   python -m explorer render --help                  how to write many sounds to files
 
@@ -103,6 +104,27 @@ examples:
 
 The file is a list of recipes. The app shows NAME.gallery.json beside the checkpoint to newcomers and in its tab Places.
 """
+DEPLOY_EXAMPLES = """\
+examples:
+  python -m explorer deploy USER/NAME --dry-run
+      shows which files would be uploaded, and uploads nothing
+  hf auth login && python -m explorer deploy USER/NAME
+      makes the Space, or replaces its files
+  python -m explorer deploy USER/NAME --checkpoints my-models
+      with your own checkpoints
+
+TORCH_CPU_INDEX, or --torch-index, is the address of the package index that pytorch.org's "Get started" page names for
+CPUs. Without it the Space installs gigabytes of CUDA that a CPU Space does not use.
+"""
+ONNX_EXAMPLES = """\
+examples:
+  pip install 'latent-explorer[onnx]' && python -m explorer export-onnx NAME
+      writes NAME.onnx, which takes a latent vector and returns notes or a waveform
+  python -m explorer export-onnx NAME --out models/NAME.onnx
+
+The file is compared with PyTorch on eight places, and written only if they differ by less than 0.001 of full scale.
+Decoding has its default settings.
+"""
 
 
 PATH_HELP = "interpolate along an arc or a straight line (default: whichever suits the model)"
@@ -150,13 +172,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from explorer.checkpoint import CheckpointError
-    from explorer.recipe import RecipeError
-
     try:
         return int(args.run(args))
-    except (CheckpointError, RecipeError, UsageError, OSError, ValueError, MemoryError) as error:
+    except (UsageError, OSError, ValueError, MemoryError) as error:
         return _code_of(error)
+    except _checkpoint_error() as error:  # evaluated only now, for it imports torch
+        return _code_of(error)
+
+
+def _checkpoint_error() -> type[Exception]:
+    from explorer.checkpoint import CheckpointError
+
+    return CheckpointError
 
 
 def _code_of(error: Exception) -> int:
@@ -314,8 +341,36 @@ def _parser() -> argparse.ArgumentParser:
     )
     gallery.set_defaults(run=_gallery)
 
+    deploy = commands.add_parser(
+        "deploy",
+        help="put the app on a Hugging Face Space",
+        formatter_class=raw,
+        epilog=DEPLOY_EXAMPLES,
+        description="Upload the app and its checkpoints to a Hugging Face Space, and only what a Space needs.",
+    )
+    deploy.add_argument("space", metavar="USER/NAME", help="the Space; it is made if there is none")
+    deploy.add_argument("--dry-run", action="store_true", help="only list the files and their sizes")
+    deploy.add_argument(
+        "--torch-index",
+        metavar="URL",
+        default=os.environ.get("TORCH_CPU_INDEX", ""),
+        help="package index of PyTorch's builds for CPUs (default: the environment variable TORCH_CPU_INDEX)",
+    )
+    deploy.set_defaults(run=_deploy)
+
+    onnx = commands.add_parser(
+        "export-onnx",
+        help="write a checkpoint for programs without PyTorch",
+        formatter_class=raw,
+        epilog=ONNX_EXAMPLES,
+        description="Write a checkpoint with its decoding, from latent to notes or waveform, as one ONNX file.",
+    )
+    onnx.add_argument("model", metavar="NAME", help="checkpoint, as `list` shows it")
+    onnx.add_argument("--out", type=Path, metavar="FILE", help="file to write (default: NAME.onnx)")
+    onnx.set_defaults(run=_export_onnx)
+
     # SUPPRESS: otherwise the default here would replace the option given before the command
-    for command in (listing, render, morph, path, kit, directions, gallery):
+    for command in (listing, render, morph, path, kit, directions, gallery, deploy, onnx):
         command.add_argument(
             "--checkpoints",
             type=Path,
@@ -448,6 +503,10 @@ def _folder(args: argparse.Namespace) -> Path:
     from explorer.shelf import DEFAULT_FOLDER
 
     folder: Path = args.checkpoints or DEFAULT_FOLDER
+    if folder.parts[:1] == ("hf:",):
+        from explorer import hub
+
+        return hub.fetch(hub.PREFIX + "/".join(folder.parts[1:]))
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}")
     try:
@@ -654,6 +713,42 @@ def _gallery(args: argparse.Namespace) -> int:
     for place in places:
         print(f"seed {place.recipe.seed:<6} {place.name}")
     print(f"{len(places)} places in {path}")
+    return 0
+
+
+def _deploy(args: argparse.Namespace) -> int:
+    from explorer import deploy
+
+    deploy.check_name(args.space)
+    # Not `shelf.DEFAULT_FOLDER`, which needs torch; a workflow that deploys does without.
+    folder = _folder(args) if args.checkpoints else deploy.ROOT / "checkpoints"
+    deployment = deploy.collect(folder, args.torch_index)
+    sizes = deployment.sizes
+    for path, size in sizes.items() if args.dry_run else ():
+        print(f"{size:>12,}  {path}")
+    if not args.torch_index:
+        print("note: no --torch-index: the Space will install PyTorch with gigabytes of CUDA", file=sys.stderr)
+    print(f"{len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB", flush=True)
+    if not args.dry_run:
+        print(deploy.upload(deployment, args.space))
+    return 0
+
+
+def _export_onnx(args: argparse.Namespace) -> int:
+    from explorer.engine import Engine
+    from explorer.export_onnx import export
+
+    path = args.out or Path(f"{args.model}.onnx")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; give --out the name of a file")
+    _check_writable(path.parent)
+    generator = Engine(_folder(args)).model(args.model).generator
+    try:
+        found = export(generator, path)
+    except ImportError as error:
+        raise UsageError(f"{error.name} is not installed: pip install 'latent-explorer[onnx]'") from None
+    print(f"{path}: within {found.error:.1e} of full scale of PyTorch")
+    print(f"one sound on one thread: onnxruntime {found.onnx_ms:.0f} ms, PyTorch {found.torch_ms:.0f} ms")
     return 0
 
 

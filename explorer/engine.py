@@ -23,6 +23,7 @@ from explorer.sound.base import Sound
 from explorer.tracing import trace_when_busy
 
 CACHED_SOUNDS = 64
+CACHED_BYTES = 256 << 20  # of all cached sounds together; a waveform counts once it is synthesised
 CACHED_MODELS = 16  # enough for a checkpoint and all its snapshots
 
 K = TypeVar("K", bound=Hashable)
@@ -142,6 +143,7 @@ class Engine:
             synthesize = sound.synthesize
             sound = replace(sound, synthesize=lambda: self._work(synthesize))
             self._cache(self._sounds, place, sound, CACHED_SOUNDS)
+        self._drop_sounds()
         return sound
 
     def hear(self, at: Recipe | Place) -> dict[str, float]:
@@ -184,6 +186,13 @@ class Engine:
             cache.move_to_end(key)
             while len(cache) > size:
                 cache.popitem(last=False)
+
+    def _drop_sounds(self) -> None:
+        """Drops the sounds used least recently, but for the last, until the others have CACHED_BYTES at most."""
+        with self._lock:
+            total = sum(sound.nbytes for sound in self._sounds.values())
+            while total > CACHED_BYTES and len(self._sounds) > 1:
+                total -= self._sounds.popitem(last=False)[1].nbytes
 
     def _load(self, card: Card) -> Model:
         generator, directions = checkpoint.load(card.path)

@@ -16,6 +16,7 @@ from explorer.latent import MAX_SEED, Path
 VERSION = 1
 SEED = re.compile("[0-9]{1,10}")  # a seed as a key of a mix
 MAX_MIXED, MAX_WEIGHT = 8, 100.0  # number of seeds in a mix, and size of a weight
+MAX_NAME = 255  # characters of a name that is read: a model, a label, a direction, a setting or its option
 PAIRS = ("mix", "offsets", "settings")  # fields of pairs, written as JSON objects
 MAX_OFFSET = 100.0  # far beyond what a generator was trained on, and small enough to keep sums finite
 
@@ -147,6 +148,10 @@ class Recipe:
                 values[name] = tuple(values[name].items())
         if not all(isinstance(seed, str) and SEED.fullmatch(seed) for seed, _ in values.get("mix", ())):
             raise RecipeError("a mix names its seeds by whole numbers")
+        pairs = (*values.get("offsets", ()), *values.get("settings", ()))
+        for name in (*values.values(), *(part for pair in pairs for part in pair)):
+            if isinstance(name, str) and len(name) > MAX_NAME:
+                raise RecipeError(f"a name has at most {MAX_NAME} characters, not {len(name):,}")
         values["mix"] = tuple((int(seed), weight) for seed, weight in values.get("mix", ()))
         return cls(**values)
 

@@ -22,6 +22,7 @@ _INSTALLED = _PACKAGE / "checkpoints"  # where the wheel installs them
 DEFAULT_FOLDER = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "checkpoints"
 # Where new checkpoints go: not into the package that pip installed.
 OWN_FOLDER = Path("checkpoints") if DEFAULT_FOLDER == _INSTALLED else DEFAULT_FOLDER
+MAX_NAME = 255  # characters of a checkpoint's name
 SNAPSHOTS, METRICS = "snapshots", "metrics.jsonl"
 STEP = re.compile("0|[1-9][0-9]{0,8}")  # in the name of a snapshot
 FOREIGN = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".h5", ".onnx")  # other formats of weights, which are not read
@@ -55,11 +56,14 @@ def nothing_found(folder: Path) -> str:
 
 def locate(folder: Path, name: str) -> Path | None:
     """The path of the checkpoint NAME or the snapshot NAME@STEP in a folder; None if there is no such file."""
+    if len(name) > MAX_NAME:
+        return None
     path = folder / f"{name}.safetensors"
     if path.parent == folder and isfile(path):  # a name from a link must not lead out of the folder
         return path
     model, at, step = name.rpartition("@")
-    if not at or not STEP.fullmatch(step) or not (final := locate(folder, model)) or final.parent != folder:
+    final = folder / f"{model}.safetensors"
+    if not at or not STEP.fullmatch(step) or final.parent != folder or not isfile(final):
         return None
     path = folder / SNAPSHOTS / model / f"{step}.safetensors"
     return path if isfile(path) else None

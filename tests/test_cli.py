@@ -591,6 +591,8 @@ def test_arguments_that_cannot_be_read_get_one_line(capsys: pytest.CaptureFixtur
         ("explorer-kit", ["kit"]),
         ("explorer-directions", ["directions"]),
         ("explorer-gallery", ["gallery"]),
+        ("explorer-deploy", ["deploy"]),
+        ("explorer-export-onnx", ["export-onnx"]),
     ],
 )
 def test_the_help_equals_the_reviewed_text(

@@ -294,6 +294,21 @@ def test_caches_stay_bounded_however_many_sounds_and_models_are_used(tmp_path: P
     assert len(engine._sounds) == CACHED_SOUNDS
 
 
+def test_cached_sounds_are_bounded_in_bytes(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = engine.render(Recipe("toy")).waveform.nbytes
+    monkeypatch.setattr("explorer.engine.CACHED_BYTES", 10 * size)
+    for seed in range(30):
+        engine.render(Recipe("toy", seed=seed)).waveform.sum()
+    engine.render(Recipe("toy", seed=29))
+    assert 0 < sum(sound.waveform.nbytes for sound in engine._sounds.values()) <= 10 * size
+
+
+@pytest.mark.parametrize("name", ["x" + "@1" * 400_000, "toy" + "@1" * 400_000, "@" * 400_000, "x" * 400_000])
+def test_a_name_of_any_length_is_no_checkpoint(engine: Engine, name: str) -> None:
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        engine.model(name)
+
+
 def test_a_place_is_not_completed_again(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     place = engine.complete(Recipe("toy", seed=7))
     expected = bits(engine, place)

@@ -190,6 +190,11 @@ def test_a_text_that_is_no_recipe_is_refused(text: str) -> None:
         "?model=m&seed=-1",
         "http://[broken?model=m",
         "?model=m&seed=" + "9" * 5000,
+        "?model=m" + "@1" * 200,
+        "?model=m&label=" + "x" * 256,
+        "?model=m&offsets." + "x" * 256 + "=1",
+        "?model=m&settings." + "x" * 256 + "=1",
+        "?model=m&settings.a=" + "x" * 256,
     ],
     ids=lambda link: link[:24],
 )

@@ -1,7 +1,6 @@
 """The repository as a Hugging Face Space: `python app.py`, read-only, offline, with an empty home folder."""
 
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +8,13 @@ from pathlib import Path
 import pytest
 import soundfile
 from gradio_client import Client
-from serving import ROOT, free_port, offline, rendered, serving
+from serving import free_port, offline, rendered, serving
 
+from explorer import deploy
 from explorer.engine import Engine
 from explorer.files import formats
 from explorer.recipe import Recipe
+from explorer.shelf import DEFAULT_FOLDER
 
 # Environment of the gradio image of Spaces; the port is 7860 there, and a free one here.
 SPACES = {
@@ -29,15 +30,12 @@ SPACES = {
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A read-only copy of the committed files."""
+    """A read-only copy of the files that `deploy` uploads."""
     folder = tmp_path_factory.mktemp("space") / "app"
-    names = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=300
-    ).stdout
-    for name in filter(None, names.split("\0")):
-        if (ROOT / name).exists():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, folder / name)
+    for name, content in deploy.collect(DEFAULT_FOLDER).files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        assert isinstance(content, Path)
+        shutil.copyfile(content, folder / name)
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
     return folder

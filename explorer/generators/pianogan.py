@@ -168,7 +168,7 @@ class PianoGAN(Generator):
         if self.config.even_rhythm:  # no chords
             return logits
         found = logits.detach().float()
-        on_host = found.device.type in ON_HOST
+        on_host = found.device.type in ON_HOST and not torch.compiler.is_exporting()
         mask = torch.from_numpy(np.stack([_taken(x) for x in found.numpy()])) if on_host else _taken_on_device(found)
         return torch.cat([logits[:, :KEYS].masked_fill(mask, -math.inf), logits[:, KEYS:]], dim=1)
 
@@ -214,13 +214,26 @@ def _taken(logits: np.ndarray) -> np.ndarray:
 
 def _taken_on_device(logits: Tensor) -> Tensor:
     """`_taken` for a batch, without synchronising with the device; on a CPU it is ten times slower than `_taken`."""
-    keys, chord = logits[:, :KEYS], logits[:, STEP].tanh() < CHORD_BELOW
-    taken, before = torch.zeros_like(keys, dtype=torch.bool), keys[:, :, 0].argmax(1)
-    for i in range(1, NOTES):
-        now = (taken[:, :, i - 1] | F.one_hot(before, KEYS).bool()) & chord[:, i, None]
-        taken[:, :, i] = now & ~now.all(1, keepdim=True)
-        before = keys[:, :, i].masked_fill(taken[:, :, i], -math.inf).argmax(1)
-    return taken
+    keys, chord = logits[:, :KEYS].movedim(-1, 0), (logits[:, STEP].tanh() < CHORD_BELOW).movedim(-1, 0)
+
+    def step(carry: tuple[Tensor, Tensor], note: tuple[Tensor, Tensor]) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        (taken, before), (key, in_chord) = carry, note
+        now = (taken | F.one_hot(before, KEYS).bool()) & in_chord[:, None]
+        taken = now & ~now.all(1, keepdim=True)
+        return (taken, key.masked_fill(taken, -math.inf).argmax(1)), taken.clone()
+
+    first = torch.zeros_like(keys[0], dtype=torch.bool)
+    carry = first, keys[0].argmax(1)
+    if torch.compiler.is_exporting():  # as one loop, not as thousands of steps
+        from torch._higher_order_ops.scan import scan
+
+        _, rest = scan(step, carry, (keys[1:], chord[1:]))
+        return torch.cat([first[None], rest]).movedim(0, -1)
+    rows = [first]
+    for note in zip(keys[1:], chord[1:], strict=True):
+        carry, row = step(carry, note)
+        rows.append(row)
+    return torch.stack(rows, dim=-1)
 
 
 class NoiseField(nn.Module):

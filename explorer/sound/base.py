@@ -5,7 +5,7 @@ times are in seconds, frequencies in Hz, pitches are MIDI note numbers (A4 = 69)
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from torch import Tensor, nn
 
+NOTE_BYTES = 200  # of memory, with its numbers
 Settings = Mapping[str, str]  # the chosen option by the name of its setting
 
 
@@ -73,6 +74,12 @@ class Sound:
         assert self._waveform is not None
         return self._waveform
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that it takes now; a waveform counts once it is synthesised."""
+        arrays = [self._waveform, *((self.log_mel.values, self.log_mel.frequencies) if self.log_mel else ())]
+        return sum(array.nbytes for array in arrays if array is not None) + NOTE_BYTES * len(self.notes or ())
+
 
 class Representation(ABC):
     """An encoding of sounds as tensors in [-1, 1], and its decoding.
@@ -116,6 +123,19 @@ class Representation(ABC):
         Raises:
             ValueError: if there is no such setting or option.
         """
+
+    decoded_name: ClassVar[str] = "waveform"  # of what `decode_tensor` returns
+    full_scale: ClassVar[Sequence[float]] = (1.0,)  # of its last axis
+
+    def decode_tensor(self, x: Tensor) -> Tensor:
+        """Decodes a tensor (1, *shape) by the default settings, as tensors alone, for export to other programs.
+
+        Returns:
+            The waveform (1, samples), or what a kind of sounds has in its place.
+        Raises:
+            ValueError: if these sounds cannot be decoded by tensors alone.
+        """
+        raise ValueError(f"{type(self).__name__} cannot be exported")
 
     def parts(self) -> Mapping[str, nn.Module]:
         """The parts it has now, by their names in `part_types`."""

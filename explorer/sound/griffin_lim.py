@@ -26,12 +26,12 @@ def griffin_lim(
     """
     window = torch.hann_window(n_fft)
     start = np.random.RandomState(0).uniform(-math.pi, math.pi, magnitude.shape[1:]).astype(np.float32)
-    phase = torch.polar(torch.ones(magnitude.shape[1:]), torch.from_numpy(start)).expand(magnitude.shape)
-    before = torch.zeros((), dtype=torch.complex64)
+    phase = torch.polar(torch.ones(magnitude.shape[1:]), torch.from_numpy(start))
+    before: Tensor | None = None
     for _ in range(iterations):
         waveform = torch.istft(magnitude * phase, n_fft, hop_length, window=window)
         now = torch.stft(waveform, n_fft, hop_length, window=window, pad_mode="constant", return_complex=True)
-        ahead = now + momentum * (now - before)
+        ahead = now + momentum * (now if before is None else now - before)
         phase = ahead / ahead.abs().clamp_min(1e-9)
         before = now
     return torch.istft(magnitude * phase, n_fft, hop_length, window=window)

@@ -150,6 +150,12 @@ class MelRepresentation(Representation):
         )
         return Sound(synthesize, self.sample_rate, self.seconds, log_mel=picture)
 
+    def decode_tensor(self, x: Tensor) -> Tensor:
+        """(1, 1, n_mels, frames) -> waveform (1, samples)."""
+        invert = self.invert if self._vocoder is None else self._vocoder
+        waveform: Tensor = invert(self.denormalize(x))
+        return waveform * (PEAK / waveform.abs().amax(1, keepdim=True).clamp_min(PEAK))
+
     def log_mel(self, waveform: Tensor) -> Tensor:
         """Waveforms (batch, samples) -> log-mels (batch, n_mels, frames): log(mel magnitude + floor)."""
         c = self.config

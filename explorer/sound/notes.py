@@ -164,6 +164,9 @@ class NotesRepresentation(Representation):
     Durations between 20 ms and 8 s are as accurate, unless the key is struck again earlier.
     """
 
+    decoded_name = "notes"
+    full_scale = (127.0, STEP_SECONDS[1], DURATION_SECONDS[1], 127.0)
+
     sample_rate = SAMPLE_RATE
     seconds = 25.0  # average of 256 notes in MAESTRO; a piece lasts as long as its steps add up to
 
@@ -192,6 +195,10 @@ class NotesRepresentation(Representation):
         """The first 256 notes of a table of at least as many."""
         parts = (table.pitch, table.step, table.duration, table.velocity)
         return encode_notes(*(torch.from_numpy(part[:NOTES].copy()) for part in parts)).float()
+
+    def decode_tensor(self, x: Tensor) -> Tensor:
+        """(1, 91, 256) -> (1, 256, 4), float32: pitch, step and duration in seconds, and velocity of each note."""
+        return decode_notes(x).float()
 
     def decode(self, x: Tensor, settings: Settings | None = None) -> Sound:
         columns = decode_notes(x.detach().cpu())

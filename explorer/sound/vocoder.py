@@ -187,6 +187,11 @@ def phase_clock(log_mel: Tensor, config: VocoderConfig) -> Tensor:
         peak = peak.gather(1, peak)
     advance = 2 * math.pi * config.hop_length / config.sample_rate * frequency.gather(1, peak)
     speed = (advance[..., :-1].gather(1, peak[..., 1:]) + advance[..., 1:]) / 2
+    if torch.compiler.is_exporting():  # to a program without NumPy
+        angles = [torch.zeros_like(speed[..., 0])]
+        for k in range(log_mel.shape[-1] - 1):
+            angles.append(torch.remainder(angles[-1].gather(1, peak[..., k + 1]) + speed[..., k], 2 * math.pi))
+        return torch.stack(angles, dim=-1)
     # Frame after frame in NumPy, batch and bands in one row: torch takes longer to begin so small a sum than to do it.
     batch, bands, frames = level.shape
     rows = peak + bands * torch.arange(batch, device=peak.device)[:, None, None]

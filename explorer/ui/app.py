@@ -7,15 +7,17 @@ for the player, which is one component with canvas and Web Audio. The server kee
 
 import base64
 import functools
+import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio import utils
 from gradio.components import Component
+from starlette.middleware import Middleware
 
-from explorer import atomic
 from explorer.checkpoint import CheckpointError
 from explorer.engine import Engine
 from explorer.files import formats, kits, readers
@@ -24,18 +26,24 @@ from explorer.recipe import Recipe, RecipeError
 from explorer.sound import synth
 from explorer.ui import handlers, places
 from explorer.ui.between import MorphServer
+from explorer.ui.cache import KEPT_SECONDS, FileCache
 from explorer.ui.handlers import CONTROLS, DIRECTION_SLIDERS, LIVE_SLIDERS, RAW_SLIDERS, REACH, SETTINGS, SLIDERS, STEP
 from explorer.ui.kits import KitServer, as_json
 from explorer.ui.learn import Lessons
-from explorer.ui.panels import PICTURES_AT_ONCE, error_message, panel, server_function
+from explorer.ui.limits import MAX_UPLOAD, Limits, fetch_nothing, is_loopback
+from explorer.ui.panels import PICTURES_AT_ONCE, Queue, error_message, panel, server_function
 from explorer.ui.scripts import PAGE, scripts, template
 
 Controls = dict[str, Any]  # by name; gradio gives components their events as they are made, unseen by mypy
 
+FILES = "files"  # the folder of the cache, in gradio's own
+DEFAULT_HOST = "127.0.0.1"  # gradio's
 MOVES_AT_ONCE = 2  # slider moves of all visitors: more at once would only slow each of them down
 SAVES_AT_ONCE = 2  # the WAV of a long piece takes a core for a second
 APPRAISALS_AT_ONCE = 1  # some milliseconds each, unless the sound has to be computed again
-KEPT_SECONDS = 3600  # until a file that the API has returned is deleted
+EVENTS_AT_ONCE = 4  # of the other controls, of all visitors
+MOVES_WAITING = 256  # one for each visitor who drags a slider
+CALLS_WAITING = 32  # of programs, for the API
 # Events send the recipe that the page holds or has just asked for, in place of the hidden first input.
 WITH_PLACE = "(_, ...values) => [window.explorer ? explorer.sends() : location.search, ...values]"
 TO_DESTINATION = "(_, ...values) => [explorer.sendsDestination(), ...values]"  # the recipe that `go` was called with
@@ -51,7 +59,10 @@ def serve(engine: Engine, host: str | None = None, port: int | None = None, shar
         host, port: None for what gradio's environment variables say, or else its defaults.
         share: open a public link through gradio's servers.
     """
-    app = build(engine)
+    cache = FileCache(Path(utils.get_upload_folder()) / FILES)
+    app = build(engine, cache)
+    fetch_nothing()
+    loopback = not share and is_loopback(host or os.environ.get("GRADIO_SERVER_NAME") or DEFAULT_HOST)
     app.launch(
         server_name=host,
         server_port=port,
@@ -59,10 +70,13 @@ def serve(engine: Engine, host: str | None = None, port: int | None = None, shar
         prevent_thread_lock=True,
         theme=_theme(),
         css_paths=[PAGE / "style.css"],
-        app_kwargs={"routes": [scripts().route()]},
+        app_kwargs={
+            "routes": [scripts().route(), cache.route()],
+            "middleware": [Middleware(Limits, loopback=loopback)],
+        },
         allowed_paths=[str(synth.SAMPLES)],
         footer_links=["api", "settings"],
-        max_file_size="64mb",
+        max_file_size=MAX_UPLOAD,
         ssr_mode=False,
         run_history=False,
     )  # would copy every move of a slider into the browser's storage
@@ -99,8 +113,9 @@ def _theme() -> gr.themes.Base:
     return theme
 
 
-def build(engine: Engine) -> gr.Blocks:
-    """Builds the app; a page asks for its first sound when it is opened."""
+def build(engine: Engine, cache: FileCache | None = None) -> gr.Blocks:
+    """Builds the app; a page asks for its first sound when it is opened. Files of visitors go to the cache."""
+    cache = cache or FileCache(Path(utils.get_upload_folder()) / FILES)
     with gr.Blocks(title="Latent Explorer", analytics_enabled=False, delete_cache=(KEPT_SECONDS, KEPT_SECONDS)) as app:
         place = gr.Textbox(visible=False)
         with gr.Row(elem_id="head"):
@@ -113,8 +128,9 @@ def build(engine: Engine) -> gr.Blocks:
             with gr.Column(scale=2, min_width=300):
                 controls |= _panels(engine)
         panel("pads", engine, KitServer(engine).functions(), max_seconds=MAX_SECONDS)
-        _connect(app, engine, place, player, {"model": model, **controls})
-        _add_api(engine)
+        _connect(app, engine, cache, place, player, {"model": model, **controls})
+        _add_api(engine, cache)
+    app.queue(max_size=CALLS_WAITING)
     return app
 
 
@@ -138,7 +154,7 @@ def _player(engine: Engine) -> gr.HTML:
         apply_default_css=False,
         elem_id="player",
         server_functions=[
-            server_function(lead, MOVES_AT_ONCE),
+            server_function(lead, MOVES_AT_ONCE, MOVES_WAITING),
             server_function(save, SAVES_AT_ONCE),
             server_function(appraise, APPRAISALS_AT_ONCE),
         ],
@@ -219,9 +235,12 @@ def _panels(engine: Engine) -> Controls:
     return made
 
 
-def _connect(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, controls: Controls) -> None:
+def _connect(
+    app: gr.Blocks, engine: Engine, cache: FileCache, place: Component, player: gr.HTML, controls: Controls
+) -> None:
     """Connects the events of the controls to the handlers."""
     values = [controls[name] for name in CONTROLS]
+    events = Queue(EVENTS_AT_ONCE, MOVES_WAITING)
     shown = {name: controls[name] for name in ("model", *CONTROLS)}
     outputs = [*shown.values(), player]
 
@@ -238,7 +257,7 @@ def _connect(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, 
         if not isinstance(text, str) or "model=" in text:
             try:
                 return update_all(handlers.read(text))
-            except (RecipeError, CheckpointError) as error:
+            except Exception as error:  # whatever a link holds, the page opens
                 answer = update_all(handlers.default_recipe(engine))
                 answer[player]["error"] = f"This link cannot be played: {error_message(error)}"
                 return answer
@@ -282,10 +301,13 @@ def _connect(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, 
     def reset(text: str, hold: bool) -> dict[Component, Any]:
         return update_all(handlers.reset(handlers.read(text)), hold)
 
-    def load(path: str) -> dict[Component, Any]:
-        if (found := places.read_places(engine, Path(path))) is not None:
+    def load(file: Any) -> dict[Component, Any]:
+        path = Path(str(file.get("path")) if isinstance(file, dict) else "")
+        if not cache.holds(path):
+            raise RecipeError("this file is no longer there; open it again")
+        if (found := places.read_places(engine, path)) is not None:
             return {player: {"places": found}}
-        saved = formats.read_saved(Path(path))
+        saved = formats.read_saved(path)
         if not isinstance(saved, Kit):
             return update_all(saved)
         kit = kits.complete(engine, saved)
@@ -299,19 +321,18 @@ def _connect(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, 
         inputs: list[Component],
         to: list[Component],
         js: str | None = WITH_PLACE,
-        files: bool = False,
     ) -> None:
         @functools.wraps(handler)
-        def guarded(*args: Any) -> dict[Component, Any]:
+        async def guarded(*args: Any) -> dict[Component, Any]:
             try:
-                answer = handler(*args)
+                answer = await events.run(handler, *args)
             except Exception as error:  # otherwise the page would get status 500 and show no message
                 answer = {player: {"error": error_message(error)}}
             answer[player]["nonce"] = secrets.token_hex(4)  # gradio does not send a value equal to the last
             return answer
 
         # always_last: while one event is being answered, only the newest of the later ones is kept. The handlers check
-        # every value, so gradio's own checks, which answer with a traceback, are only needed for uploaded files.
+        # every value, so gradio's own checks, which answer with a traceback, are not needed.
         # The page copies the component that shows progress at every event; a hidden text is cheaper than a sound.
         event = trigger(
             guarded,
@@ -322,7 +343,7 @@ def _connect(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, 
             trigger_mode="always_last",
             show_progress="hidden",
             show_progress_on=place,
-            preprocess=files,
+            preprocess=False,
             api_visibility="private",
         )
         event.failure(None, js=FAILED, queue=False, show_progress="hidden", api_visibility="private")
@@ -346,20 +367,19 @@ def _connect(app: gr.Blocks, engine: Engine, place: Component, player: gr.HTML, 
     on(controls["roll"].click, roll(True, False), [place, hold], outputs)
     on(controls["roll_b"].click, roll(False, True), [place, hold], outputs)
     on(player.reset, reset, [place, hold], outputs)
-    on(controls["open"].upload, load, [controls["open"]], outputs, js=None, files=True)
+    on(controls["open"].upload, load, [controls["open"]], outputs, js=None)
     on(player.go, go, [place, hold], outputs, js=TO_DESTINATION)
     on(app.load, start, [place], outputs, js="() => [location.search]")
 
 
-def _add_api(engine: Engine) -> None:
+def _add_api(engine: Engine, cache: FileCache) -> None:
     """Adds the API: it takes a recipe, as JSON or as a link, and returns a file."""
 
     def render(recipe: str, format: str) -> str:
         try:
-            name, data = handlers.save(engine, handlers.read(recipe), format)
-            # In gradio's own folder, where it deletes files older than KEPT_SECONDS.
-            path = Path(file.GRADIO_CACHE) / secrets.token_hex(8) / name
-            atomic.write_bytes(path, data)
+            place = engine.complete(handlers.read(recipe))
+            key, name = place.recipe.to_json(), handlers.file_name(place, format)
+            path = cache.find(key, name) or cache.write(key, name, handlers.encode(engine, place, format))
         except Exception as error:
             raise gr.Error(error_message(error), print_exception=False) from None
         return str(path)

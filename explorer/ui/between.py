@@ -21,10 +21,12 @@ from explorer.engine import Engine
 from explorer.files import formats, morphs
 from explorer.recipe import Recipe
 from explorer.ui import handlers
-from explorer.ui.panels import Answer, server_function
+from explorer.ui.panels import Answer, ServerFunction, server_function, visitor
 
 MAX_STEPS = 25  # of a morph; the command line takes more
-AT_ONCE, MAX_JOBS = 2, 8  # files that are being made at one time, and that may be waiting or finished
+AT_ONCE, MAX_JOBS = 2, 16  # files that are being made at one time, and those and the waiting ones together
+SHARE = 2  # of these, for one visitor
+MAX_BYTES = 1 << 30  # of finished files together; those not asked for the longest are dropped first
 PROGRESS_SECONDS = 0.4  # that `file_progress` waits for the file before it answers
 ABANDONED_SECONDS = 30.0  # without a request, after which a file is dropped
 PIECE = 3 << 20  # bytes of a file in one answer
@@ -39,6 +41,7 @@ class _Job:
     """A file that is being made or is finished, in a temporary folder of its own."""
 
     path: Path
+    visitor: str
     asked: float
     done: int = 0
     total: int = 1
@@ -55,7 +58,7 @@ class MorphServer:
         self._lock = threading.Lock()
         self._jobs: dict[str, _Job] = {}
 
-    def functions(self) -> tuple[Callable[[Any], Answer], ...]:
+    def functions(self) -> tuple[ServerFunction, ...]:
         """The functions that the page can call."""
         return (
             server_function(self.steps, 1),
@@ -83,12 +86,13 @@ class MorphServer:
         stem = formats.stem(start.recipe, recipe.seed_b)
         with self._lock:
             self._drop_abandoned()
-            if len(self._jobs) >= MAX_JOBS:
+            unfinished = [job.visitor for job in self._jobs.values() if not job.future.done()]
+            if unfinished.count(visitor.get()) >= SHARE:
+                raise ValueError("Your last files are still being made; try again when one is finished.")
+            if len(unfinished) >= MAX_JOBS:
                 raise ValueError("The server is making too many files just now; try again in a moment.")
-            job = _Job(
-                Path(tempfile.mkdtemp(prefix="morph-", dir=os.environ.get("GRADIO_TEMP_DIR"))) / f"{stem}.{name}",
-                self._clock(),
-            )
+            folder = Path(tempfile.mkdtemp(prefix="morph-", dir=os.environ.get("GRADIO_TEMP_DIR")))
+            job = _Job(folder / f"{stem}.{name}", visitor.get(), self._clock())
             key = secrets.token_hex(16)
             self._jobs[key] = job
         job.future = self._pool.submit(self._make, job, text, count, spacing)
@@ -139,7 +143,8 @@ class MorphServer:
 
     def _make(self, job: _Job, text: Any, count: Any, spacing: Any) -> None:
         def check(done: int, total: int) -> None:
-            if job.cancelled or self._clock() - job.asked > ABANDONED_SECONDS:
+            # Its folder is gone when the server ends.
+            if job.cancelled or not job.path.parent.is_dir() or self._clock() - job.asked > ABANDONED_SECONDS:
                 raise Cancelled
 
         def tell(done: int, total: int) -> None:
@@ -153,6 +158,7 @@ class MorphServer:
         except BaseException:
             shutil.rmtree(job.path.parent, ignore_errors=True)
             raise
+        self._tidy()
         # In case the page is closed before it fetches the file, and no later request cleans up.
         timer = threading.Timer(ABANDONED_SECONDS + 1, self._tidy)
         timer.daemon = True
@@ -178,9 +184,12 @@ class MorphServer:
             self._drop_abandoned()
 
     def _drop_abandoned(self) -> None:
-        """Drops the files that are no longer asked for."""
-        for key, job in list(self._jobs.items()):
-            if self._clock() - job.asked > ABANDONED_SECONDS:
+        """Drops the files that are no longer asked for, and those for which there is no room."""
+        room = MAX_BYTES
+        for key, job in sorted(self._jobs.items(), key=lambda item: item[1].asked, reverse=True):
+            finished = job.future.done() and job.path.is_file()
+            room -= job.path.stat().st_size if finished else 0
+            if (finished and room < 0) or self._clock() - job.asked > ABANDONED_SECONDS:
                 _drop(self._jobs.pop(key))
 
 

@@ -29,7 +29,7 @@ SETTINGS = 2  # decode settings that are shown
 LEAKS = 2  # other measures that a slider's text says it moves too
 REACH = 4.0  # of an offset's slider to either side, in standard deviations of the prior
 STEP = 0.05  # of an offset's slider, in the same unit
-MAX_TEXT = 1_000_000  # characters of a recipe that a browser may send
+MAX_TEXT = 100_000  # characters of a recipe that a browser may send
 RANGE_DB = 60.0  # of a spectrogram's colours, below its loudest point
 WORTH_SAYING = 0.1  # least probability with which the judge must hear a label for it to be shown
 NAMED_WEIGHTS = 12  # hexadecimal digits of the weights' hash in a link
@@ -435,5 +435,14 @@ def packed(array: np.ndarray) -> str:
 def save(engine: Engine, recipe: Recipe, name: str) -> tuple[str, bytes]:
     """Name and bytes of a saved file, the same as the command line writes. Raises ValueError for an unknown format."""
     place = engine.complete(recipe)
-    data = formats.encode(engine.render(place), place.recipe, name)
-    return f"{formats.stem(place.recipe)}.{name}", data
+    return file_name(place, name), encode(engine, place, name)
+
+
+def file_name(place: Place, name: str) -> str:
+    """The name of a place's file in a format."""
+    return f"{formats.stem(place.recipe)}.{name}"
+
+
+def encode(engine: Engine, place: Place, name: str) -> bytes:
+    """The bytes of a place's file. Raises ValueError for an unknown format."""
+    return formats.encode(engine.render(place), place.recipe, name)

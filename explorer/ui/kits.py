@@ -1,7 +1,6 @@
 """The server's part of the pads: kits, the sounds of their pads, and their files."""
 
 import base64
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +11,7 @@ from explorer.kit import MAX_SECONDS, PADS, Kit
 from explorer.recipe import RecipeError
 from explorer.ui import handlers
 from explorer.ui.handlers import NAMED_WEIGHTS, View
-from explorer.ui.panels import Answer, error_message, server_function
+from explorer.ui.panels import Answer, ServerFunction, error_message, server_function
 
 AT_ONCE = 2  # requests of all visitors, of up to PADS sounds each
 
@@ -23,7 +22,7 @@ class KitServer:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def functions(self) -> tuple[Callable[[Any], Answer], ...]:
+    def functions(self) -> tuple[ServerFunction, ...]:
         """The functions that the page can call."""
         return (
             server_function(self.new_kit, AT_ONCE),

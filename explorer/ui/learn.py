@@ -1,7 +1,6 @@
 """The server's part of the panel "Learn": what a checkpoint offers to the lessons, and how sounds compare."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ from explorer.checkpoint import CheckpointError
 from explorer.engine import Engine
 from explorer.shelf import METRICS, SNAPSHOTS
 from explorer.ui import handlers
-from explorer.ui.panels import Answer, server_function
+from explorer.ui.panels import Answer, ServerFunction, server_function
 
 MAX_COMPARED = 8  # recipes in one request
 CURVES = ("wasserstein", "reconstruction_loss")
@@ -23,7 +22,7 @@ class Lessons:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def functions(self) -> tuple[Callable[[Any], Answer], ...]:
+    def functions(self) -> tuple[ServerFunction, ...]:
         """The functions that the page can call."""
         return server_function(self.lesson_data, 1), server_function(self.measure, 1)
 

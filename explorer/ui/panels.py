@@ -7,66 +7,104 @@ bypass gradio's queue and checks, so each of them is wrapped in `server_function
 import functools
 import logging
 import re
-import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any, TypeVar
 
+import anyio
 import gradio as gr
+from anyio import CapacityLimiter
+from gradio.context import LocalContext
 
 from explorer.checkpoint import CheckpointError
 from explorer.engine import Engine
 from explorer.recipe import RecipeError
 from explorer.ui import handlers
+from explorer.ui.limits import FULL, is_full
 from explorer.ui.scripts import scripts, template
 
 WAIT_SECONDS = 10  # at most, while the requests of others are being answered
+WAITING = 16  # requests that may wait for one function; more are refused at once
+MAX_MESSAGE = 400  # characters of an error message, which may quote what was sent
+BUSY = "The server is busy; try again in a moment."
 PICTURES_AT_ONCE = 24  # in one request
 FOLDER = re.compile(r"(?<![\w/:.])/(?:[^/\s]+/)+")  # the folders of the server in front of a file's name
 UNEXPECTED = "Something went wrong on the server and was written to its log; try another place or file."
 
+T = TypeVar("T")
 Answer = dict[str, Any]
+ServerFunction = Callable[[Any], Awaitable[Answer]]
+
+visitor: ContextVar[str] = ContextVar("visitor", default="")  # the page that calls a function, as it names itself
 
 
 def error_message(error: Exception) -> str:
     """One line about an error for the visitor, without the server's folders.
 
-    An error that stands for bad input keeps its message. Any other becomes UNEXPECTED, and its traceback is logged.
+    An error that stands for bad input keeps its message, a long one shortened. A full disk is called that; any other
+    error becomes UNEXPECTED, and its traceback is logged.
     """
+    if is_full(error):
+        return FULL
     if not isinstance(error, RecipeError | CheckpointError | ValueError):
         logging.getLogger(__name__).error("unexpected error", exc_info=error)
         return UNEXPECTED
-    line = " ".join(FOLDER.sub("", str(error)).split())
+    line = str(error)
+    line = " ".join(FOLDER.sub("", line[: 2 * MAX_MESSAGE]).split())
+    line = line if len(line) <= MAX_MESSAGE else f"{line[:MAX_MESSAGE]}…"
     return line.encode("utf-8", "backslashreplace").decode("utf-8")  # half a character cannot be sent
 
 
-def server_function(function: Callable[[Any], Answer], at_once: int) -> Callable[[Any], Answer]:
+def server_function(function: Callable[[Any], Answer], at_once: int, waiting: int = WAITING) -> ServerFunction:
     """Wraps a function for calls from the page: it returns {"error": message} where the function raises.
 
     Args:
         function: takes what the browser sent, which is unchecked, and raises RecipeError, CheckpointError or ValueError
-            for bad input.
-        at_once: calls that may run at one time; others wait for WAIT_SECONDS at most.
+            for bad input. Runs in a thread.
+        at_once: calls that may run at one time.
+        waiting: calls that may wait, for WAIT_SECONDS at most and without a thread; others are refused at once.
     """
-    slots = threading.BoundedSemaphore(at_once)
+    queue = Queue(at_once, waiting)
 
     @functools.wraps(function)
-    def answer(request: Any) -> Answer:
-        if not slots.acquire(timeout=WAIT_SECONDS):
-            return {"error": "The server is busy; try again in a moment."}
+    async def answer(request: Any) -> Answer:
+        visitor.set(await _calling_page())
         try:
-            return function(request)
+            return await queue.run(function, request)
         except Exception as error:  # otherwise the page would get status 500 and show no message
             return {"error": error_message(error)}
-        finally:
-            slots.release()
 
     return answer
+
+
+class Queue:
+    """Runs functions in threads, some at a time. Those that wait hold no thread, so they keep nobody else waiting.
+
+    Args:
+        at_once, waiting: how many run at one time, and how many may wait.
+    """
+
+    def __init__(self, at_once: int, waiting: int) -> None:
+        self._limiter, self._waiting = CapacityLimiter(at_once), waiting
+
+    async def run(self, function: Callable[..., T], *args: Any) -> T:
+        """The result of a function. Raises what it raises, and ValueError if its turn does not come."""
+        if self._limiter.statistics().tasks_waiting < self._waiting:
+            with anyio.move_on_after(WAIT_SECONDS):  # ends the wait only: a function that has begun is not interrupted
+                return await anyio.to_thread.run_sync(function, *args, limiter=self._limiter)
+        raise ValueError(BUSY)
+
+
+async def _calling_page() -> str:
+    """The name that the page of the present request has given itself."""
+    request = LocalContext.request.get(None)
+    return visitor.get() if request is None else str((await request.json())["session_hash"])
 
 
 def panel(
     name: str,
     engine: Engine,
-    functions: tuple[Callable[[Any], Answer], ...] = (),
+    functions: tuple[ServerFunction, ...] = (),
     elem_id: str | None = None,
     **props: Any,
 ) -> gr.HTML:

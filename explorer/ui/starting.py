@@ -7,12 +7,17 @@ import signal
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 
 from explorer.engine import Engine
 
+try:
+    import fcntl
+except ImportError:  # Windows, where nothing tells the folder of a killed process from that of a living one
+    fcntl = None  # type: ignore[assignment]
+
+PREFIX, LOCK = "explorer-", ".lock"  # of the folder for temporary files; its process holds a lock in it
 TEMPORARY = "GRADIO_TEMP_DIR"  # the environment variable that says where gradio keeps uploads and answers
 DEFAULT_HOST = "127.0.0.1"
 
@@ -51,7 +56,8 @@ def check_address(host: str, port: int | None) -> None:
 
 @contextmanager
 def temporary_files() -> Iterator[None]:
-    """Gives gradio a new folder for the files of visitors, and deletes it at the end.
+    """Gives gradio a new folder for the files of visitors, and deletes it at the end, also when SIGTERM ends the
+    process, which then counts as an interrupt. First it deletes the folders that killed processes have left.
 
     By default gradio uses one folder of a fixed name for all users of a machine, where only the first user may write.
     This folder lies in the one that the environment variable names, or else in the system's temporary folder.
@@ -60,24 +66,44 @@ def temporary_files() -> Iterator[None]:
     try:
         if given:
             Path(given).mkdir(parents=True, exist_ok=True)
-        folder = tempfile.mkdtemp(prefix="explorer-", dir=given)
+        delete_leavings(Path(given or tempfile.gettempdir()))
+        folder, lock = _new_folder(given)
     except (OSError, ValueError) as error:
         raise OSError(
             f"no folder for temporary files can be written to ({error}); name one in the variable {TEMPORARY}"
         ) from None
 
-    def delete_and_stop(number: int, frame: FrameType | None) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-        signal.signal(number, signal.SIG_DFL)
-        signal.raise_signal(number)
-
-    signal.signal(signal.SIGTERM, delete_and_stop)
-    os.environ[TEMPORARY] = folder
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    os.environ[TEMPORARY] = str(folder)
     try:
         yield
     finally:
+        signal.signal(signal.SIGTERM, before)
         if given:
             os.environ[TEMPORARY] = given
         else:
             del os.environ[TEMPORARY]
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _new_folder(parent: str | None) -> tuple[Path, int]:
+    """A new folder, and the descriptor of its lock. It has its name only once it is locked."""
+    made = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=parent))
+    lock = os.open(made / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    if fcntl is not None:
+        with suppress(OSError):  # some network drives have no locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+    return made.rename(made.with_name(made.name[1:])), lock
+
+
+def delete_leavings(parent: Path) -> None:
+    """Deletes the folders of processes that have ended without doing so."""
+    for folder in parent.glob(f"{PREFIX}*") if fcntl is not None else ():
+        with suppress(OSError):  # somebody else's, or in use
+            lock = os.open(folder / LOCK, os.O_RDWR)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anyio
 import numpy as np
 import pytest
 import soundfile as sf
@@ -18,6 +19,7 @@ from explorer.files import morphs
 from explorer.recipe import Recipe
 from explorer.ui import between
 from explorer.ui.between import MorphServer
+from explorer.ui.panels import visitor
 
 MORPH = Recipe("toy", seed=3, seed_b=9, label="high")
 
@@ -60,9 +62,13 @@ def server(tmp_path: Path, folder: Path) -> MorphServer:
     return MorphServer(Engine(tmp_path), Clock())
 
 
-def ask(server: MorphServer, name: str, request: Any) -> dict[str, Any]:
-    """Calls a server function as the page does, so that an error is returned, not raised."""
-    return next(f for f in server.functions() if getattr(f, "__name__", "") == name)(request)
+def ask(server: MorphServer, name: str, request: Any, page: str = "") -> dict[str, Any]:
+    """Calls a server function as a page does, so that an error is returned, not raised."""
+    before = visitor.set(page)
+    try:
+        return anyio.run(next(f for f in server.functions() if getattr(f, "__name__", "") == name), request)
+    finally:
+        visitor.reset(before)
 
 
 def finished(server: MorphServer, key: str) -> dict[str, Any]:
@@ -113,14 +119,49 @@ def test_a_finished_file_that_is_not_fetched_is_deleted(server: MorphServer, fol
     assert "no longer there" in ask(server, "file_progress", key)["error"]
 
 
-def test_only_eight_files_are_made_at_a_time(server: MorphServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_visitor_has_a_share_of_the_files_that_are_being_made(
+    server: MorphServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     held = SlowWriter()
     monkeypatch.setattr(morphs, "write", held)
-    answers = [ask(server, "begin_file", [MORPH.to_json(), 2, "t", "wav"]) for _ in range(between.MAX_JOBS + 1)]
+
+    def begin(page: str) -> dict[str, Any]:
+        return ask(server, "begin_file", [MORPH.to_json(), 2, "t", "wav"], page)
+
+    greedy = [begin("greedy") for _ in range(between.SHARE + 1)]
+    modest = begin("modest")
+    others = [begin(f"page {i}") for i in range(between.MAX_JOBS)]
     held.released.set()
-    assert ["error" in answer for answer in answers] == [False] * between.MAX_JOBS + [True]
-    for answer in answers[:-1]:
-        ask(server, "cancel_file", answer["job"])
+    assert ["error" in answer for answer in greedy] == [False] * between.SHARE + [True]
+    assert "error" not in modest
+    refused = between.SHARE + 1
+    assert ["error" in answer for answer in others] == [False] * (between.MAX_JOBS - refused) + [True] * refused
+    for answer in (*greedy, modest, *others):
+        ask(server, "cancel_file", answer.get("job"))
+
+
+def test_finished_files_hold_no_place(server: MorphServer) -> None:
+    jobs = []
+    for _ in range(between.MAX_JOBS + 1):
+        jobs.append(ask(server, "begin_file", [MORPH.to_json(), 2, "t", "mid"])["job"])
+        finished(server, jobs[-1])
+    assert all("name" in ask(server, "file_progress", job) for job in jobs)
+
+
+def test_finished_files_are_bounded_in_bytes(
+    server: MorphServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = []
+    for now in range(3):
+        server._clock.now = float(now)  # type: ignore[attr-defined]
+        jobs.append(ask(server, "begin_file", [MORPH.to_json(), 2, "t", "wav"])["job"])
+        finished(server, jobs[-1])
+    sizes = [path.stat().st_size for path in folder.rglob("*.wav")]
+    monkeypatch.setattr(between, "MAX_BYTES", 2 * max(sizes))
+    server._tidy()
+    server._pool.shutdown()
+    assert len(list(folder.rglob("*.wav"))) == 2
+    assert "no longer there" in ask(server, "file_progress", jobs[0])["error"]
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,16 @@
 """The app starts where the default folder or port is taken, or says in one sentence why it cannot."""
 
 import os
+import signal
 import socket
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+import anyio
 import pytest
-from serving import free_port, offline, serving
+from serving import ROOT, free_port, offline, serving
 
 from explorer.__main__ import main
 from explorer.checkpoint import CheckpointError
@@ -23,6 +27,49 @@ def test_the_app_starts_although_gradios_temporary_folder_cannot_be_used(tmp_pat
     with serving(command, port, offline(tmp_path)):
         assert [path.name for path in tmp_path.glob("explorer-*")] != []
     assert [path.name for path in tmp_path.glob("explorer-*")] == []
+
+
+ENDING = (
+    "import signal, sys, time; from pathlib import Path; from explorer.ui.starting import temporary_files\n"
+    "try:\n"
+    "    with temporary_files():\n"
+    "        print('begun', flush=True); time.sleep(300)\n"
+    "except KeyboardInterrupt: print('ended', flush=True)\n"
+)
+
+
+def ended_by(number: signal.Signals, folder: Path) -> str:
+    """What a process prints that has temporary files and gets a signal."""
+    command = [sys.executable, "-c", ENDING]
+    env = {**offline(folder), "TMPDIR": str(folder)}
+    with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        assert len(list(folder.glob("explorer-*"))) == 1
+        process.send_signal(number)
+        return process.communicate(timeout=60)[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_both_signals_end_the_app_alike_and_leave_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    assert ended_by(number, tmp_path) == "ended\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_start_deletes_what_a_killed_process_has_left_but_nothing_of_a_living_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(TEMPORARY, raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ended_by(signal.SIGKILL, tmp_path)
+    (left,) = tmp_path.iterdir()
+    (tmp_path / "explorer-of-others").mkdir()
+    with temporary_files():
+        living = Path(os.environ[TEMPORARY])
+        assert not left.exists()
+        with temporary_files():
+            assert living.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["explorer-of-others"]
 
 
 def test_the_folder_named_in_the_environment_is_used_and_not_deleted(
@@ -69,7 +116,7 @@ def test_an_unexpected_error_gives_a_sentence_on_the_page_and_a_traceback_in_the
     def fail(request: object) -> dict[str, object]:
         raise error
 
-    assert server_function(fail, 1)(None) == {"error": UNEXPECTED}
+    assert anyio.run(server_function(fail, 1), None) == {"error": UNEXPECTED}
     assert caplog.records[0].exc_info is not None
     assert caplog.records[0].exc_info[1] is error
 

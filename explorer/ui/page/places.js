@@ -5,6 +5,8 @@ import { identity } from "./recipe.js";
 import { session } from "./session.js";
 import { dumps, fromSent } from "./store.js";
 
+const REQUEST = 100_000; // characters; the server refuses much more
+
 /** @typedef {import("./store.js").StoredPlace} StoredPlace */
 /** @typedef {import("./panel.js").Answer} Answer */
 /**
@@ -110,7 +112,9 @@ export function start({ element, props, server }) {
           }
         }
         if (!wanted.size || !visible(element)) return;
-        const batch = [...wanted].slice(0, props.batch), answer = await ask(server.pictures, batch);
+        let room = REQUEST;
+        const batch = [...wanted].slice(0, props.batch).filter((recipe, i) => (room -= recipe.length) > 0 || i === 0);
+        const answer = await ask(server.pictures, batch);
         if (!answer) return;
         batch.forEach((recipe, i) => pictures.set(recipe, answer.pictures[i]));
       }

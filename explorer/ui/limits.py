@@ -1,0 +1,172 @@
+"""What stands between the network and gradio: which requests are answered, how large they may be, and the headers.
+
+Gradio serves much that this app does not use, parses a request of any size, and answers a malformed one with status
+500. `Limits` is ASGI middleware, so that a request is refused before anything parses it.
+"""
+
+import errno
+import ipaddress
+import logging
+import re
+from urllib.parse import urlsplit
+
+from gradio import processing_utils
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MAX_BODY = 128 << 10  # bytes of a request; a recipe with offsets along 512 raw dimensions has 15,000
+MAX_UPLOAD = 16 << 20  # bytes of an uploaded file; the WAV of the longest piano pieces has 8 MB
+UPLOAD = "/gradio_api/upload"
+FRAMING = 4 << 10  # bytes of an upload's request beside those of its file
+
+POSTED_TO = re.compile(r"/gradio_api/(run|api|call|queue/join|component_server|upload|cancel|reset)(/.*)?")
+# What gradio reads too, but the app does not use: it fetches what others name, writes files, or tells about visitors.
+UNUSED = re.compile(
+    r"/monitoring.*|/gradio_api/(deep_link|proxy=|file/|runs|run-history|vibe|profiling|dev/|custom_component/).*"
+    r"|/gradio_api/file=\s*[a-z][a-z0-9+.-]*:/.*",
+    re.IGNORECASE | re.DOTALL,
+)
+
+# Gradio's page has inline scripts and makes functions from text. Spaces show the app in a frame of huggingface.co.
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; "
+    "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; "
+    "frame-ancestors 'self' https://huggingface.co"
+)
+FILE_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"  # a file is never a page of this app
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",  # a link holds a recipe
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
+}
+
+NOT_UNDERSTOOD = "This request cannot be understood."
+FULL = "The server's disk is full; try again later."
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that the disk, or the user's share of it, is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address leads to this very machine, on every machine: "localhost", 127.0.0.0/8, ::1."""
+    host = host.strip("[]").rstrip(".").lower()
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def fetch_nothing() -> None:
+    """Makes gradio refuse to fetch the public address that a request may name in place of an uploaded file."""
+
+    async def refuse(url: str, cache_dir: str) -> str:
+        raise ValueError("only uploaded files can be opened, no addresses")
+
+    processing_utils.async_ssrf_protected_download = refuse
+
+
+class Limits:
+    """ASGI middleware that refuses what the app does not need, in one sentence, and adds the security headers.
+
+    Args:
+        loopback: the server is for this machine alone, so a page from elsewhere that has its name resolve to this
+            machine (DNS rebinding), or sends forms to it, is refused.
+    """
+
+    def __init__(self, app: ASGIApp, loopback: bool) -> None:
+        self._app, self._loopback = app, loopback
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path, begun, replaced, body = scope["path"], False, False, None
+
+        async def guarded_send(message: Message) -> None:
+            nonlocal begun, replaced
+            if message["type"] == "http.response.start":
+                begun = True
+                if body is not None and body.left < 0:  # gradio may call this a mistake of another kind
+                    replaced = True
+                    await _refusal(too_large(body.limit))(scope, receive, with_headers)
+                elif message["status"] == 500:  # so gradio answers a request that names no function, or lacks a field
+                    replaced = True
+                    await _refusal(HTTPException(400, NOT_UNDERSTOOD))(scope, receive, with_headers)
+            if not replaced:
+                await with_headers(message)
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(HEADERS)
+                headers["Content-Security-Policy"] = FILE_POLICY if path.startswith("/gradio_api/file=") else POLICY
+            await send(message)
+
+        try:
+            body = self._body(scope, receive)
+            await self._app(scope, body, guarded_send)
+        except HTTPException as refused:
+            await _refusal(refused)(scope, receive, with_headers)
+        except Exception as error:
+            if begun:
+                raise
+            logging.getLogger(__name__).error("%s %s failed", scope["method"], path[:200], exc_info=error)
+            answer = HTTPException(507, FULL) if is_full(error) else HTTPException(400, NOT_UNDERSTOOD)
+            await _refusal(answer)(scope, receive, with_headers)
+
+    def _body(self, scope: Scope, receive: Receive) -> "_Body":
+        """The body of a request that may be answered. Raises HTTPException for any other."""
+        headers, path = Headers(scope=scope), scope["path"]
+        if self._loopback and not _from_this_machine(headers):
+            raise HTTPException(403, "This server answers to pages of its own machine alone, at localhost.")
+        reading = scope["method"] in ("GET", "HEAD", "OPTIONS")
+        if UNUSED.fullmatch(path) or not (reading or POSTED_TO.fullmatch(path)):
+            raise HTTPException(404, "There is nothing here.")
+        upload = path.rstrip("/") == UPLOAD
+        if headers.get("content-type", "").lower().lstrip().startswith("multipart/") and not upload:
+            raise HTTPException(415, "Only files that are opened are sent as a form.")
+        limit = MAX_UPLOAD + FRAMING if upload else MAX_BODY
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or len(length) > 20 or int(length) > limit:
+            raise too_large(limit)
+        return _Body(receive, limit)
+
+
+class _Body:
+    """Receives a request's body, and raises HTTPException at the limit, which is in bytes."""
+
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self._receive, self.limit, self.left = receive, limit, limit
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self.left -= len(message.get("body", b""))
+        if self.left < 0:
+            raise too_large(self.limit)
+        return message
+
+
+def _from_this_machine(headers: Headers) -> bool:
+    """Whether a request was made to a loopback name and, as far as a browser says, by a page from one."""
+    addresses = [f"//{headers.get('host', '')}"] + ([headers["origin"]] if "origin" in headers else [])
+    try:
+        return all(is_loopback(urlsplit(address).hostname or "") for address in addresses)
+    except ValueError:
+        return False
+
+
+def too_large(limit: int) -> HTTPException:
+    """The refusal of a request of more than `limit` bytes."""
+    unit, size = ("MB", limit >> 20) if limit >> 20 else ("kB", limit >> 10)
+    return HTTPException(413, f"This is too large: at most {size} {unit} are taken.")
+
+
+def _refusal(refused: HTTPException) -> JSONResponse:
+    return JSONResponse({"error": refused.detail, "detail": refused.detail}, refused.status_code)

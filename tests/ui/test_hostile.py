@@ -1,0 +1,378 @@
+"""What strangers may send to the app: every answer is one sentence, bounded, and says nothing of the server."""
+
+import http.client
+import json
+import os
+import re
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from toy import write
+
+from explorer.engine import Engine
+from explorer.recipe import Recipe
+from explorer.ui import serve
+from explorer.ui.limits import MAX_BODY, MAX_UPLOAD
+from explorer.ui.starting import TEMPORARY, temporary_files
+
+API = "/gradio_api"
+LINK = "?model=toy&seed=3"
+MEGABYTE = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The app on a toy, started where the environment asks for what it must not do."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    write(folder)
+    with pytest.MonkeyPatch.context() as patch, temporary_files():
+        patch.setenv("GRADIO_SSR_MODE", "true")
+        app = serve(Engine(folder), "127.0.0.1")
+        yield app
+        app.close()
+
+
+@pytest.fixture(scope="module")
+def client(server: Any) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.local_url, timeout=120) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def config(client: httpx.Client) -> dict[str, Any]:
+    found: dict[str, Any] = client.get("/config").json()
+    return found
+
+
+@pytest.fixture(scope="module")
+def call(client: httpx.Client, config: dict[str, Any]) -> Callable[..., httpx.Response]:
+    """Calls a server function as the page does."""
+    ids = {name: x["id"] for x in config["components"] for name in x["props"].get("server_fns", [])}
+
+    def send(name: str, data: Any, page: str = "page") -> httpx.Response:
+        request = {"data": data, "component_id": ids[name], "fn_name": name, "session_hash": page}
+        return client.post(f"{API}/component_server", content=json.dumps(request), headers=AS_JSON)
+
+    return send
+
+
+@pytest.fixture(scope="module")
+def event(client: httpx.Client, config: dict[str, Any]) -> Callable[..., httpx.Response]:
+    """Sends a gradio event: "load" of the page, or "upload"."""
+
+    def send(name: str, data: list[Any]) -> httpx.Response:
+        (number,) = (x["id"] for x in config["dependencies"] if any(target[1] == name for target in x["targets"]))
+        return client.post(f"{API}/run/predict", json={"data": data, "fn_index": number, "session_hash": "page"})
+
+    return send
+
+
+AS_JSON = {"Content-Type": "application/json"}
+
+
+def sentence(answer: httpx.Response) -> str:
+    """The error in an answer, once it is certain that it says nothing of the server."""
+    assert len(answer.content) < 2000
+    said = answer.json().get("error") or answer.json()["detail"]
+    assert isinstance(said, str)
+    assert "\n" not in said
+    assert not re.search(r"Traceback|site-packages|(?<![\w.])/(?:tmp|home|usr|root|srv)/", said)
+    return said
+
+
+def files() -> set[Path]:
+    """The files of visitors that the server keeps."""
+    return {path for path in Path(os.environ[TEMPORARY]).rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+def uploaded(client: httpx.Client, name: str, data: bytes) -> httpx.Response:
+    return client.post(f"{API}/upload", files=[("files", (name, data))])
+
+
+# Requests that are refused before they are parsed.
+
+
+@pytest.mark.parametrize("path", ["component_server", "run/predict", "api/render", "call/render", "queue/join"])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_large_request_is_refused_before_it_is_parsed(client: httpx.Client, path: str, chunked: bool) -> None:
+    body = b"[" + b"[]," * (MEGABYTE // 3) + b"0]"
+    content = iter([body[:MAX_BODY], body[MAX_BODY:]]) if chunked else body
+    answer = client.post(f"{API}/{path}", content=content, headers=AS_JSON)
+    assert answer.status_code == 413
+    assert sentence(answer) == "This is too large: at most 128 kB are taken."
+
+
+def test_a_request_for_24_pictures_of_long_recipes_is_small_enough_to_be_answered() -> None:
+    long = Recipe("m" * 60, weights="0" * 64, label="x" * 60, offsets=tuple((f"pc{i}", 1.25) for i in range(16)))
+    assert len(json.dumps([long.to_json()] * 24)) < MAX_BODY / 2
+
+
+@pytest.mark.parametrize("length", ["-1", "x", "1" * 5000])
+def test_a_false_length_is_refused(server: Any, length: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
+    connection.request("POST", f"{API}/component_server", headers={"Content-Length": length})
+    assert connection.getresponse().status in (400, 413)
+    connection.close()
+
+
+def test_a_form_is_taken_for_uploads_alone(client: httpx.Client) -> None:
+    before = files()
+    for path in ("component_server", "process_recording", "run/predict"):
+        answer = client.post(f"{API}/{path}", files={"files": ("a.wav", b"RIFF")})
+        assert answer.status_code in (404, 415)
+        sentence(answer)
+    assert files() == before
+
+
+@pytest.mark.parametrize(
+    "path", ["login", "gradio_api/process_recording", "gradio_api/vibe-edit", "gradio_api/run-history/connect"]
+)
+def test_what_the_app_does_not_use_cannot_be_posted_to(client: httpx.Client, path: str) -> None:
+    assert client.post(f"/{path}", json={}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["deep_link?session_hash=page", "proxy=http://example.org/", "run-history/buckets", "profiling/traces"]
+)
+def test_what_the_app_does_not_use_cannot_be_asked_for(client: httpx.Client, path: str) -> None:
+    before = files()
+    assert client.get(f"{API}/{path}").status_code == 404
+    assert files() == before
+
+
+def test_neither_server_side_rendering_nor_the_run_history_is_on(server: Any, client: httpx.Client) -> None:
+    # In them lies the known hole of gradio 6.27 to 6.31.
+    assert server.ssr_mode is False
+    assert server.run_history is False
+    assert client.get(f"{API}/runs").status_code == 404
+    assert client.post(f"{API}/run-history/connect", json={}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "evil.example:7860"}, 403),
+        ({"Host": "127.0.0.1.evil.example"}, 403),
+        ({"Host": "localhost@evil.example"}, 403),
+        ({"Host": "[::1"}, 403),
+        ({"Host": "192.0.2.1"}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Host": "localhost:1234", "Origin": "http://127.0.0.1:99"}, 200),
+        ({"Host": "[::1]:7860"}, 200),
+        ({"Host": "LOCALHOST."}, 200),
+    ],
+    ids=str,
+)
+def test_a_loopback_server_answers_to_loopback_names_alone(
+    client: httpx.Client, headers: dict[str, str], status: int
+) -> None:
+    assert client.get("/config", headers=headers).status_code == status
+
+
+# Names, links and calls.
+
+
+@pytest.mark.parametrize(
+    "name", ["x" + "@1" * 40_000, "toy" + "@1" * 1000, "../toy", "/etc/passwd", "toy\0", "\ud800", "CON"]
+)
+def test_a_hostile_name_is_refused_in_a_sentence_by_every_function_that_takes_one(
+    call: Callable[..., httpx.Response], name: str
+) -> None:
+    recipe = json.dumps({"model": name})
+    requests = {
+        "lead": recipe,
+        "appraise": recipe,
+        "save": [recipe, "wav"],
+        "steps": [recipe, 2, "t", False],
+        "begin_file": [recipe, 2, "t", "wav"],
+        "lesson_data": recipe,
+        "measure": [recipe],
+        "gallery": name,
+    }
+    for function, request in requests.items():
+        answer = call(function, request)
+        assert answer.status_code == 200
+        assert sentence(answer), function
+
+
+JUNK: dict[str, Any] = {
+    "null": None,
+    "true": True,
+    "number": 1e308,
+    "empty": "",
+    "list": [],
+    "object": {},
+    "list of null": [None] * 4,
+    "long": "x" * 100_000,
+    "nested": json.loads("[" * 900 + "]" * 900),
+    "recipe nested": '{"model":' + "[" * 40_000,
+    "recipe of digits": '{"model":"toy","seed":' + "9" * 90_000 + "}",
+    "recipe of nan": '{"model":"toy","t":NaN}',
+    "recipe of many": json.dumps({"model": "toy", "offsets": {f"z{i}": 1 for i in range(5000)}}),
+    "markup": "?model=<img src=x onerror=alert(1)>",
+    "file": {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}},
+}
+FUNCTIONS = (
+    "lead",
+    "save",
+    "appraise",
+    "pictures",
+    "steps",
+    "begin_file",
+    "file_progress",
+    "fetch_file",
+    "gallery",
+    "measure",
+)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("junk", JUNK)
+def test_junk_is_refused_in_a_sentence(call: Callable[..., httpx.Response], function: str, junk: str) -> None:
+    answer = call(function, JUNK[junk])
+    assert answer.status_code == 200
+    if (function, junk) != ("pictures", "list"):
+        assert "pictures" in answer.json() or sentence(answer)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        json.dumps({"data": 1}).encode(),
+        json.dumps({"data": 1, "component_id": 10**9, "fn_name": "lead", "session_hash": "x"}).encode(),
+        json.dumps({"data": 1, "component_id": [], "fn_name": "lead", "session_hash": "x"}).encode(),
+        json.dumps({"data": 1, "component_id": 1, "fn_name": "__class__", "session_hash": {}}).encode(),
+        json.dumps({"data": [1], "fn_index": 0, "session_hash": "x"}).encode(),
+        json.dumps({"data": [1], "fn_index": -5, "session_hash": "x"}).encode(),
+        json.dumps({"data": None, "fn_index": 10**9}).encode(),
+    ],
+    ids=range(13),
+)
+@pytest.mark.parametrize("path", ["component_server", "run/predict", "api/nothing", "call/nothing", "queue/join"])
+def test_a_malformed_request_is_the_clients_mistake(client: httpx.Client, path: str, body: bytes) -> None:
+    answer = client.post(f"{API}/{path}", content=body, headers=AS_JSON)
+    assert answer.status_code < 500
+    assert len(answer.content) < 5000
+    assert "Traceback" not in answer.text
+    assert "site-packages" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "?model=x" + "@1" * 1500,
+        "?model=toy&seed=" + "9" * 3000,
+        "?model=toy&t=nan",
+        "?model=../../etc/passwd",
+        "?model=<script>alert(1)</script>",
+        "?model=toy&label=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E",
+        "?model=toy&offsets." + "z" * 3000 + "=1",
+        "?model=toy&weights=zzzz",
+        "?model=%00",
+        "?model=%ed%a0%80",
+        "?" + "&" * 3000 + "model=",
+    ],
+    ids=lambda link: link[:24],
+)
+def test_whatever_the_link_the_page_opens_and_says_why_it_cannot_be_played(
+    event: Callable[..., httpx.Response], link: str
+) -> None:
+    shown = event("load", [link]).json()["data"][-1]
+    assert shown["error"].startswith("This link cannot be played: ")
+    assert len(shown["error"]) < 1000
+    assert json.loads(shown["recipe"])["model"] == "toy"
+
+
+# Files.
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/passwd",
+        "../../etc/passwd",
+        "%2e%2e/%2e%2e/etc/passwd",
+        "/proc/self/environ",
+        "explorer/ui/app.py",
+        "C:\\Windows\\win.ini",
+        "//example.org/x",
+        "http://127.0.0.1:1/",
+        "http://169.254.169.254/latest/meta-data/",
+        "https://example.org/",
+        "HTTPS:/example.org/",
+        " http://example.org/",
+        "file:///etc/passwd",
+        "\0",
+    ],
+)
+def test_no_file_outside_the_cache_and_no_address_is_served(client: httpx.Client, path: str) -> None:
+    answer = client.get(f"{API}/file={path}".replace("\0", "%00"))
+    assert answer.status_code in (403, 404)
+    assert len(answer.content) < 500
+
+
+@pytest.mark.parametrize("path", ["/etc/hostname.json", "http://example.org/a.json", "https://huggingface.co/a.json"])
+def test_only_an_uploaded_file_can_be_opened(event: Callable[..., httpx.Response], path: str) -> None:
+    before = files()
+    answer = event("upload", [{"path": path, "orig_name": "a.json", "meta": {"_type": "gradio.FileData"}}])
+    assert answer.status_code < 500
+    sentence(answer)
+    assert files() == before
+
+
+def test_an_uploaded_file_is_opened(client: httpx.Client, event: Callable[..., httpx.Response]) -> None:
+    (path,) = uploaded(client, "../../place.json", Recipe("toy", seed=5).to_json().encode()).json()
+    assert Path(path).name == "place.json"
+    opened = event("upload", [{"path": path, "orig_name": "a.json", "meta": {"_type": "gradio.FileData"}}])
+    assert json.loads(opened.json()["data"][-1]["recipe"])["seed"] == 5
+
+
+def test_an_upload_is_one_file_of_bounded_size(client: httpx.Client) -> None:
+    before = files()
+    assert client.post(f"{API}/upload", files=[("files", (name, b"x")) for name in "ab"]).status_code == 400
+    assert client.post(f"{API}/upload", files={"other": ("a", b"x")}).status_code == 400
+    for size in (MAX_UPLOAD + 1, 2 * MAX_UPLOAD):
+        assert uploaded(client, "a.wav", bytes(size)).status_code == 413
+    assert files() == before
+    assert uploaded(client, "a.wav", bytes(MAX_UPLOAD)).status_code == 200
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(server: Any, client: httpx.Client) -> None:
+    before = files()
+    head = (
+        f"POST {API}/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: {4 * MEGABYTE}\r\n"
+        "Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+        '--x\r\nContent-Disposition: form-data; name="files"; filename="a.wav"\r\n\r\n'
+    )
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=60) as connection:
+        connection.sendall(head.encode() + bytes(3 * MEGABYTE))
+    assert client.get("/config").status_code == 200
+    assert files() == before
+
+
+def test_the_same_upload_is_the_same_file(client: httpx.Client) -> None:
+    assert uploaded(client, "a.json", b"{}").json() == uploaded(client, "a.json", b"{}").json()
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/config", f"{API}/info", "/nothing", f"{API}/file=/etc/passwd", f"{API}/deep_link"]
+)
+def test_every_answer_has_the_security_headers(client: httpx.Client, path: str) -> None:
+    headers = client.get(path).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "object-src 'none'" in headers["content-security-policy"] or "sandbox" in headers["content-security-policy"]
+    assert "frame-ancestors" in headers["content-security-policy"]
+    assert headers["referrer-policy"] == "same-origin"
+    assert "camera=()" in headers["permissions-policy"]
