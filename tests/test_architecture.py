@@ -231,7 +231,7 @@ def test_no_module_uses_the_global_state_of_pyplot(module: str) -> None:
     assert "matplotlib.pyplot" not in set(imports(MODULES[module]))
 
 
-@pytest.mark.parametrize("family", ["pianogan", "spectogan", "wavegan"])
+@pytest.mark.parametrize("family", ["gansynth", "pianogan", "spectogan", "wavegan"])
 def test_no_file_of_the_app_names_a_family(family: str) -> None:
     files = [*ROOT.glob("explorer/ui/*.*"), *ROOT.glob("explorer/ui/page/*.*")]
     texts = {path: path.read_text(encoding="utf-8") for path in files}
@@ -241,7 +241,7 @@ def test_no_file_of_the_app_names_a_family(family: str) -> None:
 @pytest.mark.parametrize("module", ["commands", "export", "loop", "objective", "runs", "snapshot", "task", "wgan_gp"])
 def test_shared_modules_of_the_trainers_name_no_family(module: str) -> None:
     text = (ROOT / "training" / f"{module}.py").read_text(encoding="utf-8").lower()
-    assert [family for family in ("pianogan", "spectogan", "wavegan") if family in text] == []
+    assert [family for family in ("gansynth", "pianogan", "spectogan", "wavegan") if family in text] == []
 
 
 @pytest.mark.parametrize(

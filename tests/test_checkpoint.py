@@ -171,7 +171,11 @@ def test_an_error_names_a_tensor_of_the_wrong_shape(path: Path, toy: Toy) -> Non
     ("field", "value", "message"),
     [
         ("format", "latent-explorer/99", "format 'latent-explorer/99'; this program reads 'latent-explorer/1'"),
-        ("family", "gansynth", "family 'gansynth' is unknown; known are pianogan, poor-toy, spectogan, toy, wavegan"),
+        (
+            "family",
+            "progan",
+            "family 'progan' is unknown; known are gansynth, pianogan, poor-toy, spectogan, toy, wavegan",
+        ),
         ("config", "{}", "the configuration does not fit family 'toy'"),
         ("config", "[]", "the configuration does not fit family 'toy'"),
         ("config", "3", "the configuration does not fit family 'toy'"),

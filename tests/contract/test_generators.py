@@ -20,19 +20,27 @@ from explorer.directions import principal
 from explorer.engine import Engine
 from explorer.generators import FAMILIES
 from explorer.generators.base import Generator
+from explorer.generators.gansynth import GANSynthConfig
 from explorer.generators.pianogan import PianoGANConfig
 from explorer.generators.spectogan import SpectoGANConfig
 from explorer.generators.wavegan import WaveGANConfig
 from explorer.recipe import Recipe
 from explorer.shelf import DEFAULT_FOLDER, find_checkpoints, read_card
 from explorer.sound.waveform import WaveformConfig
+from explorer.sound.spectrum import SpectrumConfig
 from explorer.tracing import TRACED_AFTER, Traced, trace_when_busy
 
+SPECTRUM = SpectrumConfig(8000, 256, 64, 16)
 # Every architecture of every family, as small as possible.
 SMALL: dict[str, tuple[str, Any]] = {
     "toy": ("toy", ToyConfig()),
     "toy uniform": ("toy", ToyConfig(labels=(), prior="uniform")),
     "poor toy": ("poor-toy", PoorToyConfig()),
+    "gansynth": ("gansynth", GANSynthConfig(SPECTRUM, 60, 64, latent=16, channels=(8, 8, 8), style=8)),
+    "gansynth original": (
+        "gansynth",
+        GANSynthConfig(SPECTRUM, 60, 64, latent=16, channels=(8, 8, 8), architecture="original"),
+    ),
     "pianogan flow": ("pianogan", PianoGANConfig(latent_size=32, code_size=16, width=16, blocks=3, decoder_width=16)),
     "pianogan transformer": (
         "pianogan",
