@@ -111,6 +111,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "training.latents",
         "training.options",
         "training.parallel",
+        "training.runs",
         "training.task",
     },
     "training.transfer": {

@@ -86,7 +86,8 @@ class AdversarialTask(Task):
     def critic(self, generator: Generator) -> nn.Module:
         """A critic with new weights: (view, condition) -> (scores (batch,), label logits (batch, labels) or None).
 
-        No item of a batch may change another's score, so no batch norm.
+        No item of a batch may change another's score, so no batch norm; but items may within groups of consecutive
+        ones that divide the batch (minibatch deviation), since real and generated items are never in one group.
         """
 
     def encoder(self, generator: Generator) -> nn.Module | None:

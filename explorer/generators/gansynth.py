@@ -191,7 +191,7 @@ class Harmonic(nn.Module):
 
 
 class Partials(nn.Module):
-    """Where the partials of a pitch lie: (batch, pitches) -> features (batch, FEATURES, bins), advance.
+    """Where the partials of a pitch lie: (batch, pitches) -> features (batch, FEATURES, bins, 1), advance.
 
     The advance is how far the phase of each bin's nearest partial moves from frame to frame, in half turns in [-1, 1],
     (batch, bins, frames); in the first frame it is 0.
@@ -223,12 +223,12 @@ class Partials(nn.Module):
             features = [lobe.log() / math.log(100) + 1, torch.log2(along + 1) / 4]
             features += [(2 * angle).cos(), (2 * angle).sin(), angle.cos(), angle.sin()]
             advance = wrapped(partial * lowest * self.turns)[:, :, None] * self.later
-            return torch.stack(features, dim=1), advance
+            return torch.stack(features, dim=1)[..., None], advance
 
 
 def rows(x: Tensor, group: int) -> Tensor:
-    """Groups of bins as channels: (batch, n, bins) -> (batch, n * group, bins // group, 1)."""
-    return x.unflatten(2, (-1, group)).transpose(2, 3).flatten(1, 2)[..., None]
+    """Groups of bins as channels: (batch, n, bins, frames) -> (batch, n * group, bins // group, frames)."""
+    return x.unflatten(2, (-1, group)).transpose(2, 3).flatten(1, 2)
 
 
 def _bins(x: Tensor, planes: int, group: int) -> Tensor:

@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -65,11 +65,13 @@ class Part:
     Attributes:
         name: by which `Collection.open` finds it.
         kin: what it is made of. Parts that share any of it, directly or by others, are in the same split.
+        source: what makes the sound, e.g. an instrument, where a `Cut` asks for it.
     """
 
     name: str
     label: str
     kin: frozenset[str]
+    source: str = ""
 
 
 class Collection(Protocol):
@@ -95,6 +97,9 @@ class Cut:
         suffixes: of the files to use: those that libsndfile reads, and those in `collections`.
         folder_label: the label that a sub-folder's name stands for; None for the name itself.
         collections: by suffix, how to read files that hold many sounds each, e.g. SoundFonts.
+        source_of: reads from a path what makes its sound, e.g. an instrument. All sounds of a source are in the same
+            split, and `Waveforms` say the source of each window. None if sources do not matter.
+        fewest: a source in a file of many sounds is left out if fewer of its sounds can be used.
     """
 
     name: str
@@ -104,17 +109,24 @@ class Cut:
     suffixes: frozenset[str] = AUDIO
     folder_label: Callable[[str], str] | None = None
     collections: Mapping[str, Collection] = field(default_factory=dict)
+    source_of: Callable[[PurePosixPath], str] | None = None
+    fewest: int = 0
 
 
 @dataclass(frozen=True)
 class Waveforms:
-    """Windows (n, samples), float16 in [-1, 1], memory-mapped from a file, and the index of each one's label."""
+    """Windows (n, samples), float16 in [-1, 1], memory-mapped from a file, and the index of each one's label.
+
+    Where the `Cut` knows sources there is the index of each one's source in `meta["sources"]` too.
+    """
 
     train: Tensor
     train_labels: Tensor
     valid: Tensor
     valid_labels: Tensor
     meta: Mapping[str, Any]
+    train_sources: Tensor | None = None
+    valid_sources: Tensor | None = None
 
 
 def prepare(
@@ -295,9 +307,10 @@ def load_waveforms(folders: Folders, cache: Path, options: Mapping[str, str], cu
     rate = rate or _common_rate(list(contents))
     with RowStore(cache, cut.samples(rate)) as store:
         usable = _stream(contents, rate, cut, store, inventory)
+        usable = _without_small_sources(usable, roles, cut, inventory)
         if not usable:
             raise _nothing(where, inventory, cut)
-        ordered = _in_splits(where, roles, usable, wanted, inventory)
+        ordered = _in_splits(where, roles, usable, wanted, inventory, cut)
         meta = {
             "sample_rate": rate,
             "labels": ordered.labels,
@@ -305,6 +318,8 @@ def load_waveforms(folders: Folders, cache: Path, options: Mapping[str, str], cu
             "skipped": inventory.named(),
             "inventory": inventory.to_dict(ordered.labels),
         }
+        if cut.source_of:
+            meta["sources"] = ordered.sources
         about = prepared_files.metadata(KIND, VERSION, key, {**meta, "cut": cut.name})
         store.write(path, ordered.rows, ordered.label_index, about)
     return _waveforms(path, cut, *prepared_files.read(path, KIND, VERSION, key))
@@ -325,7 +340,10 @@ def _roles(
         for file in files:
             name = prefix / file.name
             if file.name in roles_by_name:
-                assigned[File(file.path, name)] = roles_by_name[file.name]
+                role = roles_by_name[file.name]
+                if cut.source_of and isinstance(role, Assignment):
+                    role = _of_source(role, cut.source_of(name), by_folder=file.name in splits)
+                assigned[File(file.path, name)] = role
                 continue
             try:
                 of_file = cut.collections[name.suffix.lower()].parts(file.path)
@@ -337,9 +355,9 @@ def _roles(
                 sound = File(file.path, name / part.name, part.name)
                 parts[sound] = part
                 if file.name in splits:
-                    assigned[sound] = Assignment(part.label, splits[file.name], name.as_posix())
+                    assigned[sound] = Assignment(part.label, splits[file.name], name.as_posix(), part.source)
     for sound, group in related({sound: part.kin for sound, part in parts.items()}).items():
-        assigned.setdefault(sound, Assignment(parts[sound].label, by_hash(group), group))
+        assigned.setdefault(sound, Assignment(parts[sound].label, by_hash(group), group, parts[sound].source))
     labelled = any(role.label for role in assigned.values() if isinstance(role, Assignment))
     roles = {}
     for file, role in assigned.items():
@@ -360,6 +378,10 @@ def _roles(
     if not roles:
         raise _nothing(where, inventory, cut)
     return roles
+
+
+def _of_source(role: Assignment, source: str, by_folder: bool) -> Assignment:
+    return replace(role, split=role.split if by_folder else by_hash(source), group=source, source=source)
 
 
 def named(folders: Folders) -> str:
@@ -400,6 +422,20 @@ def _stream(
     return usable
 
 
+def _without_small_sources(
+    usable: dict[File, range], roles: Mapping[File, Assignment], cut: Cut, inventory: Inventory
+) -> dict[File, range]:
+    """Leaves out what `Cut.fewest` says, and counts it."""
+    counts = Counter(roles[file].source for file in usable if file.part)
+    small = {source for source, count in counts.items() if count < cut.fewest}
+    if small:
+        inventory.note(f"{len(small)} sources left out, since fewer than {cut.fewest} of their sounds can be used")
+    for file in usable:
+        if file.part and roles[file].source in small:
+            inventory.skip(file.name, f"fewer than {cut.fewest} sounds of its source can be used")
+    return {file: rows for file, rows in usable.items() if not (file.part and roles[file].source in small)}
+
+
 def _windows(file: File, content: Content, rate: int, samples: int, cut: Cut) -> Iterator[np.ndarray | str]:
     collection = cut.collections[file.path.suffix.lower()] if file.part else None
     with collection.open(file.path, file.part, content) if collection else recording(file.path, content) as sound:
@@ -408,11 +444,13 @@ def _windows(file: File, content: Content, rate: int, samples: int, cut: Cut) ->
 
 @dataclass(frozen=True)
 class _Ordered:
-    """Rows and label indices of each tensor, by its name; all labels; and the number of windows by split and label."""
+    """Rows, and indices of labels and sources, of each tensor; all labels and sources; and the windows of each split
+    and label."""
 
     rows: Mapping[str, Sequence[int]]
     label_index: Mapping[str, Tensor]
     labels: list[str]
+    sources: list[str]
     clips: dict[str, int]
 
 
@@ -422,6 +460,7 @@ def _in_splits(
     usable: Mapping[File, range],
     wanted: tuple[str, ...] | None,
     inventory: Inventory,
+    cut: Cut,
 ) -> _Ordered:
     """Sorts rows into their splits, after `repair` gave every label something to train on."""
     before = [roles[file] for file in usable]
@@ -435,15 +474,21 @@ def _in_splits(
         inventory.note(f"no recording of {', '.join(lost)} can be used")
     labels = list(wanted or in_order(role.label for role in after))
     rows: dict[str, list[int]] = {"train": [], "valid": []}
+    sources = sorted({role.source for role in after})
+    known = {source: k for k, source in enumerate(sources)}
     index: dict[str, list[int]] = {"train_labels": [], "valid_labels": []}
+    if cut.source_of:
+        index |= {"train_sources": [], "valid_sources": []}
     clips: Counter[str] = Counter()
     for (_, windows), role in zip(usable.items(), after, strict=True):
         inventory.use(role.split, len(windows), role.label)
         rows[role.split] += windows
         index[f"{role.split}_labels"] += [labels.index(role.label) if role.label else 0] * len(windows)
+        if cut.source_of:
+            index[f"{role.split}_sources"] += [known[role.source]] * len(windows)
         clips[f"{role.split} {role.label or ''}".strip()] += len(windows)
     tensors = {name: torch.tensor(values, dtype=torch.long) for name, values in index.items()}
-    return _Ordered(rows, tensors, labels, dict(sorted(clips.items())))
+    return _Ordered(rows, tensors, labels, sources, dict(sorted(clips.items())))
 
 
 def _given(path: Path, wanted: tuple[str, ...] | None, rate: int | None, cut: Cut) -> Waveforms:
@@ -467,6 +512,10 @@ def _waveforms(path: Path, cut: Cut, tensors: Mapping[str, Tensor], meta: Mappin
             right &= rows.dtype == torch.float16 and rows.ndim == 2 and rows.shape[1] == samples
             right &= labels.dtype == torch.long and labels.shape == rows.shape[:1]
             right &= not len(labels) or 0 <= int(labels.min()) <= int(labels.max()) < max(1, len(meta["labels"]))
+            if cut.source_of:
+                sources = tensors[f"{split}_sources"]
+                right &= sources.dtype == torch.long and sources.shape == labels.shape
+                right &= not len(sources) or 0 <= int(sources.min()) <= int(sources.max()) < len(meta["sources"])
         right &= len(tensors["train"]) > 0
     except (KeyError, TypeError, ValueError):
         right = False
@@ -474,7 +523,9 @@ def _waveforms(path: Path, cut: Cut, tensors: Mapping[str, Tensor], meta: Mappin
         raise DataError(
             f"{path}: not a file of windows that can be trained on here; give the folder of recordings instead"
         )
-    return Waveforms(tensors["train"], tensors["train_labels"], tensors["valid"], tensors["valid_labels"], meta)
+    found = ("train", "train_labels", "valid", "valid_labels")
+    sources = [tensors.get(f"{split}_sources") for split in ("train", "valid")]
+    return Waveforms(*(tensors[name] for name in found), meta, *sources)
 
 
 def _common_rate(files: Sequence[File]) -> int:

@@ -54,12 +54,14 @@ K = TypeVar("K")
 class Assignment:
     """The label of a recording (None if unlabelled), its split, and its group.
 
-    All recordings of a group, such as a speaker, are in the same split.
+    All recordings of a group, such as a speaker, are in the same split. The source is what makes the sound, e.g. an
+    instrument, where that matters.
     """
 
     label: str | None
     split: Split
     group: str
+    source: str = ""
 
 
 def assign(

@@ -1,19 +1,20 @@
 """Reads SoundFont 2 files (.sf2): their presets, and the sound of a key.
 
 After the SoundFont Technical Specification 2.04. A key is rendered from its samples with their tuning, loops, pan,
-attenuation, volume envelope and low-pass filter, as if it were held. Modulators (but the default one from velocity to
-loudness), LFOs, the modulation envelope, chorus and reverb are left out: one-shots seldom need them.
+attenuation, volume envelope and low-pass filter, held for a time or to the end. Modulators (but the default one from
+velocity to loudness), LFOs, the modulation envelope, chorus and reverb are left out: short sounds seldom need them.
 
 A file may claim anything. Its lists of presets are checked before they are used, samples are read from the disk only
 when a key needs them, and memory is bounded by the seconds asked for.
 """
 
 import hashlib
+import math
 import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
@@ -48,7 +49,7 @@ LISTS = {
 START, END, LOOP_START, LOOP_END = 0, 1, 2, 3
 START_COARSE, END_COARSE, LOOP_START_COARSE, LOOP_END_COARSE = 4, 12, 45, 50
 CUTOFF, RESONANCE, PAN = 8, 9, 17
-DELAY, ATTACK, HOLD, DECAY, SUSTAIN, KEY_TO_HOLD, KEY_TO_DECAY = 33, 34, 35, 36, 37, 39, 40
+DELAY, ATTACK, HOLD, DECAY, SUSTAIN, RELEASE, KEY_TO_HOLD, KEY_TO_DECAY = 33, 34, 35, 36, 37, 38, 39, 40
 INSTRUMENT, KEYS, VELOCITIES, KEY, VELOCITY, ATTENUATION = 41, 43, 44, 46, 47, 48
 COARSE_TUNE, FINE_TUNE, SAMPLE, MODE, SCALE_TUNING, ROOT_KEY = 51, 52, 53, 54, 56, 58
 DEFAULTS = {CUTOFF: 13500, DELAY: -12000, ATTACK: -12000, HOLD: -12000, DECAY: -12000, SCALE_TUNING: 100}
@@ -85,12 +86,17 @@ class Sample:
 
 @dataclass(frozen=True)
 class Voice:
-    """A sample that a key plays: transposed by `cents`, scaled by `gain`, and shaped by generators of `SHAPING`."""
+    """A sample that a key plays: transposed by `cents`, scaled by `gain`, and shaped by generators of `SHAPING`.
+
+    `release` is how long it takes to die away by 96 dB once the key is let go, in timecents. Voices that differ in
+    nothing else are equal.
+    """
 
     sample: int
     cents: int
     gain: float
     generators: tuple[tuple[int, int], ...]
+    release: int = field(default=-12000, compare=False)
 
 
 @contextmanager
@@ -135,6 +141,9 @@ class SoundFont:
         kits = [preset for preset in self.presets if preset.bank == DRUM_BANK]
         return tuple({kit.program: kit for kit in reversed(kits)}.values())[::-1]
 
+    def melodic(self) -> tuple[Preset, ...]:
+        return tuple(preset for preset in self.presets if preset.bank != DRUM_BANK)
+
     def voices(self, preset: Preset, key: int, velocity: int) -> tuple[Voice, ...]:
         """The samples that a key plays; none if the preset has no sound there.
 
@@ -162,8 +171,16 @@ class SoundFont:
             raise Unusable(f"a damaged SoundFont: a key plays more than {MAX_VOICES} samples at once")
         return tuple(found)
 
-    def render(self, preset: Preset, key: int, velocity: int, seconds: float, sample_rate: int) -> np.ndarray:
-        """The sound of a key that is held, as one channel.
+    def render(
+        self,
+        preset: Preset,
+        key: int,
+        velocity: int,
+        seconds: float,
+        sample_rate: int,
+        held: float = math.inf,
+    ) -> np.ndarray:
+        """The sound of a key that is held for a number of seconds, as one channel.
 
         Returns:
             (round(seconds * sample_rate),) float32; full scale is 1, but several samples together may exceed it.
@@ -172,7 +189,7 @@ class SoundFont:
         length = round(seconds * sample_rate)
         mix = np.zeros((length, 2), np.float32)
         for voice in self.voices(preset, key, velocity):
-            mix += self._render(voice, length, sample_rate)
+            mix += self._render(voice, length, sample_rate, held)
         return mono(mix)
 
     def sample_hash(self, index: int) -> str:
@@ -242,7 +259,7 @@ class SoundFont:
             yield name, at + 8, length
             at += 8 + length + length % 2
 
-    def _render(self, voice: Voice, length: int, sample_rate: int) -> np.ndarray:
+    def _render(self, voice: Voice, length: int, sample_rate: int, held: float) -> np.ndarray:
         """One sample, as (length, 2)."""
         sample, values = self._sample(voice.sample), dict(voice.generators)
         assert sample is not None
@@ -250,6 +267,9 @@ class SoundFont:
         waveform = self._read(sample, values, -(-length * rate // sample_rate) + rate // 100)
         waveform = _low_passed(resample(waveform, rate, sample_rate)[:length], values, sample_rate)
         waveform = waveform * _envelope(values, len(waveform), sample_rate) * voice.gain
+        if held < math.inf:
+            since = (np.arange(len(waveform)) / sample_rate - held).clip(0)
+            waveform = waveform * 10 ** (-DECIBELS_OF_DECAY / 20 * since / max(_seconds(voice.release), 1e-2))
         right = 0.5 + np.clip(values.get(PAN, 0), -500, 500) / 1000
         panned = waveform[:, None] * np.sqrt(2 * np.array([1 - right, right]))
         return np.pad(panned, ((0, length - len(waveform)), (0, 0))).astype(np.float32)
@@ -295,7 +315,7 @@ def _voice(values: Generators, sample: Sample, key: int, velocity: int) -> Voice
     values[DECAY] += values.get(KEY_TO_DECAY, 0) * (60 - key)
     shaping = tuple(sorted((number, amount) for number, amount in values.items() if number in SHAPING))
     cents = min(max(cents + sample.correction, -MAX_SHIFT), MAX_SHIFT)
-    return Voice(values[SAMPLE], cents, gain, shaping)
+    return Voice(values[SAMPLE], cents, gain, shaping, values.get(RELEASE, -12000))
 
 
 def _ranges(first: np.ndarray, count: int) -> list[range]:
