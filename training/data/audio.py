@@ -107,7 +107,7 @@ class Cut:
     windows: Windows
     label_of: LabelOf | None = None
     suffixes: frozenset[str] = AUDIO
-    folder_label: Callable[[str], str] | None = None
+    folder_label: Callable[[str], str | None] | None = None
     collections: Mapping[str, Collection] = field(default_factory=dict)
     source_of: Callable[[PurePosixPath], str] | None = None
     fewest: int = 0
@@ -523,9 +523,11 @@ def _waveforms(path: Path, cut: Cut, tensors: Mapping[str, Tensor], meta: Mappin
         raise DataError(
             f"{path}: not a file of windows that can be trained on here; give the folder of recordings instead"
         )
-    found = ("train", "train_labels", "valid", "valid_labels")
+    train, train_labels, valid, valid_labels = (
+        tensors[name] for name in ("train", "train_labels", "valid", "valid_labels")
+    )
     sources = [tensors.get(f"{split}_sources") for split in ("train", "valid")]
-    return Waveforms(*(tensors[name] for name in found), meta, *sources)
+    return Waveforms(train, train_labels, valid, valid_labels, meta, *sources)
 
 
 def _common_rate(files: Sequence[File]) -> int:

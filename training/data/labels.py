@@ -68,7 +68,7 @@ def assign(
     names: Sequence[PurePosixPath],
     lists: Mapping[str, Split] | None = None,
     label_of: LabelOf | None = None,
-    folder_label: Callable[[str], str] | None = None,
+    folder_label: Callable[[str], str | None] | None = None,
 ) -> dict[PurePosixPath, Assignment | str]:
     """Decides each recording's label and split; for those that cannot be used, gives the reason instead.
 
@@ -138,7 +138,7 @@ def _folders(
     names: Sequence[PurePosixPath],
     lists: Mapping[str, Split],
     label_of: LabelOf | None,
-    folder_label: Callable[[str], str],
+    folder_label: Callable[[str], str | None],
 ) -> dict[PurePosixPath, Assignment | str]:
     splits = splits_by_folder(names)
     labels: dict[PurePosixPath, str | None] = {}
