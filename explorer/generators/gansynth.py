@@ -114,6 +114,11 @@ class GANSynth(Generator):
         output: Tensor = self.network(z, condition)
         return output
 
+    def features(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The levels: phases say little of how similar two sounds are."""
+        output: Tensor = self(z, condition)
+        return output[:, 0].flatten(1)
+
 
 def note_name(pitch: int) -> str:
     """The name of a MIDI note number: 69 is "A4", 61 "C#4"."""

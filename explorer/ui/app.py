@@ -165,7 +165,7 @@ def _player(engine: Engine) -> gr.HTML:
 
 def _morph_controls(engine: Engine) -> Controls:
     """The controls that choose a place: label, two seeds, and the position on the morph between them."""
-    made: Controls = {"label": gr.Radio([], visible=False, elem_classes="keys")}
+    made: Controls = {"label": gr.Radio([], visible=False, elem_classes="keys", elem_id="label")}
     with gr.Row(elem_id="morph"):
         with gr.Column(min_width=110, elem_classes="end"):
             panel("seed_picture", engine, elem_id="seed-picture-a", end="A")

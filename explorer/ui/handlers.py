@@ -248,6 +248,7 @@ def control_properties(engine: Engine, view: View, first: Any = 0, hold: Any = F
     chosen, settings = dict(recipe.settings), offered_settings(model)
     name = condition.name if condition else ""
     labels = list(condition.labels) if condition else []
+    drawn = "piano" if condition is not None and condition.kind == "pitch" else "keys"
     controls: Properties = {
         # A snapshot of training is offered only where one is.
         "model": {"choices": sorted({*engine.names(), recipe.model}), "value": recipe.model},
@@ -260,6 +261,8 @@ def control_properties(engine: Engine, view: View, first: Any = 0, hold: Any = F
         "path": {"value": recipe.path},
         "truncation": {"value": recipe.truncation},
     }
+    for choice in ("label", "label_b"):
+        controls[choice]["elem_classes"] = [drawn]
     for i, setting in enumerate(list(settings) + [""] * (SETTINGS - len(settings))):
         controls[f"setting{i}"] = {
             "choices": list(settings.get(setting, ())),

@@ -526,8 +526,8 @@ def _waveforms(path: Path, cut: Cut, tensors: Mapping[str, Tensor], meta: Mappin
     train, train_labels, valid, valid_labels = (
         tensors[name] for name in ("train", "train_labels", "valid", "valid_labels")
     )
-    sources = [tensors.get(f"{split}_sources") for split in ("train", "valid")]
-    return Waveforms(train, train_labels, valid, valid_labels, meta, *sources)
+    found = (tensors.get("train_sources"), tensors.get("valid_sources"))
+    return Waveforms(train, train_labels, valid, valid_labels, meta, *found)
 
 
 def _common_rate(files: Sequence[File]) -> int:

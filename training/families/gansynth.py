@@ -85,7 +85,7 @@ class SynthTask(AdversarialTask):
         ema_decay=0.999,
         snapshot_every=1000,
         state_every=500,
-        extra={"kl_weight": 0.02, "frequency_weight": 0.05, "consistency_weight": 0.2},
+        extra={"kl_weight": 0.1, "frequency_weight": 0.05, "consistency_weight": 0.2},
     )
     fine_tuning = replace(
         defaults,

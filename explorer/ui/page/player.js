@@ -1,5 +1,6 @@
 // The player: picture, sound, transport, undo, downloads, and how sliders are followed.
 
+import { listen } from "./keyboard.js";
 import { ask, finder, make, saveAs, TYPING } from "./panel.js";
 import { Picture } from "./picture.js";
 import { addressQuery, withNumber, withOffset, withT } from "./recipe.js";
@@ -194,6 +195,7 @@ export function start(component) {
   positionBar.oninput = () => speaker.seek(Math.min(positionBar.valueAsNumber, speaker.seconds * 0.999));
   canvas.onclick = seek;
   document.addEventListener("keydown", shortcut);
+  listen(TYPING, () => { speaker.seek(0); session.play(); });
   document.addEventListener("dragover", (event) => event.preventDefault());
   document.addEventListener("drop", drop);
   document.addEventListener("input", slide);
