@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 
 import explorer.generators.pianogan
 from explorer.generators.spectogan import SpectoGAN
-from training.families import TASKS, wavegan
+from training.families import TASKS, gansynth, wavegan
 from training.task import Prepared
 from training.wgan_gp import WGANGP
 
@@ -45,7 +45,20 @@ def waveforms() -> Prepared:
 
 
 WAVE = {"latent": 8, "channels": (8, 8, 8, 8), "style": 8}
-FAMILIES = [("pianogan", notes, PIANO), ("spectogan", spectrograms, {}), ("wavegan", waveforms, WAVE)]
+def tones() -> Prepared:
+    places = {"order": torch.arange(8), "rank": torch.arange(8)}
+    places |= {"first": torch.zeros(8, dtype=torch.long), "last": torch.full((8,), 7)}
+    tensors = {"x": torch.rand(8, 16_384), "condition": torch.eye(49)[:8], "weight": torch.ones(8) / 8, **places}
+    return Prepared(tensors, tensors, {"lowest": 36, "highest": 84, "sample_rate": 16_000})
+
+
+SYNTH = {"latent": 8, "channels": (8, 8, 8, 8, 8), "style": 8}
+FAMILIES = [
+    ("gansynth", tones, SYNTH),
+    ("pianogan", notes, PIANO),
+    ("spectogan", spectrograms, {}),
+    ("wavegan", waveforms, WAVE),
+]
 
 
 def without_numbers(run: WGANGP, tensors: dict[str, Tensor], mode: FakeTensorMode) -> dict[str, Tensor]:
@@ -72,6 +85,7 @@ def test_a_training_step_reads_no_values_from_the_device(
     monkeypatch.setattr(explorer.generators.pianogan, "ON_HOST", set())
     for cached in ("_filters", "_window"):
         monkeypatch.setattr(wavegan, cached, getattr(wavegan, cached).__wrapped__)
+    monkeypatch.setattr(gansynth, "_partials", gansynth._partials.__wrapped__)
     task, data = TASKS[family](), prepared()
     extra = {**task.defaults.extra, "matching_windows": 4.0} if family == "pianogan" else task.defaults.extra
     recipe = replace(
