@@ -26,8 +26,8 @@ from explorer.generators.spectogan import SpectoGANConfig
 from explorer.generators.wavegan import WaveGANConfig
 from explorer.recipe import Recipe
 from explorer.shelf import DEFAULT_FOLDER, find_checkpoints, read_card
-from explorer.sound.waveform import WaveformConfig
 from explorer.sound.spectrum import SpectrumConfig
+from explorer.sound.waveform import WaveformConfig
 from explorer.tracing import TRACED_AFTER, Traced, trace_when_busy
 
 SPECTRUM = SpectrumConfig(8000, 256, 64, 16)

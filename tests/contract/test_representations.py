@@ -16,8 +16,8 @@ from explorer.generators import FAMILIES
 from explorer.sound.base import Note, Representation, Sound
 from explorer.sound.mel import MelConfig, MelRepresentation
 from explorer.sound.notes import NOTES, NotesRepresentation, PerformanceRepresentation
-from explorer.sound.waveform import WaveformConfig, WaveformRepresentation
 from explorer.sound.spectrum import SpectrumConfig, SpectrumRepresentation
+from explorer.sound.waveform import WaveformConfig, WaveformRepresentation
 
 
 def notes(count: int, seconds: float, lowest: int, keys: int) -> tuple[Note, ...]:

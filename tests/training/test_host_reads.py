@@ -45,6 +45,8 @@ def waveforms() -> Prepared:
 
 
 WAVE = {"latent": 8, "channels": (8, 8, 8, 8), "style": 8}
+
+
 def tones() -> Prepared:
     places = {"order": torch.arange(8), "rank": torch.arange(8)}
     places |= {"first": torch.zeros(8, dtype=torch.long), "last": torch.full((8,), 7)}

@@ -16,7 +16,9 @@ from explorer import checkpoint
 from explorer.directions import Direction
 from explorer.engine import Engine
 from explorer.files import formats
+from explorer.generators.gansynth import GANSynth, GANSynthConfig
 from explorer.recipe import Recipe, RecipeError
+from explorer.sound.spectrum import SpectrumConfig
 from explorer.ui import handlers
 from explorer.ui.handlers import CONTROLS
 
@@ -158,6 +160,17 @@ def test_each_offset_name_is_the_offset_that_its_slider_moves(engine: Engine, mo
 @pytest.mark.parametrize("hold", [False, True])
 def test_each_offset_name_is_the_variant_that_holds_the_others_when_that_is_checked(named: Engine, hold: bool) -> None:
     assert_offset_names_are_what_sliders_move(named, "toy", hold=hold)
+
+
+def test_a_condition_of_pitches_is_drawn_as_keys_of_a_piano(tmp_path: Path) -> None:
+    config = GANSynthConfig(SpectrumConfig(8000, 256, 64, 16), 60, 72, latent=4, channels=(4, 4, 4), style=4)
+    checkpoint.save(tmp_path / "synth.safetensors", GANSynth(config).eval().requires_grad_(False))
+    write(tmp_path)
+    found = Engine(tmp_path)
+    labels = control_properties(found, Recipe("synth"))["label"]
+    assert labels["elem_classes"] == ["piano"]
+    assert labels["choices"][:2] == ["C4", "C#4"]
+    assert control_properties(found, Recipe("toy"))["label"]["elem_classes"] == ["keys"]
 
 
 def test_sliders_beyond_the_latent_are_hidden(engine: Engine) -> None:
