@@ -58,7 +58,7 @@ def test_onnxruntime_gives_the_sound_that_torch_gives(tmp_path: Path, family: st
         sound = generator.representation.decode(generator(torch.from_numpy(inputs["z"]), condition)[0])
     if sound.notes is None:
         np.testing.assert_allclose(output[0], sound.waveform, atol=TOLERANCE)
-    else:  # rows of pitch, step, duration and velocity
+    else:  # rows of pitch, step, duration, velocity and touch
         assert sorted(output[0, :, 0]) == sorted(note.pitch for note in sound.notes)
         np.testing.assert_allclose(output[0, :, 1].sum(), sound.notes[-1].onset, rtol=TOLERANCE)
 

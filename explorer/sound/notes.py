@@ -165,7 +165,7 @@ class NotesRepresentation(Representation):
     """
 
     decoded_name = "notes"
-    full_scale = (127.0, STEP_SECONDS[1], DURATION_SECONDS[1], 127.0)
+    full_scale = (127.0, STEP_SECONDS[1], DURATION_SECONDS[1], 127.0, CHORD_SECONDS)
 
     sample_rate = SAMPLE_RATE
     seconds = 25.0  # average of 256 notes in MAESTRO; a piece lasts as long as its steps add up to
@@ -197,7 +197,7 @@ class NotesRepresentation(Representation):
         return encode_notes(*(torch.from_numpy(part[:NOTES].copy()) for part in parts)).float()
 
     def decode_tensor(self, x: Tensor) -> Tensor:
-        """(1, 91, 256) -> (1, 256, 4), float32: pitch, step and duration in seconds, and velocity of each note."""
+        """(1, 91 or 92, 256) -> (1, 256, 5), float32: the columns of `decode_notes`."""
         return decode_notes(x).float()
 
     def decode(self, x: Tensor, settings: Settings | None = None) -> Sound:
