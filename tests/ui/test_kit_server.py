@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import anyio
 import numpy as np
 import pytest
 import soundfile as sf
+from asynchronous import run_async
 from toy import write
 
 from explorer import checkpoint
@@ -90,7 +90,7 @@ def test_a_saved_loop_travels_whole(server: KitServer, tmp_path: Path) -> None:
     ],
 )
 def test_any_request_gets_an_answer_in_a_sentence(server: KitServer, name: str, request_: Any) -> None:
-    answer = anyio.run(server_function(getattr(server, name), 1), request_)
+    answer = run_async(server_function(getattr(server, name), 1), request_)
     assert set(answer) == {"error"}
     assert "went wrong" not in answer["error"]
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import anyio
 import numpy as np
 import pytest
 import soundfile as sf
+from asynchronous import run_async
 from toy import write
 
 from explorer.engine import Engine
@@ -66,7 +66,7 @@ def ask(server: MorphServer, name: str, request: Any, page: str = "") -> dict[st
     """Calls a server function as a page does, so that an error is returned, not raised."""
     before = visitor.set(page)
     try:
-        return anyio.run(next(f for f in server.functions() if getattr(f, "__name__", "") == name), request)
+        return run_async(next(f for f in server.functions() if getattr(f, "__name__", "") == name), request)
     finally:
         visitor.reset(before)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import anyio
 import pytest
+from asynchronous import run_async
 
 from explorer.ui import panels
 from explorer.ui.panels import BUSY, Queue, server_function
@@ -16,7 +17,7 @@ def run(scenario: Callable[[], Any]) -> Any:
         with anyio.fail_after(60):
             return await scenario()
 
-    return anyio.run(limited)
+    return run_async(limited)
 
 
 def test_those_who_wait_keep_no_other_function_waiting() -> None:

@@ -8,8 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-import anyio
 import pytest
+from asynchronous import run_async
 from serving import ROOT, free_port, offline, serving
 
 from explorer.__main__ import main
@@ -116,7 +116,7 @@ def test_an_unexpected_error_gives_a_sentence_on_the_page_and_a_traceback_in_the
     def fail(request: object) -> dict[str, object]:
         raise error
 
-    assert anyio.run(server_function(fail, 1), None) == {"error": UNEXPECTED}
+    assert run_async(server_function(fail, 1), None) == {"error": UNEXPECTED}
     assert caplog.records[0].exc_info is not None
     assert caplog.records[0].exc_info[1] is error
 
