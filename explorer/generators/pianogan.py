@@ -5,21 +5,19 @@ becomes noise over the 256 notes, and one pass of a transformer turns that into 
 (`NoteEmbedding`), which are read as the nearest notes. It is trained by distilling a larger network that denoises in
 many steps (`training/families/denoising.py`), and against a critic.
 
-`flow` generates a code of 64 steps (four notes each) and decodes it to notes. The latent
-becomes noise over the code's time axis; a 1-D convolutional network with attention moves it, in a few Euler steps, to a
-code of music; a second network decodes the code. Training (`training/families/pianogan.py`) warm-starts the first as a
-rectified flow (Liu et al., 2022, arXiv:2209.03003) and the second as an autoencoder's decoder, then trains both against
-a critic.
+`flow`, which ships, generates a code of 64 steps (four notes each) and decodes it to notes. The latent becomes noise
+over the code's time axis; a 1-D convolutional network with attention moves it, in a few Euler steps, to a code of
+music; a second network decodes it. Training (`training/families/pianogan.py`) warm-starts the first as a rectified flow
+(Liu et al., 2022, arXiv:2209.03003) and the second as an autoencoder's decoder, then trains both against a critic.
 
 `dcgan` is the architecture of the original PianoGAN: transposed convolutions of length 25 that upsample by 4 (as in
 WaveGAN, Donahue et al., 2018, arXiv:1802.04208); its option `even_rhythm` holds steps and durations constant.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -57,8 +55,6 @@ SIZES = {  # upper limits of a configuration's numbers
     "blocks": 64,
     "decoder_width": 4096,
     "flow_steps": 1000,
-    "denoiser_width": 4096,
-    "denoiser_blocks": 64,
     "dcgan_width": 1024,
 }
 SECTIONS = 8  # equal parts of a piece, in `features`
@@ -77,7 +73,6 @@ class PianoGANConfig:
             of 64.
         decoder_width: of `Decoder`, the network that turns codes into notes.
         flow_steps: Euler steps, each with the same weights.
-        denoiser_width, denoiser_blocks: of the network that `transformer` is distilled from; checkpoints lack it.
         dcgan_width: channels of the last hidden layer of `dcgan`.
         even_rhythm: hold steps and durations constant.
     """
@@ -89,15 +84,8 @@ class PianoGANConfig:
     blocks: int = 6
     decoder_width: int = 256
     flow_steps: int = 4
-    denoiser_width: int = 384
-    denoiser_blocks: int = 8
     dcgan_width: int = 64
     even_rhythm: bool = False
-
-    @staticmethod
-    def upgrade(data: Mapping[str, Any]) -> dict[str, Any]:
-        """The configuration of a checkpoint from before there was a denoiser."""
-        return {"denoiser_width": 384, "denoiser_blocks": 8, **data}
 
     def __post_init__(self) -> None:
         if self.architecture not in ("flow", "dcgan", "transformer"):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from explorer.sound.base import Representation, Settings, Sound, chosen
+from explorer.sound.waveform import from_start
 
 PEAK = 0.99  # of a decoded sound that would be louder
 LOUDEST = 2.0  # magnitude that no waveform in [-1, 1] exceeds; a full-scale sine has 1
@@ -83,11 +84,7 @@ class SpectrumRepresentation(Representation):
         Raises:
             ValueError: if the sound has another sample rate.
         """
-        if sound.sample_rate != self.sample_rate:
-            raise ValueError(f"the sound has {sound.sample_rate} Hz, this representation {self.sample_rate} Hz")
-        waveform = np.zeros(self.config.samples, np.float32)
-        kept = sound.waveform[: len(waveform)]
-        waveform[: len(kept)] = kept
+        waveform = from_start(sound, self.config.samples, self.sample_rate)
         return self.analyse(torch.from_numpy(waveform)[None])[0]
 
     def decode(self, x: Tensor, settings: Settings | None = None) -> Sound:

@@ -48,14 +48,21 @@ class WaveformRepresentation(Representation):
         Raises:
             ValueError: if the sound has another sample rate.
         """
-        if sound.sample_rate != self.sample_rate:
-            raise ValueError(f"the sound has {sound.sample_rate} Hz, this representation {self.sample_rate} Hz")
-        x = np.zeros(self.config.samples, np.float32)
-        kept = sound.waveform[: len(x)]
-        x[: len(kept)] = kept
-        return torch.from_numpy(x)
+        return torch.from_numpy(from_start(sound, self.config.samples, self.sample_rate))
 
     def decode(self, x: Tensor, settings: Settings | None = None) -> Sound:
         chosen(self.settings, settings)
         waveform: np.ndarray = x.detach().cpu().numpy().astype(np.float32)
         return Sound(lambda: waveform, self.sample_rate, self.seconds, one_shot=True)
+
+
+def from_start(sound: Sound, samples: int, sample_rate: int) -> np.ndarray:
+    """The first samples of a sound, (samples,) float32, followed by silence if it is shorter.
+
+    Raises:
+        ValueError: if the sound has another sample rate.
+    """
+    if sound.sample_rate != sample_rate:
+        raise ValueError(f"the sound has {sound.sample_rate} Hz, this representation {sample_rate} Hz")
+    kept = sound.waveform[:samples]
+    return np.pad(kept, (0, samples - len(kept))).astype(np.float32)

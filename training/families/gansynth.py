@@ -30,9 +30,9 @@ from explorer.sound.spectrum import SpectrumConfig, SpectrumRepresentation
 from training import parallel
 from training.data.audio import Waveforms, agreed, load_waveforms
 from training.data.pitched import KEYS, notes
-from training.families.spectogan import DownBlock
 from training.initialize import he_normal
 from training.latents import draw_latents
+from training.networks import DownBlock, posterior
 from training.options import Number
 from training.parallel import randint, randn
 from training.runs import TrainingError
@@ -170,14 +170,12 @@ class SynthTask(AdversarialTask):
         """Squared error of level, error of frequency where it is heard, and the weighted KL divergence."""
         assert isinstance(batch, NoteBatch)
         seen = view(batch.other, batch.other_condition, generator.config)
-        mean, log_variance = encoder(seen).float().chunk(2, dim=1)
-        noise = randn(mean.shape, rng)
-        output = generator(mean + noise * (log_variance / 2).exp(), batch.condition).float()
+        z, divergence = posterior(encoder(seen), rng)
+        output = generator(z, batch.condition).float()
         error = (output[:, 0] - batch.x[:, 0]).square().mean()
         heard = audible(batch.x[:, 0], generator.config.spectrum)
         turned = 1 - torch.cos(math.pi * (output[:, 1] - batch.x[:, 1]))
         frequency = (heard * turned).sum() / heard.sum().clamp_min(1)
-        divergence = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2
         pixels = heard[0].numel()
         loss = error + recipe.extra["frequency_weight"] * frequency + recipe.extra["kl_weight"] * divergence / pixels
         return loss, {"error": error, "frequency_error": frequency, "divergence": divergence}

@@ -231,8 +231,9 @@ def _code_size(generator: Generator) -> int:
 
 
 def _denoiser(generator: Generator) -> Denoiser:
+    """A network larger than the generator, which learns notes first and is then distilled into it."""
     config: PianoGANConfig = generator.config
-    return Denoiser(config.denoiser_width, config.denoiser_blocks)
+    return Denoiser(2 * config.width, config.blocks + 3)
 
 
 def _fake_denoiser(critic: nn.Module) -> Denoiser:

@@ -21,10 +21,13 @@ from explorer.generators.base import Generator
 from explorer.generators.spectogan import SpectoGAN, SpectoGANConfig
 from training.data.audio import prepare
 from training.initialize import he_normal
+from training.networks import ConditionalCritic, DownBlock, posterior
 from training.options import Number
-from training.parallel import rand, randint, randn
+from training.parallel import rand, randint
 from training.task import Batch, Prepared, TrainingRecipe
 from training.wgan_gp import AdversarialTask
+
+WIDTH = 256  # features of critic and encoder
 
 
 class SpectoTask(AdversarialTask):
@@ -86,7 +89,7 @@ class SpectoTask(AdversarialTask):
         return SpectoGAN(config_from_dict(SpectoGAN.Config, {**asdict(SpectoGAN.Config()), **known, **overrides}))
 
     def critic(self, generator: Generator) -> nn.Module:
-        return Critic(generator.representation.shape, classes=_classes(generator))
+        return ConditionalCritic(Trunk(generator.representation.shape), WIDTH, _classes(generator))
 
     def encoder(self, generator: Generator) -> nn.Module:
         return Encoder(generator.representation.shape, generator.latent.size)
@@ -99,13 +102,11 @@ class SpectoTask(AdversarialTask):
         self, generator: Generator, encoder: nn.Module, batch: Batch, recipe: TrainingRecipe, rng: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error plus the weighted KL divergence from the prior (Kingma and Welling, 2014)."""
-        mean, log_variance = encoder(batch.x).float().chunk(2, dim=1)
-        noise = randn(mean.shape, rng)
-        output = generator(mean + noise * (log_variance / 2).exp(), batch.condition)
+        z, divergence = posterior(encoder(batch.x), rng)
+        output = generator(z, batch.condition)
         # Not the absolute error: half of all pixels are silence, so it leads to their median -1, where tanh is flat
         # and the gradient vanishes.
         error = (output.float() - batch.x).square().mean()
-        divergence = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2
         pixels = batch.x[0].numel()
         loss = error + recipe.extra["kl_weight"] * divergence / pixels
         return loss, {"error": error, "divergence": divergence}
@@ -140,21 +141,6 @@ def _move(x: Tensor, frames: int, bands: int, rng: torch.Generator) -> Tensor:
     return padded[item, rows[:, :, None], columns[:, None, :]][:, None]
 
 
-class DownBlock(nn.Module):
-    """A residual block of two 3x3 convolutions that halves height and width."""
-
-    def __init__(self, before: int, after: int) -> None:
-        super().__init__()
-        self.conv_1 = nn.Conv2d(before, before, 3, padding=1)
-        self.conv_2 = nn.Conv2d(before, after, 3, padding=1)
-        self.skip = nn.Conv2d(before, after, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.conv_1(F.leaky_relu(x, 0.2))
-        h = F.avg_pool2d(self.conv_2(F.leaky_relu(h, 0.2)), 2)
-        return (h + self.skip(F.avg_pool2d(x, 2))) * 0.7071  # 1 / sqrt(2) keeps the variance
-
-
 class Trunk(nn.Module):
     """Convolutional features of spectrograms: (batch, 1, bands, frames) -> (batch, width).
 
@@ -162,7 +148,7 @@ class Trunk(nn.Module):
     """
 
     def __init__(
-        self, shape: tuple[int, ...], channels: tuple[int, ...] = (64, 128, 192, 256), width: int = 256
+        self, shape: tuple[int, ...], channels: tuple[int, ...] = (64, 128, 192, 256), width: int = WIDTH
     ) -> None:
         super().__init__()
         self.first = nn.Conv2d(shape[0], channels[0], 4, stride=2, padding=1)
@@ -175,33 +161,13 @@ class Trunk(nn.Module):
         return F.leaky_relu(self.last(F.leaky_relu(h, 0.2).flatten(1)), 0.2)
 
 
-class Critic(nn.Module):
-    """Scores how real a spectrogram is for its label, and classifies its label (auxiliary classifier)."""
-
-    def __init__(self, shape: tuple[int, ...], classes: int) -> None:
-        super().__init__()
-        self.trunk = Trunk(shape)
-        self.score = nn.Linear(256, 1)
-        self.projection = nn.Linear(classes, 256, bias=False) if classes else None
-        self.classify = nn.Linear(256, classes) if classes else None
-        he_normal(self)
-
-    def forward(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """(batch, 1, bands, frames), (batch, classes) -> scores (batch,), logits (batch, classes) or None."""
-        h = self.trunk(x)
-        score = self.score(h)[:, 0]
-        if self.projection is None or self.classify is None or condition is None:
-            return score, None
-        return score + (self.projection(condition) * h).sum(1), self.classify(h)
-
-
 class Encoder(nn.Module):
     """The VAE's encoder: (batch, 1, bands, frames) -> (batch, 2 * latent), mean and log-variance of the latent."""
 
     def __init__(self, shape: tuple[int, ...], latent: int) -> None:
         super().__init__()
         self.trunk = Trunk(shape)
-        self.head = nn.Linear(256, 2 * latent)
+        self.head = nn.Linear(WIDTH, 2 * latent)
         he_normal(self)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ from training import parallel
 from training.data.audio import agreed, encoded, load_waveforms, named
 from training.data.one_shots import ONSET, one_shots
 from training.initialize import he_normal
+from training.networks import ConditionalCritic, DownBlock, posterior
 from training.options import Number
 from training.parallel import rand, randint, randn
 from training.task import Batch, Prepared, TrainingRecipe
@@ -39,13 +40,11 @@ WINDOWS = (1024, 256)  # samples
 FLOOR = 3e-4  # magnitude added before the logarithm, where a full-scale sine has 1: -70 dB
 MIDDLE, RANGE = -5.0, 8.0  # log-magnitudes to about [-0.4, 0.6], at which they and the samples differ about as much
 MEL_SIZES = ((2048, 128), (512, 64), (128, 24))  # window, bands: of the warm start's loss
+PLANES = 6  # of the spectrograms of a view
+WIDTH = 512  # features of critic and encoder, half of them of the samples
 SHUFFLE = 2  # the largest shift of phase shuffle
-SPEED, EQUALISER, DELAY, GAIN = (
-    1 / 6,
-    0.25,
-    32,
-    0.2,
-)  # of augmentation, at most: octaves, nepers (deviation), samples, nepers
+# Augmentation, at most: octaves, nepers (standard deviation), samples, nepers.
+SPEED, EQUALISER, DELAY, GAIN = 1 / 6, 0.25, 32, 0.2
 AUGMENTED = 0.75  # share of the sounds that are augmented; below 0.8 the generator does not learn augmentations
 
 
@@ -110,12 +109,13 @@ class WaveTask(AdversarialTask):
         self, recipe: TrainingRecipe, data: Prepared, config: Mapping[str, Any], device: torch.device, bfloat16: bool
     ) -> WGANGP:
         made = super().objective(recipe, data, config, device, bfloat16)
-        assert isinstance(made.critic, Critic)
+        assert isinstance(made.critic, ConditionalCritic)
+        assert isinstance(made.critic.trunk, Trunk)
         made.critic.trunk.rng = made.rng  # for phase shuffle
         return made
 
     def critic(self, generator: Generator) -> nn.Module:
-        return Critic(generator.representation.shape[0], _classes(generator))
+        return ConditionalCritic(Trunk(generator.representation.shape[0]), WIDTH, _classes(generator))
 
     def encoder(self, generator: Generator) -> nn.Module:
         return Encoder(generator.representation.shape[0], generator.latent.size)
@@ -140,12 +140,10 @@ class WaveTask(AdversarialTask):
 
         Mel bands are wide, so that noise is compared by its level in each, not by its single peaks.
         """
-        mean, log_variance = encoder(view(batch.x)).float().chunk(2, dim=1)
-        noise = randn(mean.shape, rng)
-        output = generator(mean + noise * (log_variance / 2).exp(), batch.condition).float()
+        z, divergence = posterior(encoder(view(batch.x)), rng)
+        output = generator(z, batch.condition).float()
         spectral = torch.stack([_mel_distance(output, batch.x, *size) for size in MEL_SIZES]).mean()
         error = (output - batch.x).abs().mean()
-        divergence = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2
         loss = spectral + error + recipe.extra["kl_weight"] * divergence
         return loss, {"spectral": spectral, "error": error, "divergence": divergence}
 
@@ -198,9 +196,6 @@ def view(x: Tensor) -> Tensor:
             values = values.reshape(len(x), ROWS, bins, frames, steps).permute(0, 2, 4, 1, 3)
             planes.append((values.flatten(1) - MIDDLE) / RANGE)
         return torch.cat([x, *planes], dim=1)
-
-
-PLANES = 6
 
 
 def augment(x: Tensor, rng: torch.Generator) -> Tensor:
@@ -268,26 +263,11 @@ def phase_shuffle(x: Tensor, n: int, rng: torch.Generator) -> Tensor:
     return x.gather(2, at[:, None, :, None].expand_as(x))
 
 
-class DownBlock(nn.Module):
-    """A residual block of two 3x3 convolutions that halves height and width."""
-
-    def __init__(self, before: int, after: int) -> None:
-        super().__init__()
-        self.conv_1 = nn.Conv2d(before, before, 3, padding=1)
-        self.conv_2 = nn.Conv2d(before, after, 3, padding=1)
-        self.skip = nn.Conv2d(before, after, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.conv_1(F.leaky_relu(x, 0.2))
-        h = F.avg_pool2d(self.conv_2(F.leaky_relu(h, 0.2)), 2)
-        return (h + self.skip(F.avg_pool2d(x, 2))) * 0.7071  # 1 / sqrt(2) keeps the variance
-
-
 class Trunk(nn.Module):
     """Features of views: (batch, 7 * samples) -> (batch, 2 * width). No item of a batch affects another."""
 
     def __init__(
-        self, samples: int, channels: tuple[int, ...] = (32, 64, 128, 256), wave: int = 32, width: int = 256
+        self, samples: int, channels: tuple[int, ...] = (32, 64, 128, 256), wave: int = 32, width: int = WIDTH // 2
     ) -> None:
         super().__init__()
         self.samples = samples
@@ -307,33 +287,13 @@ class Trunk(nn.Module):
         return F.leaky_relu(torch.cat([a, b], dim=1), 0.2)
 
 
-class Critic(nn.Module):
-    """Scores how real a sound is for its label, and classifies its label (auxiliary classifier)."""
-
-    def __init__(self, samples: int, classes: int) -> None:
-        super().__init__()
-        self.trunk = Trunk(samples)
-        self.score = nn.Linear(512, 1)
-        self.projection = nn.Linear(classes, 512, bias=False) if classes else None
-        self.classify = nn.Linear(512, classes) if classes else None
-        he_normal(self)
-
-    def forward(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """(batch, 7 * samples), (batch, classes) -> scores (batch,), logits (batch, classes) or None."""
-        h = self.trunk(x)
-        score = self.score(h)[:, 0]
-        if self.projection is None or self.classify is None or condition is None:
-            return score, None
-        return score + (self.projection(condition) * h).sum(1), self.classify(h)
-
-
 class Encoder(nn.Module):
     """The VAE's encoder: (batch, 7 * samples) -> (batch, 2 * latent), mean and log-variance of the latent."""
 
     def __init__(self, samples: int, latent: int) -> None:
         super().__init__()
         self.trunk = Trunk(samples)
-        self.head = nn.Linear(512, 2 * latent)
+        self.head = nn.Linear(WIDTH, 2 * latent)
         he_normal(self)
         nn.init.normal_(self.head.weight, std=0.01)
 

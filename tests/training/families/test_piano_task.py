@@ -33,9 +33,7 @@ PERFORMED: dict[str, Any] = {
     "architecture": "transformer",
     "latent_size": 32,
     "width": 64,
-    "blocks": 2,
-    "denoiser_width": 64,
-    "denoiser_blocks": 1,
+    "blocks": 1,
 }
 
 

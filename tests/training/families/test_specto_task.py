@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from explorer.generators.spectogan import SpectoGAN
-from training.families.spectogan import Critic, Encoder, SpectoTask, augment
+from training.families.spectogan import WIDTH, Encoder, SpectoTask, Trunk, augment
+from training.networks import ConditionalCritic
 from training.task import Batch
 
 SHAPE = (1, 64, 64)
@@ -14,9 +15,9 @@ def pictures(n: int) -> Tensor:
     return torch.rand(n, *SHAPE, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
-def critic() -> Critic:
+def critic() -> ConditionalCritic:
     torch.manual_seed(0)
-    return Critic(SHAPE, classes=3)
+    return ConditionalCritic(Trunk(SHAPE), WIDTH, classes=3)
 
 
 class Prior(nn.Module):
@@ -62,7 +63,7 @@ def test_the_score_depends_on_the_given_label_and_the_classification_does_not() 
 
 
 def test_a_critic_without_labels_only_scores() -> None:
-    scores, verdict = Critic(SHAPE, classes=0)(pictures(2), None)
+    scores, verdict = ConditionalCritic(Trunk(SHAPE), WIDTH, classes=0)(pictures(2), None)
     assert (scores.shape, verdict) == ((2,), None)
 
 

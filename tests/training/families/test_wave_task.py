@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from explorer.generators.wavegan import WaveGAN, WaveGANConfig
 from explorer.sound.waveform import WaveformConfig
-from training.families.wavegan import Critic, Encoder, WaveTask, WaveTrunk, at_speed, augment, phase_shuffle, view
+from training.families.wavegan import WIDTH, Encoder, Trunk, WaveTask, WaveTrunk, at_speed, augment, phase_shuffle, view
+from training.networks import ConditionalCritic
 from training.task import Batch
 
 SAMPLES, RATE = 2048, 16_000
@@ -29,9 +30,9 @@ def sine(frequency: float, samples: int = SAMPLES) -> Tensor:
     return torch.sin(2 * math.pi * frequency / RATE * torch.arange(samples))[None]
 
 
-def critic() -> Critic:
+def critic() -> ConditionalCritic:
     torch.manual_seed(0)
-    return Critic(SAMPLES, classes=3)
+    return ConditionalCritic(Trunk(SAMPLES), WIDTH, classes=3)
 
 
 class Fixed(WaveGAN):

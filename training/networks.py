@@ -1,0 +1,65 @@
+"""Parts of networks that several families share: a halving block, a conditional critic, the posterior of a VAE."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.initialize import he_normal
+from training.parallel import randn
+
+
+class DownBlock(nn.Module):
+    """A residual block of two 3x3 convolutions that halves height and width."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.conv_1 = nn.Conv2d(before, before, 3, padding=1)
+        self.conv_2 = nn.Conv2d(before, after, 3, padding=1)
+        self.skip = nn.Conv2d(before, after, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv_1(F.leaky_relu(x, 0.2))
+        h = F.avg_pool2d(self.conv_2(F.leaky_relu(h, 0.2)), 2)
+        return (h + self.skip(F.avg_pool2d(x, 2))) * 0.7071  # 1 / sqrt(2) keeps the variance
+
+
+class ConditionalCritic(nn.Module):
+    """Scores how real an item is for its label, and classifies its label.
+
+    A projection critic (Miyato and Koyama, 2018, arXiv:1802.05637) with an auxiliary classifier (Odena et al., 2017,
+    arXiv:1610.09585).
+
+    Args:
+        trunk: views (batch, ...) -> features (batch, width).
+        classes: the number of labels; 0 without.
+    """
+
+    def __init__(self, trunk: nn.Module, width: int, classes: int) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.score = nn.Linear(width, 1)
+        self.projection = nn.Linear(classes, width, bias=False) if classes else None
+        self.classify = nn.Linear(width, classes) if classes else None
+        he_normal(self)
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Views (batch, ...), one-hot labels (batch, classes) -> scores (batch,), logits (batch, classes) or None."""
+        h = self.trunk(x)
+        score = self.score(h)[:, 0]
+        if self.projection is None or self.classify is None or condition is None:
+            return score, None
+        return score + (self.projection(condition) * h).sum(1), self.classify(h)
+
+
+def posterior(encoded: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draws latents from an encoder's normal distributions (Kingma and Welling, 2014, arXiv:1312.6114).
+
+    Args:
+        encoded: (batch, 2 * latent), mean and log-variance.
+    Returns:
+        Latents (batch, latent), and the mean KL divergence from a standard normal prior, in nats for each item.
+    """
+    mean, log_variance = encoded.float().chunk(2, dim=1)
+    noise = randn(mean.shape, rng)
+    divergence = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2
+    return mean + noise * (log_variance / 2).exp(), divergence
