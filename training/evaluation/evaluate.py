@@ -20,7 +20,7 @@ MIN_SAMPLES = 20
 
 @dataclass(frozen=True)
 class Report:
-    """The figures of a checkpoint. The first table has the targets."""
+    """The figures of a checkpoint, as tables of which some have targets."""
 
     name: str
     sha256: str
@@ -44,16 +44,10 @@ class Report:
 
     def verdict(self) -> str:
         """How many targets the model met, and which it missed, in one line."""
-        figures = [
-            (column, target, table.rows["model"][key])
-            for table in self.tables
-            for key, target in table.targets.items()
-            for column in table.columns
-            if column.key == key and key in table.rows.get("model", {})
-        ]
+        figures = [figure for table in self.tables for figure in table.judged()]
         missed = [
-            f"{column.title} {column.text(value)} ({target.text(column)})"
-            for column, target, value in figures
+            f"{name} {column.text(value)} ({target.text(column)})"
+            for name, column, target, value in figures
             if not target.met(value)
         ]
         met = f"{len(figures) - len(missed)} of {len(figures)} targets met"

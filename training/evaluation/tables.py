@@ -65,6 +65,19 @@ class Table:
     targets: Mapping[str, Target]
     notes: tuple[str, ...] = ()
 
+    def judged(self) -> list[tuple[str, Column, Target, float]]:
+        """The model's figures that have a target: name, column, target and value.
+
+        They are those of the row "model", or of every row of a table that has a row for each measure instead.
+        """
+        rows = {"": self.rows["model"]} if "model" in self.rows else self.rows
+        return [
+            (name or column.title, column, self.targets[column.key], row[column.key])
+            for name, row in rows.items()
+            for column in self.columns
+            if column.key in self.targets and column.key in row
+        ]
+
     def text(self) -> str:
         """The table as text with aligned columns."""
         cells = list(self._cells())

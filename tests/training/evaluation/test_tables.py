@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from training.evaluation.evaluate import Report
 from training.evaluation.tables import Column, Table, Target
 
 COLUMNS = (Column("right", "right", percent=True, ideal="high"), Column("distance", "distance", ideal="low"))
@@ -52,3 +53,11 @@ def test_a_target_is_written_with_its_direction(target: Target, text: str) -> No
 def test_the_bounds_of_a_target_meet_it_and_nan_does_not() -> None:
     target = Target(1, 2)
     assert [target.met(x) for x in (0.9, 1, 2, 2.1, float("nan"))] == [False, True, True, False, False]
+
+
+def test_the_verdict_counts_the_model_row_and_every_row_of_a_table_of_measures() -> None:
+    models = Table("Piano", COLUMNS, {"real": {"right": 0.5}, "model": {"right": 0.99}}, {"right": Target(low=0.98)})
+    way = (Column("way", "of the way", percent=True),)
+    measures = Table("Form", way, {"pulse": {"way": 0.1}, "key": {"way": 0.9}}, {"way": Target(low=0.6)})
+    verdict = Report("a", "", "", (models, measures)).verdict()
+    assert verdict == "2 of 3 targets met; missed: pulse 10.0 % (≥ 60.0 %)"
