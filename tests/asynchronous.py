@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import anyio
 
 T = TypeVar("T")
+LIMIT = 120  # seconds
 
 
 def run_async(function: Callable[..., Awaitable[T]], *args: Any) -> T:
@@ -18,4 +19,4 @@ def run_async(function: Callable[..., Awaitable[T]], *args: Any) -> T:
         return context.run(lambda: anyio.run(function, *args))
 
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(call).result()
+        return pool.submit(call).result(timeout=LIMIT)

@@ -31,6 +31,7 @@ def test_the_app_starts_although_gradios_temporary_folder_cannot_be_used(tmp_pat
 
 ENDING = (
     "import signal, sys, time; from pathlib import Path; from explorer.ui.starting import temporary_files\n"
+    "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which a shell's background job would ignore
     "try:\n"
     "    with temporary_files():\n"
     "        print('begun', flush=True); time.sleep(300)\n"

@@ -429,8 +429,8 @@ export function start({ element, props, server }) {
     if (kit && followed >= 0) commit(kit);
     queueMicrotask(address); // after the player has written the place
   });
-  new IntersectionObserver(([{ isIntersecting }]) => {
-    near = isIntersecting;
+  new IntersectionObserver((entries) => {
+    near = entries[entries.length - 1].isIntersecting; // a busy page is told several changes at once
     refresh();
   }, { rootMargin: "200px" }).observe(section);
 
