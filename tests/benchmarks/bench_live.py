@@ -142,7 +142,9 @@ def usual(engine: Engine, model: str, direction: Direction) -> Any:
                 [n.pitch for n in sound.notes], [n.duration for n in sound.notes], left=[n.onset for n in sound.notes]
             )
             return amount, figure, (sound.sample_rate, sound.waveform)
-        assert sound.log_mel is not None
+        if sound.log_mel is None:
+            axes.specgram(sound.waveform, Fs=sound.sample_rate)
+            return amount, figure, (sound.sample_rate, sound.waveform)
         axes.imshow(sound.log_mel.values, origin="lower", aspect="auto")
         c = engine.model(model).generator.representation.config  # type: ignore[attr-defined]
         waveform = librosa.feature.inverse.mel_to_audio(
