@@ -24,7 +24,6 @@ from torch import Tensor, nn
 
 from explorer.checkpoint import config_from_dict
 from explorer.generators.base import Generator
-from explorer.generators.gansynth import GROUP as BINS
 from explorer.generators.gansynth import GANSynth, GANSynthConfig, Partials, rows
 from explorer.sound.spectrum import SpectrumConfig, SpectrumRepresentation
 from training import parallel
@@ -159,7 +158,7 @@ class SynthTask(AdversarialTask):
     def batch(self, tensors: Mapping[str, Tensor], index: Tensor, rng: torch.Generator) -> NoteBatch:
         moved = tensors["rank"][index] + randint(-NEAR, NEAR + 1, (len(index),), rng)
         other = tensors["order"][moved.clamp(tensors["first"][index], tensors["last"][index])]
-        waveforms = torch.cat([tensors["x"][index], tensors["x"][other]]).float()
+        waveforms = tensors["x"][torch.cat([index, other])].float()
         x = SpectrumRepresentation(self.spectrum).analyse(waveforms)
         condition = tensors["condition"]
         return NoteBatch(x[: len(index)], condition[index], other=x[len(index) :], other_condition=condition[other])
@@ -267,17 +266,21 @@ def deviation(x: Tensor) -> Tensor:
 
 
 class Trunk(nn.Module):
-    """Convolutional features of views, (batch, 3, bins, frames): (batch, channels, rows, frames)."""
+    """Convolutional features of views, (batch, 3, bins, frames): (batch, channels, rows, frames).
 
-    def __init__(self, config: GANSynthConfig, channels: tuple[int, ...] = (48, 96, 192, 256)) -> None:
+    It mirrors the generator: as many channels at every resolution, from the last to the coarsest.
+    """
+
+    def __init__(self, config: GANSynthConfig) -> None:
         super().__init__()
-        self.first = nn.Conv2d(PLANES * BINS, channels[0], 4, stride=2, padding=1)
+        channels = config.channels[-2::-1]
+        self.group = config.group
+        self.first = nn.Conv2d(PLANES * self.group, channels[0], 4, stride=2, padding=1)
         self.blocks = nn.Sequential(*(DownBlock(a, b) for a, b in pairwise(channels)))
-        sides = (config.spectrum.bins // BINS, config.spectrum.frames)
-        self.shape = (channels[-1], *(side // 2 ** len(channels) for side in sides))
+        self.shape = (channels[-1], *config.coarse)
 
     def forward(self, seen: Tensor) -> Tensor:
-        x = self.first(rows(seen, BINS).contiguous(memory_format=torch.channels_last))
+        x = self.first(rows(seen, self.group).contiguous(memory_format=torch.channels_last))
         return F.leaky_relu(self.blocks(x), 0.2)
 
 
