@@ -180,8 +180,64 @@ def test_all_measures_of_no_notes_are_nan() -> None:
     assert all(math.isnan(x) for x in measure(piece((), [])).values())
 
 
+def note(
+    frequency: float, levels: tuple[float, ...] = (1, 1, 1, 1), fall: float = 0.0, rise: float = 0.0, cents: float = 0.0
+) -> Sound:
+    """Partials of an instrument that fall by `fall` dB a second after a rise, with a vibrato of 5 Hz."""
+    time = np.arange(2 * SAMPLE_RATE) / (2 * SAMPLE_RATE)
+    phase = 2 * np.pi * frequency * np.cumsum(2 ** (cents / 1200 * np.sin(2 * np.pi * 5 * time))) / (2 * SAMPLE_RATE)
+    waves = sum(level * np.sin(k * phase + k * k) for k, level in enumerate(levels, 1))
+    envelope = (time / max(rise, 1e-9)).clip(0, 1) * 10 ** (-fall * (time - rise).clip(0) / 20)
+    return instrument(0.1 * waves * envelope)
+
+
+def instrument(waveform: np.ndarray) -> Sound:
+    padded = np.pad(waveform.astype("f4"), (64, 0))
+    return Sound(lambda: padded, 2 * SAMPLE_RATE, len(padded) / 2 / SAMPLE_RATE, pitched=True)
+
+
+@pytest.mark.parametrize("frequency", [65.4, 262.0, 1046.5])
+@pytest.mark.parametrize("fall", [0.0, 30.0])
+def test_a_note_dies_away_as_it_was_made_to_at_any_pitch(frequency: float, fall: float) -> None:
+    found = measure(note(frequency, fall=fall))
+    assert found["fall"] == pytest.approx(fall, abs=1)
+    assert found["attack"] < 20
+    assert found["noise"] < -25
+
+
+@pytest.mark.parametrize("frequency", [65.4, 262.0])
+def test_the_attack_of_a_note_is_its_rise_to_3_db_below_the_top(frequency: float) -> None:
+    assert measure(note(frequency, rise=0.2))["attack"] == pytest.approx(1000 * 0.2 * (0.707 - 0.02), abs=15)
+
+
+def test_odd_partials_are_compared_with_even_ones() -> None:
+    assert measure(note(262, (1, 0.1, 1, 0.1, 1, 0.1, 1, 0.1, 1)))["odd"] == pytest.approx(20, abs=0.5)
+    assert measure(note(262, (1, 1, 0.1, 1, 0.1, 1, 0.1, 1, 0.1)))["odd"] == pytest.approx(-20, abs=0.5)
+
+
+@pytest.mark.parametrize("frequency", [131.0, 440.0])
+def test_a_vibrato_is_the_cents_to_either_side(frequency: float) -> None:
+    assert measure(note(frequency, cents=30))["vibrato"] == pytest.approx(30, rel=0.15)
+    assert measure(note(frequency))["vibrato"] < 1
+
+
+def test_the_breath_of_a_note_is_measured_beside_its_tone() -> None:
+    tone, hiss = note(262).waveform, np.random.RandomState(0).standard_normal(2 * SAMPLE_RATE + 64)
+    hiss *= np.sqrt((tone**2).mean()) * 10 ** (-10 / 20)
+    share = 0.1 / 1.1
+    assert measure(instrument(tone + hiss))["noise"] == pytest.approx(10 * math.log10(share), abs=1)
+
+
+def test_noise_and_silence_are_no_notes_of_an_instrument() -> None:
+    for waveform in (np.zeros(2 * SAMPLE_RATE), np.random.RandomState(0).standard_normal(2 * SAMPLE_RATE) * 0.1):
+        found = measure(instrument(waveform))
+        assert all(math.isnan(found[name]) for name in ("attack", "fall", "odd", "noise", "vibrato"))
+
+
 @pytest.mark.parametrize(
-    "example", [sound(sine(220)), piece((60,), [0]), struck(220)], ids=["waveform", "notes", "one-shot"]
+    "example",
+    [sound(sine(220)), piece((60,), [0]), struck(220), note(220)],
+    ids=["waveform", "notes", "one-shot", "instrument"],
 )
 def test_every_measure_has_a_title_and_a_unit(example: Sound) -> None:
     assert set(measure(example)) <= set(MEASURES)

@@ -346,17 +346,17 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="DIR",
-        help="folder of real data, as for training; of one-shots there may be several",
+        help="folder of real data, as for training; of one-shots and notes there may be several",
     )
     parser.add_argument(
-        "--others", type=_path, metavar="DIR", help="one-shots of other origin, to measure beside the model's"
+        "--others", type=_path, metavar="DIR", help="one-shots or notes of other origin, to measure beside the model's"
     )
     _add_measuring(parser)
     parser.add_argument(
         "--samples",
         type=_whole("--samples", 1),
         metavar="N",
-        help="sounds to generate (speech: 2048, piano: 1024, one-shots: 100 of each label)",
+        help="sounds to generate (speech: 2048, piano: 1024, one-shots: 100 of each label, notes: 40 of each key)",
     )
     parser.set_defaults(run=_evaluate)
 

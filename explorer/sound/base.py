@@ -54,6 +54,7 @@ class Sound:
         played_by: "piano" if the waveform is the notes played on the sampled piano of `explorer.sound.synth`, so that
             the app's page may play the notes itself; None if only the waveform is right.
         one_shot: whether it begins at once and dies away, as a drum does, and is measured so.
+        pitched: whether it is one note of an instrument, and is measured so.
     """
 
     synthesize: Callable[[], np.ndarray] = field(repr=False)
@@ -63,6 +64,7 @@ class Sound:
     log_mel: LogMel | None = None
     played_by: Literal["piano"] | None = None
     one_shot: bool = False
+    pitched: bool = False
     # Not a cached_property: before Python 3.12 its lock would let only one thread at a time synthesise a sound.
     _waveform: np.ndarray | None = field(default=None, init=False, repr=False, compare=False)
 

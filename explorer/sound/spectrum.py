@@ -1,4 +1,4 @@
-"""`SpectrumRepresentation`: sounds as log-magnitude and instantaneous frequency, linear in frequency.
+"""`SpectrumRepresentation`: notes as log-magnitude and instantaneous frequency, linear in frequency.
 
 After GANSynth (Engel et al., 2019, arXiv:1902.08710). The phase is kept: it is the sum of the frequency over time.
 """
@@ -96,7 +96,7 @@ class SpectrumRepresentation(Representation):
             peak = float(np.abs(waveform).max())
             return waveform * np.float32(PEAK / peak) if peak > PEAK else waveform
 
-        return Sound(synthesize, self.sample_rate, self.seconds)
+        return Sound(synthesize, self.sample_rate, self.seconds, pitched=True)
 
     def analyse(self, waveform: Tensor) -> Tensor:
         """Waveforms (batch, samples) in [-1, 1] -> (batch, 2, bins, frames)."""

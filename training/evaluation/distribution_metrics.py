@@ -162,6 +162,11 @@ def nearest_distances(points: np.ndarray, centres: np.ndarray, *, itself: bool =
     return found
 
 
+def nearest_rows(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Indices (n,) of the centres (m, d) that are nearest to points (n, d)."""
+    return np.concatenate([block.argmin(1) for block in _distances(points, centres)])
+
+
 def _distances(a: np.ndarray, b: np.ndarray) -> Iterator[np.ndarray]:
     """Yields the distance matrix (n, m) between a (n, d) and b (m, d), some rows at a time."""
     a, b = a.astype(np.float64), b.astype(np.float64)

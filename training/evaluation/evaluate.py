@@ -10,7 +10,7 @@ import torch
 from explorer import checkpoint, shelf
 from explorer.directions import principal
 from explorer.sound.notes import NotesRepresentation
-from training.evaluation import one_shots, piano, speech
+from training.evaluation import one_shots, piano, pitched, speech
 from training.evaluation.latent_space import draw
 from training.evaluation.tables import Table
 from training.runs import TrainingError
@@ -64,13 +64,14 @@ def evaluate(
 ) -> Report:
     """Measures a checkpoint on one thread; the same checkpoint and data give the same figures.
 
-    The kind of tables depends on what the checkpoint generates: notes, spectrograms, or waveforms with labels.
+    The kind of tables depends on what the checkpoint generates: pieces, spectrograms, or waveforms with labels,
+    which may be keys.
 
     Args:
         folders: data as for training; the model is compared with its splits. Waveforms may have several.
         cache: folder for prepared data and the judge.
-        samples: number of sounds to generate, from seed 0 on; by default 2,048 of speech, 1,024 of piano, or
-            100 of each label of waveforms.
+        samples: number of sounds to generate, from seed 0 on; by default 2,048 of speech, 1,024 of piano,
+            100 of each label of waveforms, or 40 of each key.
         judge: a judge of speech, made by `python -m training judge`; by default one is trained and kept in `cache`.
         others: recordings of other origin, measured beside a generator of waveforms.
     Raises:
@@ -99,7 +100,9 @@ def evaluate(
         )
     if not waveforms and (len(folders) > 1 or others is not None):
         raise TrainingError(f"{path} is measured with one folder: give one with --data, and no --others")
-    if waveforms:
+    if waveforms and generator.condition is not None and generator.condition.kind == "pitch":
+        tables = pitched.note_tables(generator, folders, cache, samples, others)
+    elif waveforms:
         tables = one_shots.one_shot_tables(generator, folders, cache, samples, others)
     elif piece is not None:
         tables = piano.piano_tables(generator, piece, folders[0], cache, samples or piano.SAMPLES)

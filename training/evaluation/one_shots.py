@@ -74,7 +74,7 @@ class Judge:
         from sklearn.pipeline import make_pipeline
 
         components = min(COMPONENTS, *real.features.shape)
-        self._view = make_pipeline(*_standardised(), PCA(components, random_state=0)).fit(real.features)
+        self._view = make_pipeline(*standardised(), PCA(components, random_state=0)).fit(real.features)
         self._classifier = _classifier().fit(real.features, real.labels)
 
     def view(self, sounds: OneShots) -> np.ndarray:
@@ -159,7 +159,12 @@ def one_shot_tables(
         "Gaussian: drawn from one normal distribution of waveforms per label; names shuffled: training recordings",
     )
     first = Table("One-shots", COLUMNS, rows, targets, notes)
-    return [first, _by_label(judge, sets, condition.labels), _faults_table(real, sets["model"]), paths]
+    return [
+        first,
+        _by_label(judge, sets, condition.labels),
+        faults_table(real.waveforms, sets["model"].waveforms),
+        paths,
+    ]
 
 
 def features(waveforms: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -221,7 +226,7 @@ def told_from(real: OneShots, sounds: OneShots) -> float | None:
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.model_selection import StratifiedKFold, cross_val_score
 
-    a, b = _matched(real.labels, sounds.labels)
+    a, b = matched(real.labels, sounds.labels)
     if len(a) < FOLDS:
         return None
     x = np.concatenate([real.features[a], sounds.features[b]])
@@ -261,17 +266,17 @@ def _classifier() -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
-    return make_pipeline(*_standardised(), LogisticRegression(C=0.01, max_iter=2000, class_weight="balanced"))
+    return make_pipeline(*standardised(), LogisticRegression(C=0.01, max_iter=2000, class_weight="balanced"))
 
 
-def _standardised() -> tuple[Any, Any]:
+def standardised() -> tuple[Any, Any]:
     """Steps that standardise features. A feature that hardly varies in recordings must not outweigh all others."""
     from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
     return StandardScaler(), FunctionTransformer(np.clip, kw_args={"a_min": -DEVIATIONS, "a_max": DEVIATIONS})
 
 
-def _matched(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def matched(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows of two sets with equally many of each label: as many as the smaller one has, spread evenly."""
     rows_a, rows_b = [], []
     for label in np.unique(a):
@@ -295,8 +300,8 @@ class _Scale:
     def row(self, sounds: OneShots, itself: bool = False) -> dict[str, float]:
         """The figures of a set of sounds; `itself`: it consists of the training recordings."""
         view = self.judge.view(sounds)
-        few, _ = _matched(sounds.labels, self.held_out.labels)
-        of_real, _ = _matched(self.real.labels, sounds.labels[few])
+        few, _ = matched(sounds.labels, self.held_out.labels)
+        of_real, _ = matched(self.real.labels, sounds.labels[few])
         row = _accuracy(self.judge.hear(sounds), sounds.labels)
         row["spread"] = distribution_metrics.spread(view, sounds.labels) / self.spread
         if min(len(few), len(of_real)) > 3:
@@ -345,14 +350,14 @@ def _by_label(judge: Judge, sets: dict[str, OneShots], labels: Sequence[str]) ->
     return Table("Right by label", tuple(Column(label, label, True, "high") for label in labels), rows, {})
 
 
-def _faults_table(real: OneShots, model: OneShots) -> Table:
+def faults_table(real: np.ndarray, model: np.ndarray) -> Table:
+    """Faults of the first 1,000 sounds of each, (n, samples)."""
     columns = (
         Column("sounds", "sounds", whole=True),
         *(Column(name, name, ideal="0", whole=True) for name in ("silent", "clipped", "clicking")),
     )
     rows = {}
-    for name, sounds in (("training, recordings", real), ("model", model)):
-        waveforms = sounds.waveforms[:FAULTS]
+    for name, waveforms in (("training, recordings", real[:FAULTS]), ("model", model[:FAULTS])):
         rows[name] = {"sounds": float(len(waveforms)), **{k: float(v) for k, v in faults(waveforms).items()}}
     note = "silent: peak under -40 dB; clipped: 3 samples in a row at full scale; clicking: first or last over -50 dB"
     return Table("Faults", columns, rows, {}, (note,))
