@@ -24,6 +24,7 @@ class LatentSpace:
 
     shape: tuple[int, ...]
     prior: Prior = "normal"
+    stream: int = 0  # of random numbers: latents of one seed in two streams are independent
 
     @property
     def size(self) -> int:
@@ -57,7 +58,7 @@ class LatentSpace:
         """
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
             raise ValueError(f"a seed is a whole number from 0 to {MAX_SEED}, not {seed!r}")
-        return self.sample(1, np.random.RandomState(seed))[0]
+        return self.sample(1, np.random.RandomState([seed, self.stream] if self.stream else seed))[0]
 
     def remoteness(self, z: Tensor) -> float:
         """How unusual the norm of z (*shape) is: the share of the prior, 0 to 1, that has a smaller norm.

@@ -12,6 +12,7 @@ from explorer.checkpoint import Card, CheckpointError
 from explorer.directions import Direction, Search
 from explorer.generators.base import Generator
 from explorer.judge import Judge
+from explorer.latent import LatentSpace, Path
 from explorer.recipe import Place, Recipe, RecipeError
 from explorer.sound.base import Sound, chosen
 from explorer.sound.mel import fit
@@ -117,17 +118,24 @@ class Model:
     def latent(self, place: Place) -> Tensor:
         """The latent (*latent.shape) of a place."""
         space, recipe = self.generator.latent, place.recipe
-        if recipe.mix:
-            z = space.mix([space.from_seed(seed) for seed, _ in recipe.mix], [weight for _, weight in recipe.mix])
-        else:
-            z = space.from_seed(recipe.seed)
-            if recipe.seed_b is not None:
-                z = space.interpolate(z, space.from_seed(recipe.seed_b), torch.tensor([recipe.t]), recipe.path)[0]
-        z = z * recipe.truncation
+        z = _from_seeds(space, recipe, recipe.path) * recipe.truncation
         z = z.clamp(-1, 1) if space.prior == "uniform" else z
         for name, amount in recipe.offsets:
             z = space.move(z, self.vector(name), amount)
         return z
+
+    def _inputs(self, place: Place) -> tuple[Tensor, Tensor | None, dict[str, str], Tensor | None]:
+        """The generator's arguments for a place, as a batch of one."""
+        condition, weights, recipe = self.generator.condition, None, place.recipe
+        if condition is not None and recipe.label is not None:
+            weights = condition.encode(recipe.label)
+            if recipe.label_b is not None:
+                weights = torch.lerp(weights, condition.encode(recipe.label_b), recipe.blend)
+            weights = weights[None]
+        own = {name: option for name, option in recipe.settings if name in self.generator.settings}
+        second = self.generator.noise
+        noise = None if second is None else _from_seeds(second, recipe, second.default_path)[None]
+        return self.latent(place)[None], weights, own, noise
 
     @torch.inference_mode()
     def output(self, place: Place) -> Tensor:
@@ -136,14 +144,7 @@ class Model:
         Raises:
             CheckpointError: if it is not finite.
         """
-        condition, weights, recipe = self.generator.condition, None, place.recipe
-        if condition is not None and recipe.label is not None:
-            weights = condition.encode(recipe.label)
-            if recipe.label_b is not None:
-                weights = torch.lerp(weights, condition.encode(recipe.label_b), recipe.blend)
-            weights = weights[None]
-        own = {name: option for name, option in recipe.settings if name in self.generator.settings}
-        x: Tensor = self.generator(self.latent(place)[None], weights, own)[0]
+        x: Tensor = self.generator(*self._inputs(place))[0]
         if not bool(x.isfinite().all()):
             raise CheckpointError(f"{self.card.name!r} makes numbers that are not finite here; its weights are broken")
         return x
@@ -151,9 +152,17 @@ class Model:
     @torch.inference_mode()
     def sound(self, place: Place) -> Sound:
         """The sound of a place. Raises as `output`."""
+        return self._decoded(place, self.output(place))
+
+    @torch.inference_mode()
+    def stages(self, place: Place) -> list[Sound]:
+        """The sounds from which that of a place emerges, step by step, itself the last; it alone in most families."""
+        return [self._decoded(place, x[0]) for x in self.generator.stages(*self._inputs(place))]
+
+    def _decoded(self, place: Place, x: Tensor) -> Sound:
         representation = self.generator.representation
         own = {name: option for name, option in place.recipe.settings if name in representation.settings}
-        return representation.decode(self.output(place), own)
+        return representation.decode(x, own)
 
     def hear(self, sound: Sound) -> dict[str, float]:
         """Probability of each label for a sound, by the judge; all 0 if it is unlike every recording that the judge
@@ -184,3 +193,13 @@ class Model:
                 return direction.vector
         known = ", ".join(d.name for d in directions)
         raise RecipeError(f"{self.card.name!r} has no direction {name!r}; it has {known}, and z0 to z{space.size - 1}")
+
+
+def _from_seeds(space: LatentSpace, recipe: Recipe, path: Path | None) -> Tensor:
+    """The latent (*space.shape) that the seeds of a recipe name: of one, between two, or a mix."""
+    if recipe.mix:
+        return space.mix([space.from_seed(seed) for seed, _ in recipe.mix], [weight for _, weight in recipe.mix])
+    z = space.from_seed(recipe.seed)
+    if recipe.seed_b is not None:
+        z = space.interpolate(z, space.from_seed(recipe.seed_b), torch.tensor([recipe.t]), path)[0]
+    return z

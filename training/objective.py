@@ -2,8 +2,7 @@
 
 An `Objective` owns its networks, optimizers, losses and phases. `training.loop` calls its steps, averages and logs the
 losses, saves and resumes, and needs to know nothing of the networks. WGAN-GP (`training.wgan_gp`), the vocoder
-(`training.vocoder`) and the judge (`training.evaluation.judge`) are objectives. A diffusion model would be one with a
-single phase and one optimizer that draws noise and times from `rng`.
+(`training.vocoder`), denoising (`training.denoising`) and the judge (`training.evaluation.judge`) are objectives.
 """
 
 from abc import ABC, abstractmethod
@@ -112,3 +111,13 @@ class Objective(ABC):
         """Sets an optimizer's learning rate. Compute `rate` from the step alone: no scheduler state is saved."""
         for group in self.optimizers[optimizer].param_groups:
             group["lr"] = rate
+
+
+@torch.no_grad()
+def average_weights(average: nn.Module, current: nn.Module, decay: float) -> None:
+    """Moves the EMA weights of a network by `1 - decay` of the way to its current ones."""
+    # Not torch's AveragedModel: its first update only copies, and every update reads a counter from the device.
+    for mean, weight in zip(average.parameters(), current.parameters(), strict=True):
+        mean.lerp_(weight, 1 - decay)
+    for copied, statistic in zip(average.buffers(), current.buffers(), strict=True):
+        copied.copy_(statistic)  # batch norm statistics are averages already; averaging them again would lag

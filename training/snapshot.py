@@ -4,9 +4,11 @@ import logging
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from explorer import atomic, checkpoint, shelf
 from explorer.generators.base import Generator
+from explorer.latent import LatentSpace
 from explorer.sound.base import Sound
 from training.objective import Objective
 
@@ -45,11 +47,15 @@ def snapshot(objective: Objective, folder: Path) -> None:
 def render(generator: Generator, seeds: range) -> list[Sound]:
     """The sounds of some seeds. With labels, seed s gets label number s, starting over after the last."""
     device = next(generator.parameters()).device
-    z = torch.stack([generator.latent.from_seed(seed) for seed in seeds]).to(device)
+
+    def drawn(space: LatentSpace) -> Tensor:
+        return torch.stack([space.from_seed(seed) for seed in seeds]).to(device)
+
+    z, noise = drawn(generator.latent), None if generator.noise is None else drawn(generator.noise)
     condition = generator.condition
     weights = None
     if condition is not None:
         labels = [condition.labels[seed % len(condition.labels)] for seed in seeds]
         weights = torch.stack([condition.encode(label) for label in labels]).to(device)
-    x = generator(z, weights).float().cpu()
+    x = generator(z, weights, noise=noise).float().cpu()
     return [generator.representation.decode(item) for item in x]

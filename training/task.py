@@ -6,18 +6,20 @@ torch, numpy and safetensors, so that training from prepared data runs on a mach
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from explorer.generators.base import Generator
+from training import parallel
 from training.objective import Objective
 from training.options import Number, check, count, one_of, real
+from training.runs import TrainingError
 
 WARM, ADVERSARIAL = "warm", "adversarial"  # phases
 
@@ -158,6 +160,36 @@ class Task(ABC):
         Raises:
             TrainingError: if recipe and configuration are impossible together.
         """
+
+
+def initialised(
+    task: Task,
+    recipe: Any,
+    data: Prepared,
+    config: Mapping[str, Any],
+    *others: Callable[[Generator], nn.Module | None],
+) -> tuple[Any, ...]:
+    """A task's generator, and what `others` make for it, with weights from `recipe.seed` alone, on all processes.
+
+    Args:
+        config: fields of the generator's Config to change from what the task chooses.
+    Raises:
+        TrainingError: if the configuration is impossible, or the batch size is no multiple of the number of processes.
+    """
+    if recipe.batch_size % parallel.ranks():
+        n = parallel.ranks()
+        raise TrainingError(
+            f"a batch of {recipe.batch_size} cannot be shared by {n} processes: choose a --batch-size divisible by {n}"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        try:
+            generator = task.generator(data, config)
+        except (TypeError, ValueError) as error:
+            raise TrainingError(f"--config does not fit {task.family}: {error}") from None
+        made = generator, *(make(generator) for make in others)
+    parallel.same_weights(module for module in made if module is not None)
+    return made
 
 
 class DataError(Exception):

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from explorer.generators.base import Generator
 from training import parallel
 from training.latents import draw_latents
-from training.objective import Objective, Schedule
+from training.objective import Objective, Schedule, average_weights
 from training.parallel import rand
 from training.runs import TrainingError
-from training.task import WARM, Batch, Prepared, Task, TrainingRecipe
+from training.task import WARM, Batch, Prepared, Task, TrainingRecipe, initialised
 
 
 def critic_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
@@ -215,7 +215,7 @@ class WGANGP(Objective):
         self.descend("warm", loss)
         self.generator.requires_grad_(True)
         # A warm start is short: averaging over at most its last tenth removes the initial weights from the EMA.
-        self._average(min(self.recipe.ema_decay, (1 + self.step) / (10 + self.step)))
+        average_weights(self.ema, self.generator, min(self.recipe.ema_decay, (1 + self.step) / (10 + self.step)))
         return {"reconstruction_loss": loss, **figures}
 
     def adversarial_step(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -290,16 +290,8 @@ class WGANGP(Objective):
                 loss = loss + recipe.reconstruction_weight * recipe.reconstruction_every * reconstruction
         self.descend("generator", loss)
         self.critic.requires_grad_(True)
-        self._average(recipe.ema_decay)
+        average_weights(self.ema, self.generator, recipe.ema_decay)
         return figures
-
-    @torch.no_grad()
-    def _average(self, decay: float) -> None:
-        # Not torch's AveragedModel: its first update only copies, and every update reads a counter from the device.
-        for average, current in zip(self.ema.parameters(), self.generator.parameters(), strict=True):
-            average.lerp_(current, 1 - decay)
-        for copied, statistic in zip(self.ema.buffers(), self.generator.buffers(), strict=True):
-            copied.copy_(statistic)  # batch norm statistics are averages already; averaging them again would lag
 
     def _batch(self, data: Mapping[str, Tensor], size: int | None = None) -> Batch:
         index = self.task.draw(data, size or self._local_batch(), self.rng)
@@ -329,22 +321,10 @@ def start(
         TrainingError: if the configuration is impossible, if it has no warm start but the recipe asks for one, or if
             the batch size is no multiple of the number of processes.
     """
-    if recipe.batch_size % parallel.ranks():
-        n = parallel.ranks()
-        raise TrainingError(
-            f"a batch of {recipe.batch_size} cannot be shared by {n} processes: choose a --batch-size divisible by {n}"
-        )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        try:
-            generator = task.generator(data, config)
-        except (TypeError, ValueError) as error:
-            raise TrainingError(f"--config does not fit {task.family}: {error}") from None
-        critic = task.critic(generator)
-        encoder = task.encoder(generator)
+    generator, critic, encoder = initialised(task, recipe, data, config, task.critic, task.encoder)
+    assert critic is not None
     if encoder is None and recipe.warm_steps:
         raise TrainingError(f"this configuration of {task.family} has no warm start: add --warm-steps 0")
-    parallel.same_weights(m for m in (generator, critic, encoder) if m is not None)
     return WGANGP(task, recipe, Networks(generator, critic, encoder), device, bfloat16)
 
 

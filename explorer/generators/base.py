@@ -1,7 +1,7 @@
 """The base class of all generators, and their conditions."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
@@ -60,6 +60,8 @@ class Generator(nn.Module, ABC):
         latent: shape and prior of `z`.
         representation: turns the output into a `Sound`.
         condition: None for an unconditional generator.
+        noise: a second latent, which `generate` takes as `noise`; None for most families. A place draws it from its
+            seeds alone: neither truncation nor an offset changes it.
         settings: options of generating, by name, the default first; a name must not be one of the representation's
             settings too.
 
@@ -74,6 +76,7 @@ class Generator(nn.Module, ABC):
     latent: LatentSpace
     representation: Representation
     condition: Condition | None = None
+    noise: LatentSpace | None = None
     settings: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
     @abstractmethod
@@ -83,7 +86,13 @@ class Generator(nn.Module, ABC):
         In eval mode the batch has one item, in training mode any number.
         """
 
-    def forward(self, z: Tensor, condition: Tensor | None = None, settings: Settings | None = None) -> Tensor:
+    def forward(
+        self,
+        z: Tensor,
+        condition: Tensor | None = None,
+        settings: Settings | None = None,
+        noise: Tensor | None = None,
+    ) -> Tensor:
         """Generates a batch; in eval mode item by item.
 
         The order of summation in matrix products and convolutions depends on the batch size, so otherwise the last bits
@@ -94,20 +103,55 @@ class Generator(nn.Module, ABC):
             condition: (batch, len(labels)), each row non-negative with sum 1; required if, and only if,
                 the generator has a `condition`.
             settings: the chosen option for some of `self.settings`; the rest take their default.
+            noise: (batch, *noise.shape) if the generator has a `noise`; that of seed 0 for every item if None.
         Returns:
             (batch, *representation.shape), in [-1, 1].
         Raises:
-            ValueError: if a condition is missing or superfluous, or there is no such setting or option.
+            ValueError: if a condition or noise is missing or superfluous, or there is no such setting or option.
         """
+        options, second = self._checked(z, condition, settings, noise)
+        if self.training or len(z) < 2:
+            return self.generate(z, condition, options, *second)
+        inputs = [x if x is None else x.split(1) for x in (condition, *second)]
+        rows = zip(z.split(1), *([None] * len(z) if x is None else x for x in inputs), strict=True)
+        return torch.cat([self.generate(item, c, options, *n) for item, c, *n in rows])
+
+    def stages(
+        self,
+        z: Tensor,
+        condition: Tensor | None = None,
+        settings: Settings | None = None,
+        noise: Tensor | None = None,
+    ) -> list[Tensor]:
+        """The estimates from which an output emerges, the output itself last; that alone, where nothing comes before.
+
+        Args and errors as of `forward`, for a batch of one item; each estimate is (1, *representation.shape).
+        """
+        options, second = self._checked(z, condition, settings, noise)
+        return list(self.emerge(z, condition, options, *second))
+
+    def emerge(
+        self, z: Tensor, condition: Tensor | None, settings: Settings, noise: Tensor | None = None
+    ) -> Iterator[Tensor]:
+        """Yields what `stages` returns; a family whose outputs emerge in steps implements it."""
+        yield self.generate(z, condition, settings, *(() if noise is None else (noise,)))
+
+    def _checked(
+        self, z: Tensor, condition: Tensor | None, settings: Settings | None, noise: Tensor | None
+    ) -> tuple[dict[str, str], tuple[Tensor, ...]]:
+        """The option of every setting, and what `generate` takes beside z and condition."""
         if (condition is None) != (self.condition is None):
             raise ValueError(
                 "this generator needs a condition" if condition is None else "this generator takes no condition"
             )
         options = chosen(self.settings, settings)
-        if self.training or len(z) < 2:
-            return self.generate(z, condition, options)
-        conditions = [None] * len(z) if condition is None else condition.split(1)
-        return torch.cat([self.generate(item, c, options) for item, c in zip(z.split(1), conditions, strict=True)])
+        if self.noise is None:
+            if noise is not None:
+                raise ValueError("this generator takes no noise")
+            return options, ()
+        if noise is None:
+            noise = self.noise.from_seed(0).to(z).expand(len(z), *self.noise.shape)
+        return options, (noise,)
 
     def features(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Features (batch, n) that principal directions are computed from; by default the flattened output."""

@@ -122,9 +122,7 @@ class WaveGAN(Generator):
 
     def features(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """The logarithm of a spectrogram, since samples of two sounds differ by their phases above all."""
-        window = torch.hann_window(SPECTRUM, device=z.device)
-        spectrum = torch.stft(self(z, condition), SPECTRUM, window=window, pad_mode="constant", return_complex=True)
-        return (spectrum.abs() * (4 / SPECTRUM) + SILENCE).log().flatten(1)
+        return log_spectrogram(self(z, condition)).flatten(1)
 
 
 class Original(nn.Module):
@@ -235,6 +233,13 @@ def folding() -> Tensor:
         for phase in range(STRIDE):
             taps[k, phase, (phase + k - LENGTH // 2) // STRIDE + FOLDED // 2] = 1
     return taps
+
+
+def log_spectrogram(x: Tensor) -> Tensor:
+    """(batch, samples) -> (batch, bins, frames), natural logarithms of magnitudes."""
+    window = torch.hann_window(SPECTRUM, device=x.device)
+    spectrum = torch.stft(x, SPECTRUM, window=window, pad_mode="constant", return_complex=True)
+    return (spectrum.abs() * (4 / SPECTRUM) + SILENCE).log()
 
 
 def fades(samples: int) -> Tensor:

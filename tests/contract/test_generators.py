@@ -20,6 +20,7 @@ from explorer.directions import principal
 from explorer.engine import Engine
 from explorer.generators import FAMILIES
 from explorer.generators.base import Generator
+from explorer.generators.diffwave import DiffWaveConfig
 from explorer.generators.gansynth import GANSynthConfig
 from explorer.generators.pianogan import PianoGANConfig
 from explorer.generators.spectogan import SpectoGANConfig
@@ -36,6 +37,20 @@ SMALL: dict[str, tuple[str, Any]] = {
     "toy": ("toy", ToyConfig()),
     "toy uniform": ("toy", ToyConfig(labels=(), prior="uniform")),
     "poor toy": ("poor-toy", PoorToyConfig()),
+    "diffwave": (
+        "diffwave",
+        DiffWaveConfig(WaveformConfig(8000, 1024), latent=16, bands=16, channels=8, layers=3, cycle=2, style=8),
+    ),
+    "diffwave drums": (
+        "diffwave",
+        DiffWaveConfig(
+            WaveformConfig(8000, 1024), ("kick", "snare"), "drum", latent=16, bands=16, channels=8, layers=3, style=8
+        ),
+    ),
+    "diffwave original": (
+        "diffwave",
+        DiffWaveConfig(WaveformConfig(8000, 1024), architecture="original", bands=1, channels=4, layers=3),
+    ),
     "gansynth": ("gansynth", GANSynthConfig(SPECTRUM, 60, 64, latent=16, channels=(8, 8, 8), style=8)),
     "gansynth original": (
         "gansynth",
@@ -153,6 +168,15 @@ def test_an_unknown_setting_is_refused(subject: Subject) -> None:
 
 def test_settings_of_generating_and_of_decoding_have_different_names(subject: Subject) -> None:
     assert not set(subject.generator.settings) & set(subject.generator.representation.settings)
+
+
+def test_the_stages_of_an_output_are_outputs_and_end_with_it(subject: Subject) -> None:
+    z, condition, x = subject.latents(1), subject.conditions(1), subject.outputs()[:1]
+    stages = subject.generator.stages(z, condition)
+    assert torch.equal(stages[-1], x)
+    for stage in stages:
+        assert stage.shape == x.shape
+        assert float(stage.abs().max()) <= 1
 
 
 def test_outputs_have_the_shape_of_the_representation(subject: Subject) -> None:

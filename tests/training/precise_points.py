@@ -31,8 +31,14 @@ class PrecisePoints(Points):
         super().__init__(config)
         self.net = nn.Sequential(nn.Linear(5, 8), nn.Softplus(), nn.Linear(8, 2))
 
-    def forward(self, z: Tensor, condition: Tensor | None = None, settings: Settings | None = None) -> Tensor:
-        return super().forward(z.double(), condition, settings)
+    def forward(
+        self,
+        z: Tensor,
+        condition: Tensor | None = None,
+        settings: Settings | None = None,
+        noise: Tensor | None = None,
+    ) -> Tensor:
+        return super().forward(z.double(), condition, settings, noise)
 
 
 class PrecisePointsTask(PointsTask):

@@ -36,10 +36,15 @@ def draw(generator: Generator, seeds: range) -> tuple[Tensor, Tensor | None, np.
 
 @torch.inference_mode()
 def outputs(generator: Generator, z: Tensor, condition: Tensor | None, progress: Progress) -> Iterator[Tensor]:
-    """Yields the generator's output (*representation.shape) for each latent of (n, *latent.shape)."""
+    """Yields the generator's output (*representation.shape) for each latent of (n, *latent.shape).
+
+    The noise of the k-th, where there is one, is that of seed k.
+    """
     for start in range(0, len(z), BATCH):
         part = slice(start, start + BATCH)
-        yield from generator(z[part], None if condition is None else condition[part])
+        seeds, space = range(len(z))[part], generator.noise
+        noise = None if space is None else torch.stack([space.from_seed(seed) for seed in seeds])
+        yield from generator(z[part], None if condition is None else condition[part], noise=noise)
         progress(len(z[part]))
 
 

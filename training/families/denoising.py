@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from explorer.generators.diffusion import ddim
 from explorer.generators.pianogan import WIDTH_OF_HEAD, NoteEmbedding
 from explorer.generators.transformer import Transformer
 from explorer.sound.notes import KEYS, NOTES
@@ -77,9 +78,10 @@ def distribution_matching_loss(points: Tensor, real: Denoiser, fake: Denoiser, r
 
 @torch.no_grad()
 def sample(denoiser: Denoiser, noise: Tensor, steps: int) -> Tensor:
-    """Moves noise (batch, 256, 16) to points of music by Euler's method; for tests and experiments."""
-    x = noise
-    for k in range(steps):
-        t = torch.full((len(x),), k / steps, device=x.device)
-        x = x + (denoiser.estimate(x, t) - x) / (steps - k)
-    return x
+    """Moves noise (batch, 256, 16) to points of music; for tests and experiments."""
+
+    def estimate(x: Tensor, k: int) -> Tensor:
+        return denoiser.estimate(x, torch.full((len(x),), k / steps, device=x.device))
+
+    *_, points = ddim(estimate, noise, [(k / steps, 1 - k / steps) for k in range(steps)])
+    return points

@@ -9,10 +9,9 @@ them, so that it does not memorise a small training set (DiffAugment: Zhao et al
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -20,14 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.checkpoint import config_from_dict
 from explorer.generators.base import Generator
-from explorer.generators.wavegan import LENGTH, PEAK, STRIDE, WaveGAN, WaveGANConfig
+from explorer.generators.wavegan import LENGTH, STRIDE, WaveGAN
 from explorer.sound.mel_scale import mel_filters
-from explorer.sound.waveform import WaveformConfig
-from training import parallel
-from training.data.audio import agreed, encoded, load_waveforms, named
-from training.data.one_shots import ONSET, one_shots
+from training.data.one_shots import ONSET
+from training.families.one_shots import OneShotTask
 from training.initialize import he_normal
 from training.networks import ConditionalCritic, DownBlock, posterior
 from training.options import Number
@@ -48,13 +44,12 @@ SPEED, EQUALISER, DELAY, GAIN = 1 / 6, 0.25, 32, 0.2
 AUGMENTED = 0.75  # share of the sounds that are augmented; below 0.8 the generator does not learn augmentations
 
 
-class WaveTask(AdversarialTask):
+class WaveTask(OneShotTask, AdversarialTask):
     """Trains WaveGAN on short sounds that begin at once, conditional on their labels if they have any."""
 
     family = "wavegan"
     summary = "a generator of one-shots (waveforms), on folders of short recordings or SoundFonts (e.g. drums)"
-    preparation = "labels=A,B,... uses only these labels, in this order; sample_rate=HZ (default: 16000)"
-    many_sources = True
+    Made = WaveGAN
     numbers = MappingProxyType(
         {"kl_weight": Number("weight of the KL divergence, in nats for each sound, in the warm start", low=0)}
     )
@@ -91,20 +86,6 @@ class WaveTask(AdversarialTask):
         state_every=100,
     )
 
-    def prepare(
-        self, folders: Any, cache: Path, options: Mapping[str, str], like: WaveGANConfig | None = None
-    ) -> Prepared:
-        size = like.waveform if like else WaveformConfig()
-        rate = {"sample_rate": str(size.sample_rate)}
-        options = agreed(options, rate) if like else {**rate, **options}
-        clips = load_waveforms(folders, cache, options, one_shots(size.samples))
-        return encoded(named(folders), clips, lambda waveform: waveform, like.labels if like else None)
-
-    def generator(self, data: Prepared, overrides: Mapping[str, Any]) -> Generator:
-        size = {"sample_rate": data.meta["sample_rate"], "samples": data.train["x"].shape[1]}
-        known = {"waveform": size, "labels": data.meta["labels"]}
-        return WaveGAN(config_from_dict(WaveGANConfig, {**asdict(WaveGANConfig()), **known, **overrides}))
-
     def objective(
         self, recipe: TrainingRecipe, data: Prepared, config: Mapping[str, Any], device: torch.device, bfloat16: bool
     ) -> WGANGP:
@@ -119,19 +100,6 @@ class WaveTask(AdversarialTask):
 
     def encoder(self, generator: Generator) -> nn.Module:
         return Encoder(generator.representation.shape[0], generator.latent.size)
-
-    def draw(self, tensors: Mapping[str, Tensor], n: int, rng: torch.Generator) -> Tensor:
-        """Every label is drawn equally often."""
-        if "condition" not in tensors:
-            return super().draw(tensors, n, rng)
-        condition = tensors["condition"]
-        weights = condition @ (1 / condition.sum(0).clamp_min(1))
-        return parallel.local_rows(torch.multinomial(weights, n * parallel.ranks(), replacement=True, generator=rng))
-
-    def batch(self, tensors: Mapping[str, Tensor], index: Tensor, rng: torch.Generator) -> Batch:
-        x = tensors["x"][index].float()
-        x = x * (PEAK / x.abs().amax(1, keepdim=True).clamp_min(1e-9))
-        return Batch(x, tensors["condition"][index] if "condition" in tensors else None)
 
     def warm_loss(
         self, generator: Generator, encoder: nn.Module, batch: Batch, recipe: TrainingRecipe, rng: torch.Generator
@@ -290,9 +258,9 @@ class Trunk(nn.Module):
 class Encoder(nn.Module):
     """The VAE's encoder: (batch, 7 * samples) -> (batch, 2 * latent), mean and log-variance of the latent."""
 
-    def __init__(self, samples: int, latent: int) -> None:
+    def __init__(self, samples: int, latent: int, trunk: Trunk | None = None) -> None:
         super().__init__()
-        self.trunk = Trunk(samples)
+        self.trunk = trunk or Trunk(samples)
         self.head = nn.Linear(WIDTH, 2 * latent)
         he_normal(self)
         nn.init.normal_(self.head.weight, std=0.01)

@@ -42,7 +42,9 @@ class Fixed(WaveGAN):
         super().__init__(WaveGANConfig(WaveformConfig(RATE, SAMPLES), latent=4, channels=(8, 8), style=8))
         self.sounds = sounds
 
-    def forward(self, z: Tensor, condition: Tensor | None = None, settings: object = None) -> Tensor:
+    def forward(
+        self, z: Tensor, condition: Tensor | None = None, settings: object = None, noise: object = None
+    ) -> Tensor:
         return self.sounds
 
 

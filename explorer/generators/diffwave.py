@@ -1,0 +1,243 @@
+"""DiffWave: noise becomes a short sound in a few steps of one network, which takes away some of the noise at each.
+
+After Kong et al. (2021), "DiffWave: A Versatile Diffusion Model for Audio Synthesis", arXiv:2009.09761. Their network
+for unconditional speech is `DiffWaveConfig(WaveformConfig(16_000, 16_000), architecture="original", bands=1,
+channels=256, layers=36, cycle=12)`. Its latent is the noise itself, and it is sampled by DDIM: a place has one sound.
+
+The default is a diffusion autoencoder (Preechakul et al., 2022, arXiv:2111.15640) of the same blocks:
+
+* A small latent enters every block, beside the label, and it is what sliders move. The noise comes from a place's seeds
+  alone and stays while they do; the setting "grain" turns it.
+* It works on 32 sub-bands, every 32 samples as the 32 channels of one frame (space-to-depth), at a 32nd of the cost.
+* It works on signed square roots of samples, so that the last sounds of a hit, 60 dB below the first, are 30 dB below,
+  and the errors of the network are heard only beside what is loud.
+* It predicts velocities on the cosine schedule (`explorer.generators.diffusion`), and may be guided away from what it
+  makes without latent and label (Ho and Salimans, 2022, arXiv:2207.12598).
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from explorer.generators.base import Condition, Generator
+from explorer.generators.diffusion import Noise, Process, Velocity, ddim
+from explorer.generators.wavegan import PEAK, fades, log_spectrogram
+from explorer.latent import LatentSpace
+from explorer.sound.base import Settings
+from explorer.sound.waveform import WaveformConfig, WaveformRepresentation
+
+SPREAD = 0.25  # about the standard deviation of signed roots of drum samples, by which they are divided
+QUIETEST = 1e-3  # peak below which a sound is not made louder
+GRAINS = 8
+GUIDANCE = ("1", "1.5", "2", "3")
+TIMES, WIDTH = 64, 512  # frequencies that embed a time, and numbers of its embedding
+WIDEST, DEEPEST, LONGEST_CYCLE = 4096, 256, 20  # upper limits
+
+
+@dataclass(frozen=True)
+class DiffWaveConfig:
+    """Shape of the network.
+
+    Attributes:
+        waveform: `samples` must be divisible by `bands`.
+        labels: of the condition; empty for an unconditional generator.
+        condition: what a label is, e.g. "drum"; the app shows it beside the labels.
+        architecture: "autoencoder" or "original", see above.
+        latent: length of the latent of "autoencoder".
+        bands: number of sub-bands.
+        channels, layers: number of feature maps, and of residual blocks.
+        cycle: number of blocks in which the dilation doubles, before it starts at 1 again.
+        style: length of the vector that latent and label become, which enters every block.
+    """
+
+    waveform: WaveformConfig = field(default_factory=WaveformConfig)
+    labels: tuple[str, ...] = ()
+    condition: str = "label"
+    architecture: Literal["autoencoder", "original"] = "autoencoder"
+    latent: int = 64
+    bands: int = 32
+    channels: int = 96
+    layers: int = 20
+    cycle: int = 7
+    style: int = 128
+
+    def __post_init__(self) -> None:
+        if self.architecture not in ("autoencoder", "original"):
+            raise ValueError(f"architecture is 'autoencoder' or 'original', not {self.architecture!r}")
+        if not isinstance(self.waveform, WaveformConfig):
+            raise ValueError(f"waveform is an object, not {self.waveform!r}")
+        limits = {"latent": WIDEST, "bands": WIDEST, "channels": WIDEST, "style": WIDEST, "layers": DEEPEST}
+        for name, most in {**limits, "cycle": LONGEST_CYCLE}.items():
+            value = getattr(self, name)
+            if type(value) is not int or not 1 <= value <= most:
+                raise ValueError(f"{name} is a whole number from 1 to {most}, not {value!r}")
+        if self.waveform.samples % self.bands:
+            raise ValueError(f"samples must be divisible by bands, {self.bands}; {self.waveform.samples} is not")
+
+
+class DiffWave(Generator):
+    """Noise, a latent and a label -> a waveform, by the estimates of one network at several times."""
+
+    family = "diffwave"
+    Config = DiffWaveConfig
+
+    def __init__(self, config: DiffWaveConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.representation = WaveformRepresentation(config.waveform)
+        self.condition = Condition(config.condition, config.labels) if config.labels else None
+        samples, original = config.waveform.samples, config.architecture == "original"
+        self.process: Process = Noise() if original else Velocity()
+        self.settings = {"steps": self.process.options}
+        if original:
+            self.latent = LatentSpace((samples,))
+        else:
+            self.latent = LatentSpace((config.latent,))
+            self.noise = LatentSpace((samples,), stream=1)
+            self.settings |= {"guidance": GUIDANCE, "grain": tuple(map(str, range(GRAINS)))}
+        inputs = len(config.labels) + (0 if original else config.latent)
+        style = config.style if inputs else 0
+        self.describe = (
+            nn.Sequential(nn.Linear(inputs, style), nn.SiLU(), nn.Linear(style, style), nn.SiLU()) if inputs else None
+        )
+        self.nothing = nn.Parameter(torch.zeros(style)) if inputs else None  # the style of no latent and no label
+        self.network = Denoiser(config, style)
+        self.register_buffer("fades", fades(samples), persistent=False)
+        # The layout of the feature maps; otherwise each call would reorder the weights.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    fades: Tensor
+
+    def generate(self, z: Tensor, condition: Tensor | None, settings: Settings, noise: Tensor | None = None) -> Tensor:
+        *_, last = self._points(z, condition, settings, noise)
+        return self.waveform(last)
+
+    def emerge(
+        self, z: Tensor, condition: Tensor | None, settings: Settings, noise: Tensor | None = None
+    ) -> Iterator[Tensor]:
+        return map(self.waveform, self._points(z, condition, settings, noise))
+
+    def _points(
+        self, z: Tensor, condition: Tensor | None, settings: Settings, noise: Tensor | None
+    ) -> Iterator[Tensor]:
+        process, highest = self.process, 1 / self._spread
+        # White noise is as good from any of its samples on, if it starts over at its end.
+        start = z if noise is None else noise.roll(int(settings["grain"]) * noise.shape[1] // GRAINS, dims=1)
+        style = self.style(None if self.noise is None else z, condition)
+        nothing = None if self.nothing is None else self.nothing.expand(len(z), -1)
+        guidance = float(settings.get("guidance", "1"))
+        times = process.levels(settings["steps"])
+        rates = list(zip(*(x.tolist() for x in process.rates(times)), strict=True))
+        embedded = times.to(z).expand(len(z), -1).unbind(1)
+
+        def estimate(mixed: Tensor, k: int) -> Tensor:
+            predicted = self.network(mixed, embedded[k], style).float()
+            if guidance != 1:
+                predicted = torch.lerp(self.network(mixed, embedded[k], nothing).float(), predicted, guidance)
+            return process.clean(mixed, predicted, *rates[k]).clamp(-highest, highest)
+
+        return ddim(estimate, self.bands(start), rates)
+
+    def style(self, z: Tensor | None, condition: Tensor | None, dropped: Tensor | None = None) -> Tensor | None:
+        """What latents (batch, latent) and labels (batch, labels) say to every block, (batch, style).
+
+        Args:
+            dropped: (batch, 1), the items for which it says nothing.
+        """
+        if self.describe is None or self.nothing is None:
+            return None
+        said: Tensor = self.describe(torch.cat([x for x in (z, condition) if x is not None], dim=1))
+        return said if dropped is None else torch.where(dropped, self.nothing.to(said), said)
+
+    @property
+    def _spread(self) -> float:
+        return 1.0 if self.config.architecture == "original" else SPREAD
+
+    def points(self, waveform: Tensor) -> Tensor:
+        """What the network learns to find in noise: waveforms (batch, samples) -> (batch, bands, 1, frames)."""
+        if self.config.architecture == "autoencoder":
+            waveform = waveform.sign() * waveform.abs().sqrt() / SPREAD
+        return self.bands(waveform)
+
+    def waveform(self, points: Tensor) -> Tensor:
+        """(batch, bands, 1, frames) -> (batch, samples) in [-1, 1]; those of the autoencoder all have one peak."""
+        x = points[:, :, 0].transpose(1, 2).flatten(1).float()
+        if self.config.architecture == "original":
+            return x.clamp(-1, 1)
+        x = x * SPREAD
+        x = x * x.abs() * self.fades
+        return x * (PEAK / x.abs().amax(1, keepdim=True).clamp_min(QUIETEST))
+
+    def bands(self, x: Tensor) -> Tensor:
+        """(batch, samples) -> (batch, bands, 1, frames)."""
+        return x.unflatten(1, (-1, self.config.bands)).transpose(1, 2)[:, :, None]
+
+    def features(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The logarithm of a spectrogram of the sound that the fewest steps make."""
+        fewest = min(self.process.options, key=int)
+        return log_spectrogram(self(z, condition, {"steps": fewest})).flatten(1)
+
+
+class Denoiser(nn.Module):
+    """The published network: mixtures (batch, bands, 1, frames), times (batch,), styles -> what it predicts of them."""
+
+    frequencies: Tensor
+
+    def __init__(self, config: DiffWaveConfig, style: int) -> None:
+        super().__init__()
+        normed, channels = config.architecture == "original", config.channels
+        self.enter = convolution(config.bands, channels, 1, normed=normed)
+        self.time = nn.Sequential(nn.Linear(2 * TIMES, WIDTH), nn.SiLU(), nn.Linear(WIDTH, WIDTH), nn.SiLU())
+        self.blocks = nn.ModuleList(
+            ResidualBlock(channels, 2 ** (k % config.cycle), style, normed) for k in range(config.layers)
+        )
+        self.merge = convolution(channels, channels, 1, normed=normed)
+        self.leave = nn.Conv2d(channels, config.bands, 1)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
+        steps = Noise.STEPS - 1  # radians from time 0 to 1
+        self.register_buffer("frequencies", steps * 10 ** -torch.linspace(0, 4, TIMES), persistent=False)
+
+    def forward(self, x: Tensor, t: Tensor, style: Tensor | None) -> Tensor:
+        angle = t[:, None] * self.frequencies
+        time = self.time(torch.cat([angle.sin(), angle.cos()], dim=1))
+        x = F.relu(self.enter(x.contiguous(memory_format=torch.channels_last)))
+        skips = torch.zeros_like(x)
+        for block in self.blocks:
+            x, skip = block(x, time, style)
+            skips = skips + skip
+        out: Tensor = self.leave(F.relu(self.merge(skips * len(self.blocks) ** -0.5)))
+        return out
+
+
+class ResidualBlock(nn.Module):
+    """A dilated convolution of 3, gated; its output goes to the next block and, past all others, to the end."""
+
+    def __init__(self, channels: int, dilation: int, style: int, normed: bool) -> None:
+        super().__init__()
+        self.time = nn.Linear(WIDTH, channels)
+        self.dilated = convolution(channels, 2 * channels, 3, dilation, normed)
+        self.style = nn.Linear(style, 2 * channels) if style else None
+        self.leave = convolution(channels, 2 * channels, 1, normed=normed)
+
+    def forward(self, x: Tensor, time: Tensor, style: Tensor | None) -> tuple[Tensor, Tensor]:
+        h = self.dilated(x + self.time(time)[:, :, None, None])
+        if self.style is not None and style is not None:
+            h = h + self.style(style)[:, :, None, None]
+        a, b = h.chunk(2, dim=1)
+        residual, skip = self.leave(a.tanh() * b.sigmoid()).chunk(2, dim=1)
+        return (x + residual) * math.sqrt(0.5), skip
+
+
+def convolution(before: int, after: int, size: int, dilation: int = 1, normed: bool = False) -> nn.Module:
+    """A convolution of `size` taps over time, of (batch, channels, 1, frames)."""
+    layer = nn.Conv2d(before, after, (1, size), padding=(0, size // 2 * dilation), dilation=(1, dilation))
+    nn.init.kaiming_normal_(layer.weight)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return weight_norm(layer) if normed else layer

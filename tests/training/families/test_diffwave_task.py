@@ -1,0 +1,103 @@
+"""The task of DiffWave: that it learns, resumes bit for bit, and leaves out what guidance needs left out."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from explorer.generators.diffwave import DiffWave
+from training.denoising import Denoising
+from training.families.diffwave import DiffWaveTask
+from training.runs import load_state, save_state
+from training.task import Batch, Prepared
+
+SAMPLES = 2048
+CONFIG = {"latent": 4, "bands": 16, "channels": 16, "layers": 4, "cycle": 4, "style": 16}
+
+
+def sounds() -> Prepared:
+    """Decaying tones of two pitches, labelled."""
+    label = torch.arange(8) % 2
+    time = torch.arange(SAMPLES) / 16_000
+    x = torch.sin(2 * torch.pi * 300 * (1 + label[:, None]) * time) * torch.exp(-time * 30)
+    return Prepared(
+        {"x": x, "condition": F.one_hot(label, 2).float()}, {}, {"sample_rate": 16_000, "labels": ("a", "b")}
+    )
+
+
+def start(config: dict[str, object] | None = None, **changes: object) -> Denoising:
+    task = DiffWaveTask()
+    recipe = replace(task.defaults, **{"batch_size": 8, "steps": 40, "cooldown": 0, "lr": 2e-3, **changes})  # type: ignore[arg-type]
+    made = task.objective(recipe, sounds(), {**CONFIG, **(config or {})}, torch.device("cpu"), bfloat16=False)
+    assert isinstance(made, Denoising)
+    return made
+
+
+def steps(objective: Denoising, n: int) -> list[float]:
+    data, errors = sounds().train, []
+    for _ in range(n):
+        errors.append(objective.update(data)["error"].item())
+        objective.step += 1
+    return errors
+
+
+def test_it_learns_to_find_sounds_in_noise() -> None:
+    errors = steps(start(), 40)
+    assert sum(errors[-8:]) < 0.8 * sum(errors[:8])
+
+
+def test_a_resumed_run_has_the_bits_of_one_that_never_stopped(tmp_path: object) -> None:
+    whole, first, second = start(), start(), start(seed=1)
+    steps(whole, 4)
+    steps(first, 2)
+    save_state(first, tmp_path)  # type: ignore[arg-type]
+    load_state(second, tmp_path)  # type: ignore[arg-type]
+    steps(second, 2)
+    for name, module in whole.modules().items():
+        for key, tensor in module.state_dict().items():
+            assert torch.equal(tensor, second.modules()[name].state_dict()[key]), (name, key)
+
+
+def test_dropped_items_hear_neither_latent_nor_label() -> None:
+    generator = start().generator
+    assert isinstance(generator, DiffWave)
+    z, condition = torch.randn(2, 4, generator=torch.Generator().manual_seed(0)), torch.eye(2)
+    dropped = torch.tensor([[True], [False]])
+    style = generator.style(z, condition, dropped)
+    said = generator.style(z, condition)
+    assert style is not None
+    assert said is not None
+    assert generator.nothing is not None
+    assert torch.equal(style[0], generator.nothing)
+    assert torch.equal(style[1], said[1])
+
+
+def test_an_encoder_gives_the_latents_that_the_network_hears() -> None:
+    """If all items are dropped the encoder learns from the divergence alone."""
+
+    def gradient(dropout: float) -> Tensor:
+        objective = start(dropout=dropout, kl_weight=0.0)
+        torch.nn.init.normal_(objective.generator.network.leave.weight, generator=torch.Generator().manual_seed(0))  # type: ignore[union-attr, arg-type]
+        task, data = objective.task, sounds().train
+        batch = task.batch(data, torch.arange(8), objective.rng)
+        loss, _ = task.loss(objective.generator, objective.encoder, batch, objective.recipe, objective.rng)
+        assert objective.encoder is not None
+        (found,) = torch.autograd.grad(loss, objective.encoder.head.weight, allow_unused=True)  # type: ignore[arg-type]
+        return torch.zeros(1) if found is None else found
+
+    assert bool(gradient(0.0).any())
+    assert not bool(gradient(1.0).any())
+
+
+def test_the_original_has_no_encoder_and_learns_noise() -> None:
+    objective = start({"architecture": "original", "bands": 1, "channels": 8})
+    assert set(objective.modules()) == {"generator", "ema"}
+    assert set(objective.update(sounds().train)) == {"error"}
+
+
+def test_a_batch_has_one_peak() -> None:
+    batch = DiffWaveTask().batch({"x": sounds().train["x"] * 0.1}, torch.arange(4), torch.Generator())
+    assert isinstance(batch, Batch)
+    assert batch.x.abs().amax(1).tolist() == pytest.approx([0.95] * 4)

@@ -1,0 +1,152 @@
+"""The objective of diffusion models: a network learns to find points in noise, in one phase, by one optimizer."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from explorer.generators.base import Generator
+from training import parallel
+from training.objective import Objective, Schedule, average_weights
+from training.options import Number, check, count, real
+from training.task import Batch, Prepared, Task, initialised
+
+WARM_UP = 100  # steps in which the learning rate rises from zero
+LONGEST_STEP = 1.0  # norm to which gradients are clipped
+
+
+@dataclass(frozen=True)
+class DenoisingRecipe:
+    """The hyperparameters of a run that denoises. The text beside each field is its help.
+
+    Raises:
+        ValueError: naming the number that is out of its range.
+    """
+
+    batch_size: int = count(64, "items in a batch, over all processes", low=1, high=2**16)
+    steps: int = count(100_000, "steps of training")
+    cooldown: int = count(20_000, "steps at the end in which the learning rate falls linearly to zero")
+    lr: float = real(4e-4, "Adam's learning rate, after a linear warm-up of 100 steps")
+    dropout: float = real(0.1, "share of items that are denoised without latent and label, for guidance", high=1)
+    kl_weight: float = real(
+        2e-4, "weight of the KL divergence of encoded latents from their prior, in nats for each item"
+    )
+    ema_decay: float = real(
+        0.999, "decay per step of the EMA of the generator's weights, which is what is exported", high=1, below=True
+    )
+    seed: int = count(0, "seed of the initial weights and of all random numbers", high=2**63 - 1)
+    snapshot_every: int = count(5000, "steps between snapshots", low=1)
+    state_every: int = count(1000, "steps between saved states, from which --resume continues", low=1)
+    extra: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check(self)
+        for name, value in self.extra.items():
+            Number("").check(f"extra {name}", value)
+
+    @property
+    def phases(self) -> dict[str, int]:
+        """Steps of the only phase."""
+        return {"denoising": self.steps}
+
+
+class DenoisingTask(Task):
+    """A family that is trained by denoising: its encoder, if its generator has a latent to encode, and its loss."""
+
+    Recipe = DenoisingRecipe
+    defaults: ClassVar[DenoisingRecipe]
+    fine_tuning: ClassVar[DenoisingRecipe]
+
+    def objective(
+        self,
+        recipe: DenoisingRecipe,
+        data: Prepared,
+        config: Mapping[str, Any],
+        device: torch.device,
+        bfloat16: bool,
+    ) -> "Denoising":
+        generator, encoder = initialised(self, recipe, data, config, self.encoder)
+        return Denoising(self, recipe, generator, encoder, device, bfloat16)
+
+    def encoder(self, generator: Generator) -> nn.Module | None:
+        """The network that learns with the generator to encode items as its latents, or None without one."""
+        return None
+
+    @abstractmethod
+    def draw(self, tensors: Mapping[str, Tensor], n: int, rng: torch.Generator) -> Tensor:
+        """Indices (n,) of the items of a batch."""
+
+    @abstractmethod
+    def batch(self, tensors: Mapping[str, Tensor], index: Tensor, rng: torch.Generator) -> Batch:
+        """The items `index` of a prepared set."""
+
+    @abstractmethod
+    def loss(
+        self,
+        generator: Generator,
+        encoder: nn.Module | None,
+        batch: Batch,
+        recipe: DenoisingRecipe,
+        rng: torch.Generator,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss to descend, and values to log."""
+
+
+class Denoising(Objective):
+    """Descends the loss of a `DenoisingTask`.
+
+    Attributes:
+        ema: the generator with EMA weights, used for snapshots and export.
+        encoder: None without one.
+    """
+
+    def __init__(
+        self,
+        task: DenoisingTask,
+        recipe: DenoisingRecipe,
+        generator: Generator,
+        encoder: nn.Module | None,
+        device: torch.device,
+        bfloat16: bool,
+    ) -> None:
+        schedule = Schedule(recipe.phases, recipe.state_every, recipe.snapshot_every)
+        super().__init__(schedule, recipe.seed, device, bfloat16)
+        self.task, self.recipe = task, recipe
+        self.generator, self.encoder = generator, encoder
+        learning = [module for module in (generator, encoder) if module is not None]
+        for module in learning:
+            module.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self.ema = deepcopy(generator).eval().requires_grad_(False)
+        parameters = [p for module in learning for p in module.parameters()]
+        self.optimizers["denoising"] = torch.optim.Adam(parameters, recipe.lr, (0.9, 0.99), fused=True)
+
+    def modules(self) -> dict[str, nn.Module]:
+        named = {"generator": self.generator, "ema": self.ema, "encoder": self.encoder}
+        return {name: module for name, module in named.items() if module is not None}
+
+    def shown(self) -> Generator:
+        return self.ema
+
+    def probe(self, data: Mapping[str, Tensor], items: int) -> Tensor:
+        """The loss of some items."""
+        return self._loss(data, items)[0]
+
+    def update(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        recipe = self.recipe
+        left = (recipe.steps - self.step) / max(1, recipe.cooldown)
+        self.set_rate("denoising", recipe.lr * min(1.0, left, (self.step + 1) / WARM_UP))
+        loss, figures = self._loss(data, recipe.batch_size // parallel.ranks())
+        self.descend("denoising", loss, clip=LONGEST_STEP)
+        # In a short run, averaging over at most its last tenth removes the initial weights.
+        average_weights(self.ema, self.generator, min(recipe.ema_decay, (1 + self.step) / (10 + self.step)))
+        return figures
+
+    def _loss(self, data: Mapping[str, Tensor], items: int) -> tuple[Tensor, dict[str, Tensor]]:
+        index = self.task.draw(data, items, self.rng)
+        batch = self.task.batch(data, index, self.rng)
+        with self.autocast():
+            return self.task.loss(self.generator, self.encoder, batch, self.recipe, self.rng)

@@ -1,0 +1,59 @@
+"""Trains DiffWave: the network learns to find a sound in noise, from the noise, its latent and its label.
+
+An encoder learns with it to say what is in the sound in a small latent (diffusion autoencoder: Preechakul et al., 2022,
+arXiv:2111.15640). They draw latents from a second diffusion model; here a KL divergence keeps them near a standard
+normal prior, from which a place draws its latent. "original" has no encoder, as its latent is the noise.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from explorer.generators.base import Generator
+from explorer.generators.diffwave import DiffWave
+from training.denoising import DenoisingRecipe, DenoisingTask
+from training.families.one_shots import OneShotTask
+from training.families.wavegan import Encoder, Trunk, view
+from training.networks import posterior
+from training.parallel import rand, randn
+from training.task import Batch
+
+
+class DiffWaveTask(OneShotTask, DenoisingTask):
+    """Trains DiffWave on short sounds that begin at once, conditional on their labels if they have any."""
+
+    family = "diffwave"
+    summary = "a diffusion model of one-shots (waveforms), on folders of short recordings or SoundFonts (e.g. drums)"
+    Made = DiffWave
+    defaults = DenoisingRecipe()
+    fine_tuning = replace(defaults, steps=2000, cooldown=1000, lr=1e-4, snapshot_every=500, state_every=250)
+
+    def encoder(self, generator: Generator) -> nn.Module | None:
+        if generator.noise is None:
+            return None
+        samples = generator.representation.shape[0]
+        return Encoder(samples, generator.latent.size, Trunk(samples, channels=(16, 32, 64, 128), wave=16))
+
+    def loss(
+        self,
+        generator: Generator,
+        encoder: nn.Module | None,
+        batch: Batch,
+        recipe: DenoisingRecipe,
+        rng: torch.Generator,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The squared error of what the network predicts, plus the weighted KL divergence of the encoded latents."""
+        assert isinstance(generator, DiffWave)
+        process, n = generator.process, len(batch.x)
+        points = generator.points(batch.x)
+        t = process.time(rand((n,), rng))
+        noise = randn(points.shape, rng)
+        alpha, sigma = (rate[:, None, None, None] for rate in process.rates(t))
+        z, divergence = (None, None) if encoder is None else posterior(encoder(view(batch.x)), rng)
+        style = generator.style(z, batch.condition, rand((n, 1), rng) < recipe.dropout)
+        predicted = generator.network(alpha * points + sigma * noise, t, style).float()
+        error = (predicted - process.target(points, noise, alpha, sigma)).square().mean()
+        if divergence is None:
+            return error, {"error": error}
+        return error + recipe.kl_weight * divergence, {"error": error, "divergence": divergence}
