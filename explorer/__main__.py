@@ -6,6 +6,7 @@ torch, gradio and the rest are imported by the command that needs them, after it
 import argparse
 import io
 import json
+import math
 import os
 import re
 import sys
@@ -103,6 +104,14 @@ examples:
       more extreme sounds, in a file that the app can open
 
 The file is a list of recipes. The app shows NAME.gallery.json beside the checkpoint to newcomers and in its tab Places.
+"""
+LEVEL_EXAMPLES = """\
+examples:
+  python -m explorer level NAME
+      takes some seconds, and has to be done only for checkpoints that were not exported by `python -m training export`
+
+The card is NAME.md beside the checkpoint, whose own file stays as it is. No sound and no saved file changes, only the
+volume at which the app plays them.
 """
 DEPLOY_EXAMPLES = """\
 examples:
@@ -341,6 +350,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     gallery.set_defaults(run=_gallery)
 
+    level = commands.add_parser(
+        "level",
+        help="measure how loud a checkpoint is",
+        formatter_class=raw,
+        epilog=LEVEL_EXAMPLES,
+        description=(
+            "Measure how loud the sounds of a checkpoint are and state it in its card. From there the app takes the "
+            "gain at which it plays them, so that all checkpoints are equally loud."
+        ),
+    )
+    level.add_argument("model", metavar="NAME", help="checkpoint, as `list` shows it")
+    level.set_defaults(run=_level)
+
     deploy = commands.add_parser(
         "deploy",
         help="put the app on a Hugging Face Space",
@@ -370,7 +392,7 @@ def _parser() -> argparse.ArgumentParser:
     onnx.set_defaults(run=_export_onnx)
 
     # SUPPRESS: otherwise the default here would replace the option given before the command
-    for command in (listing, render, morph, path, kit, directions, gallery, deploy, onnx):
+    for command in (listing, render, morph, path, kit, directions, gallery, level, deploy, onnx):
         command.add_argument(
             "--checkpoints",
             type=Path,
@@ -713,6 +735,22 @@ def _gallery(args: argparse.Namespace) -> int:
     for place in places:
         print(f"seed {place.recipe.seed:<6} {place.name}")
     print(f"{len(places)} places in {path}")
+    return 0
+
+
+def _level(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from explorer.engine import Engine
+    from explorer.files import levels
+
+    engine = Engine(_folder(args))
+    _check_writable(engine.model(args.model).card.path.parent)
+    with tqdm(unit="sound", dynamic_ncols=True) as bar:
+        found = levels.state(engine, args.model, _progress(bar))
+    if found is None:
+        raise UsageError(f"{args.model!r}: half of its sounds are silent, so it has no level")
+    print(f"{found}; the app plays it at {20 * math.log10(found.gain):+.1f} dB")
     return 0
 
 

@@ -198,7 +198,8 @@ class Engine:
         generator, directions = checkpoint.load(card.path)
         for module in (generator, *generator.representation.parts().values()):
             trace_when_busy(module, self._traces.submit)
-        return Model(card, generator, self._judge(card), directions, Search(generator, self._searches))
+        search, level = Search(generator, self._searches), shelf.read_level(card.path)
+        return Model(card, generator, self._judge(card), directions, search, level)
 
     def _snapshot(self, card: Card, final: Model) -> Model:
         generator, _ = checkpoint.load(card.path)

@@ -15,6 +15,7 @@ from explorer.judge import Judge
 from explorer.latent import LatentSpace, Path
 from explorer.recipe import Place, Recipe, RecipeError
 from explorer.sound.base import Sound, chosen
+from explorer.sound.level import Level
 from explorer.sound.mel import fit
 
 RAW = re.compile("z(0|[1-9][0-9]{0,8})")  # name of a raw latent dimension
@@ -33,6 +34,7 @@ class Model:
         judge: classifies sounds by label; None if there is none for these labels.
         shipped: the directions stored in the checkpoint, possibly none.
         search: finds principal directions if none are shipped.
+        level: how loud its sounds are, as its card states it; None if it states nothing.
     """
 
     card: Card
@@ -40,6 +42,7 @@ class Model:
     judge: Judge | None
     shipped: tuple[Direction, ...]
     search: Search
+    level: Level | None = None
 
     @property
     def directions(self) -> tuple[Direction, ...]:

@@ -15,7 +15,9 @@ from typing import Any
 
 from explorer import checkpoint
 from explorer.checkpoint import Card, CheckpointError, config_from_dict
+from explorer.sound import level
 from explorer.sound.base import Representation
+from explorer.sound.level import Level
 
 _PACKAGE = Path(__file__).resolve().parent
 _INSTALLED = _PACKAGE / "checkpoints"  # where the wheel installs them
@@ -23,6 +25,7 @@ DEFAULT_FOLDER = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "check
 # Where new checkpoints go: not into the package that pip installed.
 OWN_FOLDER = Path("checkpoints") if DEFAULT_FOLDER == _INSTALLED else DEFAULT_FOLDER
 MAX_NAME = 255  # characters of a checkpoint's name
+MAX_CARD = 1 << 20  # characters of a card that are read
 SNAPSHOTS, METRICS = "snapshots", "metrics.jsonl"
 STEP = re.compile("0|[1-9][0-9]{0,8}")  # in the name of a snapshot
 FOREIGN = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".h5", ".onnx")  # other formats of weights, which are not read
@@ -77,6 +80,20 @@ def snapshots(folder: Path, name: str) -> list[int]:
     return sorted(
         int(path.stem) for path in (folder / SNAPSHOTS / name).glob("*.safetensors") if STEP.fullmatch(path.stem)
     )
+
+
+def card_path(path: Path) -> Path:
+    """The path of the model card beside a checkpoint."""
+    return path.with_suffix(".md")
+
+
+def read_level(path: Path) -> Level | None:
+    """The level that the card beside a checkpoint states; None if there is none that can be read."""
+    try:
+        with card_path(path).open(encoding="utf-8") as file:
+            return level.find(file.read(MAX_CARD))
+    except (OSError, ValueError):
+        return None
 
 
 def read_card(path: Path) -> Card:

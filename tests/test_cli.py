@@ -591,6 +591,7 @@ def test_arguments_that_cannot_be_read_get_one_line(capsys: pytest.CaptureFixtur
         ("explorer-kit", ["kit"]),
         ("explorer-directions", ["directions"]),
         ("explorer-gallery", ["gallery"]),
+        ("explorer-level", ["level"]),
         ("explorer-deploy", ["deploy"]),
         ("explorer-export-onnx", ["export-onnx"]),
     ],

@@ -13,6 +13,8 @@ from tqdm import tqdm
 from explorer import atomic, checkpoint, shelf
 from explorer.checkpoint import config_from_dict
 from explorer.directions import measured
+from explorer.engine import Engine
+from explorer.files import levels
 from explorer.generators import FAMILIES
 from explorer.generators.base import Generator
 from explorer.sound.base import Representation
@@ -43,7 +45,8 @@ def export(
     dtype: torch.dtype = torch.bfloat16,
     samples: int = 4096,
 ) -> Path:
-    """Writes `target/NAME.safetensors` from a run's EMA weights, and a first model card if there is none.
+    """Writes `target/NAME.safetensors` from a run's EMA weights, and a first model card if there is none; states in the
+    card how loud the sounds are.
 
     Args:
         encoder: whether to include the encoder, for fine-tuning.
@@ -100,6 +103,7 @@ def export(
             hardware=about["hardware"],
         )
         atomic.write_text(card, text)
+    levels.state(Engine(target), name)
     return path
 
 

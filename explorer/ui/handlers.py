@@ -336,7 +336,8 @@ def show(engine: Engine, view: View, heard: bool = True) -> dict[str, Any]:
     "recipe" is the page's state as text, "place" the same as an object with every field. Numbers travel as base64 of
     little-endian arrays: "notes" are (notes, 4) float32 of pitch, onset, duration and velocity, "pcm" the waveform in
     16 bit, as a WAV has it. Where "played_by" is "piano" the browser plays the notes, and no waveform is sent.
-    "searching" says that the model's directions are still being looked for.
+    "searching" says that the model's directions are still being looked for. "gain" is the factor at which the page
+    plays the sound, so that all checkpoints are equally loud; pictures, "pcm" and files are without it.
     """
     model, recipe, sound = view.model, view.recipe, engine.render(view.place)
     shown: dict[str, Any] = {
@@ -348,6 +349,7 @@ def show(engine: Engine, view: View, heard: bool = True) -> dict[str, Any]:
         "seconds": sound.seconds,
         "formats": formats.available(sound),
         "played_by": sound.played_by,
+        "gain": model.level.gain if model.level else 1.0,
     }
     if sound.played_by is None and (heard or (sound.notes is None and sound.log_mel is None)):
         shown["pcm"] = {"rate": sound.sample_rate, "data": packed(formats.pcm16(sound))}

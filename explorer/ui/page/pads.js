@@ -223,7 +223,7 @@ export function start({ element, props, server }) {
     const sound = kit && ready.get(keyOf(pad)), { speaker } = session;
     if (!kit || !sound || "error" in sound || !speaker?.context || !speaker.master) return;
     hits ??= new Hits(speaker.master);
-    hits.strike(kit, pad, sound.buffer, Math.max(when, speaker.context.currentTime), level);
+    hits.strike(kit, pad, sound.buffer, Math.max(when, speaker.context.currentTime), level * sound.sound.gain);
   }
 
   /** Plays a pad because the visitor has struck it. */

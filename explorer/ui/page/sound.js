@@ -386,7 +386,7 @@ export class Speaker {
       : new WaveformVoice(context, sound, this.looping);
     // A node for each fade, because a voice may have to fade out while it still fades in.
     const rise = new GainNode(context, { gain: 0 }), fall = new GainNode(context);
-    rise.gain.setValueCurveAtTime(RISE, when, FADE);
+    rise.gain.setValueCurveAtTime(RISE.map((x) => x * sound.gain), when, FADE);
     voice.output.connect(rise).connect(fall).connect(/** @type {GainNode} */ (this.master));
     voice.start(when, from);
     this.origin = when - from;
