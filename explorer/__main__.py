@@ -280,7 +280,8 @@ def _parser() -> argparse.ArgumentParser:
         type=_names,
         default="wav",
         metavar="F,G",
-        help="one or more of wav,mid,png,svg,pdf,npz,json (default: wav)",
+        help="one or more of wav (as rendered), ready.wav (to use elsewhere: peak -1 dBFS, cut to its onset, faded, "
+        "44.1 kHz), mid,png,svg,pdf,npz,json (default: wav)",
     )
     files.add_argument("--out", type=Path, default=Path(), metavar="DIR", help=OUT_HELP)
     render.set_defaults(run=_render)

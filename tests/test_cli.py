@@ -148,7 +148,7 @@ def test_a_second_seed_without_t_is_half_way(render: Callable[..., int], tmp_pat
     assert names(tmp_path / "out") == ["toy-low-seed0007-to0008-t0.5.wav"]
 
 
-@pytest.mark.parametrize("ending", ["wav", "mid", "png", "svg", "pdf", "npz", "json"])
+@pytest.mark.parametrize("ending", ["wav", "ready.wav", "mid", "png", "svg", "pdf", "npz", "json"])
 def test_a_saved_file_is_a_recipe(render: Callable[..., int], tmp_path: Path, ending: str) -> None:
     render("toy", "--seeds", "7", "--truncation", "0.5", "--formats", f"npz,{ending}")
     before = (tmp_path / "out" / "toy-low-seed0007.npz").read_bytes()
@@ -184,7 +184,7 @@ def test_a_label_with_odd_characters_gives_a_safe_file_name(models: Path, tmp_pa
         (["toy", "--seeds", "0-" + "9" * 5000], "seeds are written like"),
         (["toy", "--label", "loud"], "no register 'loud'; this model knows low, high"),
         (["plain", "--label", "low"], "'plain' takes no label"),
-        (["toy", "--formats", "mp3"], "no format 'mp3'; there are wav, mid, png, svg, pdf, npz, json"),
+        (["toy", "--formats", "mp3"], "no format 'mp3'; there are wav, ready.wav, mid, png, svg, pdf, npz, json"),
         (["toy", "--formats", "wav,,mid"], "no format ''"),
         (["toy", "--t", "0.5"], "add --to SEED"),
         (["toy", "--path", "line"], "add --to SEED"),

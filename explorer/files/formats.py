@@ -1,12 +1,13 @@
 """Saves a sound in one of several file formats, each with the recipe inside, and reads the recipe back.
 
-    wav   16-bit PCM; the recipe is the comment (RIFF INFO, ICMT)
-    mid   the notes; the recipe is the first text event
-    png   the picture of `figures.figure`; the recipe is a text chunk
-    svg   the same for print; the recipe is its description (Dublin Core)
-    pdf   likewise; the recipe is its subject (document information dictionary)
-    npz   arrays: waveform, sample_rate, recipe, and notes or log_mel, frequencies and hop_length
-    json  the recipe alone
+    wav        16-bit PCM as rendered; the recipe is the comment (RIFF INFO, ICMT)
+    ready.wav  the sound made ready to use by `ready`, which its title (INAM) says; the recipe as in wav
+    mid        the notes; the recipe is the first text event
+    png        the picture of `figures.figure`; the recipe is a text chunk
+    svg        the same for print; the recipe is its description (Dublin Core)
+    pdf        likewise; the recipe is its subject (document information dictionary)
+    npz        arrays: waveform, sample_rate, recipe, and notes or log_mel, frequencies and hop_length
+    json       the recipe alone
 
 Files hold no date: the same sound and recipe give the same bytes.
 """
@@ -25,7 +26,7 @@ import numpy as np
 import soundfile as sf
 
 from explorer import atomic
-from explorer.files import readers
+from explorer.files import readers, ready
 from explorer.kit import Kit
 from explorer.recipe import Recipe, RecipeError
 from explorer.sound.base import Sound
@@ -59,13 +60,15 @@ def encode(sound: Sound, recipe: Recipe, name: str) -> bytes:
 
 
 def save(sound: Sound, recipe: Recipe, path: Path) -> None:
-    """Writes a sound to a file, atomically, in the format of the file's suffix.
+    """Writes a sound to a file, atomically, in the format that the file's name ends with.
 
     Raises:
         ValueError: as `encode` does; then nothing is written.
         OSError: if the folder cannot be written to.
     """
-    atomic.write_bytes(path, encode(sound, recipe, path.suffix.removeprefix(".").lower()))
+    name = path.name.lower()
+    fitting = [known for known in FORMATS if name.endswith(f".{known}")]
+    atomic.write_bytes(path, encode(sound, recipe, max(fitting, key=len, default=path.suffix.removeprefix("."))))
 
 
 def write_wav(path: Path, sound: Sound) -> None:
@@ -137,13 +140,19 @@ def pcm16(sound: Sound) -> np.ndarray:
     return np.floor(sound.waveform * 32768.0).clip(-32768, 32767).astype("<i2")
 
 
-def _wav(sound: Sound, comment: str | None = None) -> bytes:
+def _wav(sound: Sound, comment: str | None = None, title: str | None = None) -> bytes:
     stream = io.BytesIO()
     with sf.SoundFile(stream, "w", sound.sample_rate, channels=1, format="WAV", subtype="PCM_16") as file:
         if comment is not None:
             file.comment = comment
+        if title is not None:
+            file.title = title
         file.write(sound.waveform)
     return stream.getvalue()
+
+
+def _ready_wav(sound: Sound, comment: str) -> bytes:
+    return _wav(ready.ready(sound), comment, ready.WORDS)
 
 
 def _mid(sound: Sound, recipe: str) -> bytes:
@@ -203,6 +212,7 @@ def _json(sound: Sound, recipe: str) -> bytes:
 
 FORMATS: Mapping[str, Encoder] = {
     "wav": _wav,
+    "ready.wav": _ready_wav,
     "mid": _mid,
     "png": _picture("png"),
     "svg": _picture("svg"),

@@ -19,12 +19,12 @@ from explorer import atomic
 from explorer import kit as kits
 from explorer.engine import Engine
 from explorer.files import formats
+from explorer.files.ready import AUDIBLE
 from explorer.kit import MAX_SECONDS, PADS, STEPS, Kit
 from explorer.recipe import RecipeError
 from explorer.sound.base import Note, Sound
 
 FADE = 0.005  # seconds in which a hit falls silent when another one cuts it, as in the app
-AUDIBLE = 100  # a hit begins where it first exceeds this part of its peak, 40 dB below it, as in the app
 VELOCITY = 100  # of the pattern's MIDI notes
 
 
@@ -64,7 +64,7 @@ def complete(engine: Engine, kit: Kit) -> Kit:
 
 
 def audible(sound: Sound) -> int:
-    """The first sample that is not silence before the sound, where a hit begins."""
+    """The first sample that is not silence before the sound, where a hit begins, as in the app."""
     pcm = np.abs(formats.pcm16(sound).astype(np.int32))
     return int(np.argmax(pcm * AUDIBLE > pcm.max()))
 

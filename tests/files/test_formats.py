@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pretty_midi
 import pytest
+import soundfile as sf
 from PIL import Image
 from scipy.io import wavfile
 
 from explorer.files.formats import FORMATS, available, encode, read_recipe, save
+from explorer.files.ready import ready
 from explorer.recipe import Recipe, RecipeError
 from explorer.sound.base import LogMel, Note, Sound
 
@@ -50,6 +52,26 @@ def test_a_wav_holds_the_waveform_in_16_bit(tmp_path: Path) -> None:
     assert rate == 8000
     assert samples.dtype == np.int16
     np.testing.assert_allclose(samples / 32768, WAVEFORM, atol=1 / 32768)
+
+
+def test_a_ready_wav_has_its_peak_cut_fades_and_rate_and_says_so(tmp_path: Path) -> None:
+    """A tone that begins after 0.25 s: at its original pitch, with 5 ms of what was before it."""
+    late = np.concatenate([np.full(2000, 1e-4, np.float32), 0.2 * WAVEFORM])
+    save(Sound(lambda: late, 8000, 1.25), RECIPE, tmp_path / "a.ready.wav")
+    with sf.SoundFile(tmp_path / "a.ready.wav") as file:
+        assert file.title.startswith("Ready to use: peak -1 dBFS, from 5 ms before the onset, fades of 3 ms, 44.1 kHz")
+        x, rate = file.read(), file.samplerate
+    assert rate == 44_100
+    assert 20 * np.log10(np.abs(x).max()) == pytest.approx(-1, abs=0.01)
+    assert np.argmax(np.abs(x) > np.abs(x).max() / 100) == pytest.approx(0.005 * rate, abs=1)
+    assert len(x) == pytest.approx(1.005 * rate, rel=1e-3)
+    assert max(abs(x[0]), abs(x[-1])) < 1e-4
+    assert np.fft.rfftfreq(len(x), 1 / rate)[np.abs(np.fft.rfft(x)).argmax()] == pytest.approx(440, abs=1)
+
+
+@pytest.mark.parametrize("waveform", [np.zeros(400, np.float32), np.ones(3, np.float32), np.zeros(0, np.float32)])
+def test_a_ready_wav_of_silence_or_of_a_few_samples_is_finite(waveform: np.ndarray) -> None:
+    assert np.isfinite(ready(Sound(lambda: waveform, 8000, len(waveform) / 8000)).waveform).all()
 
 
 def test_a_midi_file_holds_the_notes(tmp_path: Path) -> None:

@@ -456,7 +456,7 @@ def test_a_waveform_without_spectrogram_is_shown_and_heard(poor: Engine) -> None
         shown = show(poor, Recipe("poor", seed=3), heard)
         assert len(base64.b64decode(shown["pcm"]["data"])) == 2 * 2000
         assert shown["about"] == "Waveform: 0.50 seconds"
-    assert shown["formats"] == ("wav", "png", "svg", "pdf", "npz", "json")
+    assert shown["formats"] == ("wav", "ready.wav", "png", "svg", "pdf", "npz", "json")
 
 
 def test_a_poor_model_shows_only_the_controls_that_it_has(poor: Engine) -> None:

@@ -10,7 +10,12 @@ import { decodeBase64 } from "./unpack.js";
 
 /** @typedef {import("./unpack.js").Sound} Sound */
 
-const AT_HAND = ["wav", "mid", "png"]; // formats whose buttons are not in the menu
+const AT_HAND = ["wav", "ready.wav", "mid", "png"]; // formats whose buttons are not in the menu
+/** The caption of a format's button, and what it saves, where the format's own name does not say it. */
+const CAPTIONS = /** @type {Record<string, [caption: string, title: string]>} */ ({
+  wav: ["WAV", "As rendered"],
+  "ready.wav": ["Ready WAV", "To use elsewhere: peak at -1 dBFS, cut to 5 ms before its onset, faded, 44.1 kHz"],
+});
 const AGAIN = 1000; // ms between two requests for the progress of the search for directions
 const SAVING_LIMIT = 600_000; // ms that a file may take
 const PRESSABLE = `${TYPING}, button, a, summary, input:not([type=range]), [role=tab], [role=option]`;
@@ -61,7 +66,8 @@ export function start(component) {
   /** Makes a button for each format, which saves the sound in it. */
   function offer(/** @type {HTMLElement} */ group, /** @type {string[]} */ formats) {
     group.replaceChildren(...formats.map((format) => {
-      const button = make("button", { type: "button", textContent: format.toUpperCase() });
+      const [textContent, title] = CAPTIONS[format] ?? [format.toUpperCase(), ""];
+      const button = make("button", { type: "button", textContent, title });
       button.onclick = () => save(format, button);
       return button;
     }));
