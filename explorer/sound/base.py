@@ -53,6 +53,7 @@ class Sound:
         seconds: duration.
         played_by: "piano" if the waveform is the notes played on the sampled piano of `explorer.sound.synth`, so that
             the app's page may play the notes itself; None if only the waveform is right.
+        tempo: beats per minute if its notes lie on a grid of sixteenths; None if they are free.
         one_shot: whether it begins at once and dies away, as a drum does, and is measured so.
         pitched: whether it is one note of an instrument, and is measured so.
     """
@@ -63,6 +64,7 @@ class Sound:
     notes: tuple[Note, ...] | None = None
     log_mel: LogMel | None = None
     played_by: Literal["piano"] | None = None
+    tempo: float | None = None
     one_shot: bool = False
     pitched: bool = False
     # Not a cached_property: before Python 3.12 its lock would let only one thread at a time synthesise a sound.

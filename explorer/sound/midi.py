@@ -1,6 +1,10 @@
-"""Writes and reads notes as standard MIDI files, with pretty_midi."""
+"""Writes and reads notes as standard MIDI files, with pretty_midi.
+
+Notes are free, and a file's bars and beats only a ruler; or they lie on a grid of sixteenths at the file's tempo.
+"""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -8,12 +12,34 @@ import pretty_midi
 
 from explorer.sound.base import Note
 
-RESOLUTION = 1000  # ticks per beat of half a second: times are rounded to within a quarter of a millisecond
-TICK = 0.5 / RESOLUTION
+RESOLUTION, FREE_TEMPO = 1000, 120.0  # of free notes: their times are rounded to within a quarter of a millisecond
+GRID_RESOLUTION = 480  # ticks per beat
+MIN_TEMPO, MAX_TEMPO = 20.0, 400.0  # beats per minute
+FREE = "Free rhythm: the bar lines are only a ruler."
 META, TEXT, SYSTEM = 0xFF, 0x01, 0xF0  # status bytes: meta events, text among them, and system events
 
 
-def write_midi(notes: Sequence[Note], file: Path | BinaryIO, text: str | None = None) -> None:
+def quantised(notes: Sequence[Note], tempo: float) -> tuple[Note, ...]:
+    """Notes whose onsets and ends are moved to the nearest sixteenth; each stays at least one sixteenth long.
+
+    Args:
+        tempo: beats per minute, MIN_TEMPO ... MAX_TEMPO.
+    Raises:
+        ValueError: if the tempo is out of range.
+    """
+    if not MIN_TEMPO <= tempo <= MAX_TEMPO:
+        raise ValueError(f"the tempo is from {MIN_TEMPO:g} to {MAX_TEMPO:g} beats per minute, not {tempo:g}")
+    sixteenth = 15 / tempo
+    moved = []
+    for note in notes:
+        onset, end = (round(time / sixteenth) for time in (note.onset, note.onset + note.duration))
+        moved.append(replace(note, onset=onset * sixteenth, duration=max(1, end - onset) * sixteenth))
+    return tuple(moved)
+
+
+def write_midi(
+    notes: Sequence[Note], file: Path | BinaryIO, text: str | None = None, tempo: float | None = None
+) -> None:
     """Writes one piano track.
 
     MIDI knows only key presses and releases. A key that is struck again while it is held is released first, and notes
@@ -21,12 +47,17 @@ def write_midi(notes: Sequence[Note], file: Path | BinaryIO, text: str | None = 
 
     Args:
         text: stored as a text event at the start.
+        tempo: beats per minute of notes on a grid; None for free notes, which a second text event says.
     """
+    midi = pretty_midi.PrettyMIDI(
+        resolution=GRID_RESOLUTION if tempo else RESOLUTION, initial_tempo=tempo or FREE_TEMPO
+    )
+    tick = midi.tick_to_time(1)
     last_of_key: dict[int, pretty_midi.Note] = {}
     played = []
     for note in sorted(notes, key=lambda n: (n.onset, n.duration)):
-        start, end = (round(time / TICK) * TICK for time in (note.onset, note.onset + note.duration))
-        struck = pretty_midi.Note(note.velocity, note.pitch, start, max(end, start + TICK))
+        start, end = (round(time / tick) * tick for time in (note.onset, note.onset + note.duration))
+        struck = pretty_midi.Note(note.velocity, note.pitch, start, max(end, start + tick))
         before = last_of_key.get(note.pitch)
         if before is not None and before.start == start:
             before.velocity, before.end = struck.velocity, max(before.end, struck.end)
@@ -37,10 +68,8 @@ def write_midi(notes: Sequence[Note], file: Path | BinaryIO, text: str | None = 
         played.append(struck)
     piano = pretty_midi.Instrument(program=0, name="Piano")
     piano.notes = played
-    midi = pretty_midi.PrettyMIDI(resolution=RESOLUTION, initial_tempo=120)
     midi.instruments.append(piano)
-    if text is not None:
-        midi.text_events.append(_text(text))
+    midi.text_events += [_text(words) for words in (text, None if tempo else FREE) if words is not None]
     midi.write(file if not isinstance(file, Path) else str(file))
 
 

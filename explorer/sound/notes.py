@@ -32,6 +32,7 @@ DURATION_SECONDS = (SHORTEST_SECONDS, 8.0)
 SHORTEST_STEP, CHORD_BELOW = -0.5, -0.75
 
 EVEN_STEP, EVEN_DURATION = 0.2, 0.25
+EVEN_TEMPO = 150.0  # beats per minute, at which a step is an eighth
 SAMPLE_RATE = 44100
 TAIL_SECONDS = 0.5  # for the last note to decay
 
@@ -202,7 +203,8 @@ class NotesRepresentation(Representation):
 
     def decode(self, x: Tensor, settings: Settings | None = None) -> Sound:
         columns = decode_notes(x.detach().cpu())
-        if chosen(self.settings, settings)["rhythm"] == "even":
+        even = chosen(self.settings, settings)["rhythm"] == "even"
+        if even:
             columns[:, 1], columns[:, 2] = EVEN_STEP, EVEN_DURATION
             columns[0, 1] = 0.0
             columns[:, 4] = 0.0
@@ -214,7 +216,8 @@ class NotesRepresentation(Representation):
 
             return synth.synthesize(notes, seconds, SAMPLE_RATE)
 
-        return Sound(synthesize, SAMPLE_RATE, seconds, notes=notes, played_by="piano")
+        tempo = EVEN_TEMPO if even else None
+        return Sound(synthesize, SAMPLE_RATE, seconds, notes=notes, played_by="piano", tempo=tempo)
 
 
 class PerformanceRepresentation(NotesRepresentation):

@@ -3,11 +3,16 @@
 import struct
 from pathlib import Path
 
+import mido
+import pretty_midi
 import pytest
 import symusic
+import torch
 
 from explorer.sound.base import Note
-from explorer.sound.midi import read_midi, texts, write_midi
+from explorer.sound.midi import FREE, quantised, read_midi, texts, write_midi
+from explorer.sound.notes import KEYS, NotesRepresentation
+from explorer.sound.notes import NOTES as PIECE
 
 NOTES = (Note(60, 0.0, 0.5, 64), Note(64, 0.0, 0.5137, 1), Note(21, 0.3333, 0.05, 127), Note(108, 61.2345, 2.0, 100))
 
@@ -32,7 +37,7 @@ def test_another_library_reads_the_same_notes(tmp_path: Path) -> None:
 def test_a_text_in_any_language_is_stored_with_the_notes(tmp_path: Path) -> None:
     text = '{"model": "naïve-ピアノ"}'
     write_midi(NOTES, tmp_path / "a.mid", text)
-    assert list(texts((tmp_path / "a.mid").read_bytes())) == [text]
+    assert next(texts((tmp_path / "a.mid").read_bytes())) == text
 
 
 def test_a_key_struck_again_while_held_is_released_first(tmp_path: Path) -> None:
@@ -77,3 +82,53 @@ def test_an_error_names_a_file_with_an_invalid_event(tmp_path: Path, content: by
 def test_texts_of_another_file_are_refused() -> None:
     with pytest.raises(ValueError, match="no MIDI header"):
         list(texts(b"RIFF"))
+
+
+def on_sixteenths(path: Path) -> tuple[list[int], float]:
+    """By mido: the ticks of all onsets of a file of 480 ticks per beat, and its tempo."""
+    file = mido.MidiFile(path)
+    assert file.ticks_per_beat == 480
+    tempo = next(mido.tempo2bpm(event.tempo) for event in file.tracks[0] if event.type == "set_tempo")
+    time, onsets = 0, []
+    for event in file.tracks[1]:
+        time += event.time
+        if event.type == "note_on" and event.velocity:
+            onsets.append(time)
+    return onsets, tempo
+
+
+def test_the_even_rhythm_lies_on_eighths(tmp_path: Path) -> None:
+    representation = NotesRepresentation()
+    x = torch.rand(representation.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    x[:KEYS] = -1
+    x[torch.arange(PIECE) % KEYS, torch.arange(PIECE)] = 1
+    sound = representation.decode(x, {"rhythm": "even"})
+    assert sound.notes is not None
+    write_midi(sound.notes, tmp_path / "a.mid", tempo=sound.tempo)
+    onsets, tempo = on_sixteenths(tmp_path / "a.mid")
+    assert onsets == [240 * i for i in range(PIECE)]
+    assert tempo == pytest.approx(150, abs=0.01)
+
+
+@pytest.mark.parametrize("tempo", [20.0, 97.3, 150.0, 400.0])
+def test_quantised_notes_lie_on_sixteenths_at_their_nearest(tmp_path: Path, tempo: float) -> None:
+    write_midi(quantised(NOTES, tempo), tmp_path / "a.mid", tempo=tempo)
+    onsets, _ = on_sixteenths(tmp_path / "a.mid")
+    assert all(onset % 120 == 0 for onset in onsets)
+    back = pretty_midi.PrettyMIDI(str(tmp_path / "a.mid")).instruments[0].notes
+    for found, wanted in zip(sorted(back, key=lambda n: n.start), sorted(NOTES, key=lambda n: n.onset), strict=True):
+        assert abs(found.start - wanted.onset) <= 7.5 / tempo + 1e-3
+        assert found.end - found.start >= 15 / tempo - 1e-3
+
+
+@pytest.mark.parametrize("tempo", [0.0, -1.0, 1e9, float("nan"), float("inf")])
+def test_a_tempo_that_no_piece_has_is_refused(tempo: float) -> None:
+    with pytest.raises(ValueError, match="the tempo is from 20 to 400"):
+        quantised(NOTES, tempo)
+
+
+def test_a_free_piece_says_that_its_bar_lines_are_only_a_ruler(tmp_path: Path) -> None:
+    write_midi(NOTES, tmp_path / "free.mid", "{}")
+    write_midi(quantised(NOTES, 120), tmp_path / "grid.mid", "{}", 120)
+    assert list(texts((tmp_path / "free.mid").read_bytes())) == ["{}", FREE]
+    assert list(texts((tmp_path / "grid.mid").read_bytes())) == ["{}"]
