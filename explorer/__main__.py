@@ -10,6 +10,7 @@ import math
 import os
 import re
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -282,6 +283,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="F,G",
         help="one or more of wav (as rendered), ready.wav (to use elsewhere: peak -1 dBFS, cut to its onset, faded, "
         "44.1 kHz), mid,png,svg,pdf,npz,json (default: wav)",
+    )
+    files.add_argument(
+        "--quantise",
+        type=float,
+        metavar="BPM",
+        help="in mid: move the notes to sixteenths at this tempo (default: as played; bar lines are then only a ruler)",
     )
     files.add_argument("--out", type=Path, default=Path(), metavar="DIR", help=OUT_HELP)
     render.set_defaults(run=_render)
@@ -600,23 +607,32 @@ def _render(args: argparse.Namespace) -> int:
     possible = formats.available(engine.render(first))
     if missing := [name for name in args.formats if name not in possible]:
         raise UsageError(f"{first.recipe.model!r} has no {missing[0]}; it has {', '.join(possible)}")
+    if args.quantise is not None:
+        if "mid" not in args.formats:
+            raise UsageError("--quantise is for MIDI files: add mid to --formats")
+        formats.on_grid(engine.render(first), args.quantise)
     args.out.mkdir(parents=True, exist_ok=True)
     heard: Counter[str] = Counter()
+    renamed: list[str] = []
     for place in map(engine.complete, tqdm(recipes, unit="sound", dynamic_ncols=True)):
         sound = engine.render(place)
         for name in args.formats:
-            formats.save(sound, place.recipe, args.out / f"{formats.stem(place.recipe)}.{name}")
+            tempo = args.quantise if name == "mid" else None
+            saved = sound if tempo is None else formats.on_grid(sound, tempo)
+            path = args.out / f"{formats.stem(engine, place.recipe, tempo=tempo)}.{name}"
+            renamed += _renamed(path, formats.save(saved, place.recipe, path))
         chances = engine.hear(place)
         best = sorted(chances, key=chances.__getitem__)[-1:]
         heard.update(best if any(chances.values()) else ["none of its labels"] * len(best))
     words = "; the judge heard " + ", ".join(f"{n:,} as {label}" for label, n in heard.most_common()) if heard else ""
-    print(f"{len(recipes) * len(args.formats):,} files in {args.out}{words}")
+    print(f"{len(recipes) * len(args.formats):,} files in {args.out}{_about(renamed)}{words}")
     return 0
 
 
 def _morph(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
+    from explorer import atomic
     from explorer.engine import Engine
     from explorer.files import formats, morphs
     from explorer.recipe import Recipe
@@ -634,12 +650,32 @@ def _morph(args: argparse.Namespace) -> int:
     possible = morphs.available(engine.render(morph[0]))
     if missing := [name for name in args.formats if name not in possible]:
         raise UsageError(f"{recipe.model!r} has no {missing[0]}; it has {', '.join(possible)}")
-    stem = formats.stem(engine.complete(morph[0]).recipe, recipe.seed_b)
+    stem = formats.stem(engine, engine.complete(morph[0]).recipe, recipe.seed_b)
+    args.out.mkdir(parents=True, exist_ok=True)
+    renamed = []
     for name in args.formats:
-        with tqdm(desc=name, unit="step", dynamic_ncols=True) as bar:
-            morphs.write(engine, morph, args.out / f"{stem}.{name}", _progress(bar))
-    print(f"{len(morph)} steps, {len(args.formats)} files in {args.out}")
+        path = args.out / f"{stem}.{name}"
+        with (
+            tempfile.TemporaryDirectory(prefix=".morph-", dir=args.out) as folder,
+            tqdm(desc=name, unit="step", dynamic_ncols=True) as bar,
+        ):
+            made = Path(folder) / path.name
+            morphs.write(engine, morph, made, _progress(bar))
+            renamed += _renamed(path, atomic.add(made, path))
+    print(f"{len(morph)} steps, {len(args.formats)} files in {args.out}{_about(renamed)}")
     return 0
+
+
+def _renamed(wanted: Path, written: Path) -> list[str]:
+    return [written.name] if written != wanted else []
+
+
+def _about(renamed: Sequence[str]) -> str:
+    """What to say of new files that got another name than they should."""
+    if not renamed:
+        return ""
+    more = ", …" if len(renamed) > 1 else ""
+    return f" ({len(renamed):,} as {renamed[0]}{more}, since files of those names have other content)"
 
 
 def _kit(args: argparse.Namespace) -> int:

@@ -4,7 +4,10 @@ Each writer writes a partial file of its own beside the target and renames it to
 an error or on a full disk the old target stays; of two processes that write the same name, the last one wins.
 """
 
+import filecmp
+import itertools
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+NAME = re.compile(r"(.+?)((?:\.[A-Za-z]\w*)+)")  # of a file, without and with its suffixes
 SUFFIX = ".partial"  # of files being written, and of those that a killed process leaves behind
 
 
@@ -26,15 +30,51 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: if the folder cannot be made or written to, or the disk is full.
     """
+    with _partial(path) as partial:
+        yield partial
+        _flush(partial)
+        partial.replace(path)
+
+
+@contextmanager
+def _partial(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}{SUFFIX}")
     try:
         yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())  # or a power cut could leave the new name on an empty file
-        partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())  # or a power cut could leave the new name on an empty file
+
+
+def add(made: Path, path: Path) -> Path:
+    """Moves a finished file to `path` or, as long as there is a file of other content, to NAME-2, NAME-3, …
+
+    Returns:
+        Where it is now; an equal file that was there already stays.
+    """
+    split = NAME.fullmatch(path.name)
+    stem, suffixes = split.groups() if split else (path.name, "")
+    for number in itertools.count(2):
+        if not path.exists():
+            return made.rename(path)
+        if path.is_file() and filecmp.cmp(made, path, shallow=False):
+            made.unlink()
+            return path
+        path = path.with_name(f"{stem}-{number}{suffixes}")
+    raise AssertionError("numbers do not end")
+
+
+def add_bytes(path: Path, data: bytes) -> Path:
+    """Writes bytes to a new file, atomically; returns its path as `add`. Raises OSError as `replacing`."""
+    with _partial(path) as partial:
+        partial.write_bytes(data)
+        _flush(partial)
+        return add(partial, path)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import mido
 import numpy as np
 import pretty_midi
 import pytest
@@ -641,3 +642,21 @@ def test_list_says_that_a_folder_has_no_checkpoints(
     said = capsys.readouterr().out
     assert said.startswith("there is no checkpoint here")
     assert ".safetensors" in said
+
+
+def test_notes_are_saved_on_a_grid(render: Callable[..., int], tmp_path: Path) -> None:
+    assert render("toy", "--seeds", "7", "--formats", "mid,json", "--quantise", "97") == 0
+    assert names(tmp_path / "out") == ["toy-low-seed0007-97bpm.mid", "toy-low-seed0007.json"]
+    file = mido.MidiFile(tmp_path / "out" / "toy-low-seed0007-97bpm.mid")
+    assert all(event.time % (file.ticks_per_beat // 4) == 0 for event in file.tracks[1])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [(["--formats", "mid", "--quantise", "0"], "tempo is from 20"), (["--quantise", "90"], "add mid to --formats")],
+)
+def test_a_grid_that_cannot_be_is_refused(
+    render: Callable[..., int], capsys: pytest.CaptureFixture[str], tmp_path: Path, options: list[str], words: str
+) -> None:
+    assert words in complaint(capsys, lambda: render("toy", *options))
+    assert not (tmp_path / "out").exists()

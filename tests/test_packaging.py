@@ -77,7 +77,7 @@ def test_the_installed_command_renders_the_bits_that_the_checkout_renders(script
     for name in {card.family: card.name for card in engine.cards()}.values():  # one of each family
         run(scripts / "explorer", "render", name, "--seeds", "0", "--out", tmp_path / "installed", cwd=tmp_path)
         recipe = engine.complete(Recipe(name, seed=0)).recipe
-        formats.save(engine.render(recipe), recipe, tmp_path / "checkout" / f"{formats.stem(recipe)}.wav")
+        formats.save(engine.render(recipe), recipe, tmp_path / "checkout" / f"{formats.stem(engine, recipe)}.wav")
     files = sorted((tmp_path / "checkout").iterdir())
     assert [path.name for path in sorted((tmp_path / "installed").iterdir())] == [path.name for path in files]
     assert [path.name for path in files if path.read_bytes() != (tmp_path / "installed" / path.name).read_bytes()] == []

@@ -2,7 +2,7 @@
 
     wav        16-bit PCM as rendered; the recipe is the comment (RIFF INFO, ICMT)
     ready.wav  the sound made ready to use by `ready`, which its title (INAM) says; the recipe as in wav
-    mid        the notes; the recipe is the first text event
+    mid        the notes; the recipe is the first text event; the tempo is that of their grid, if they lie on one
     png        the picture of `figures.figure`; the recipe is a text chunk
     svg        the same for print; the recipe is its description (Dublin Core)
     pdf        likewise; the recipe is its subject (document information dictionary)
@@ -12,6 +12,7 @@
 Files hold no date: the same sound and recipe give the same bytes.
 """
 
+import hashlib
 import io
 import json
 import re
@@ -26,6 +27,7 @@ import numpy as np
 import soundfile as sf
 
 from explorer import atomic
+from explorer.engine import Engine
 from explorer.files import readers, ready
 from explorer.kit import Kit
 from explorer.recipe import Recipe, RecipeError
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date that the ZIP format knows
+MAX_TOLD, MAX_STEM = 3, 120  # offsets that a file's name tells, and characters of it
 MAX_MESSAGE = 400  # characters of an error message about a recipe in a file
 _matplotlib_lock = threading.Lock()  # for saving figures, since matplotlib's rcParams are global
 
@@ -59,16 +62,33 @@ def encode(sound: Sound, recipe: Recipe, name: str) -> bytes:
     return FORMATS[name](sound, recipe.to_json())
 
 
-def save(sound: Sound, recipe: Recipe, path: Path) -> None:
+def on_grid(sound: Sound, tempo: float) -> Sound:
+    """The sound with its notes moved to the nearest sixteenth, for MIDI files alone: its waveform stays as it is.
+
+    Args:
+        tempo: beats per minute.
+    Raises:
+        ValueError: if it has no notes, or the tempo is out of range.
+    """
+    from explorer.sound import midi
+
+    if sound.notes is None:
+        raise ValueError("this sound has no notes to move to a grid")
+    return replace(sound, notes=midi.quantised(sound.notes, tempo), tempo=tempo)
+
+
+def save(sound: Sound, recipe: Recipe, path: Path) -> Path:
     """Writes a sound to a file, atomically, in the format that the file's name ends with.
 
+    Returns:
+        The file's path: as `atomic.add_bytes`, which keeps a file of this name that has other content.
     Raises:
         ValueError: as `encode` does; then nothing is written.
         OSError: if the folder cannot be written to.
     """
     name = path.name.lower()
     fitting = [known for known in FORMATS if name.endswith(f".{known}")]
-    atomic.write_bytes(path, encode(sound, recipe, max(fitting, key=len, default=path.suffix.removeprefix("."))))
+    return atomic.add_bytes(path, encode(sound, recipe, max(fitting, key=len, default=path.suffix.removeprefix("."))))
 
 
 def write_wav(path: Path, sound: Sound) -> None:
@@ -106,20 +126,48 @@ def read_saved(path: Path) -> Recipe | Kit:
     return replace(saved, t=0.0) if path.suffix.lower() == ".zip" and isinstance(saved, Recipe) else saved
 
 
-def stem(recipe: Recipe, to: int | None = None) -> str:
-    """The file name of a place, without suffix; it is different for each place that one command can render.
+def stem(engine: Engine, recipe: Recipe, to: int | None = None, tempo: float | None = None) -> str:
+    """The file name of a place, without suffix: the model, the label and the seed, then whatever is not as usual.
+
+    What words cannot tell exactly, such as many offsets, is told by six digits of a hash, so that equal names are equal
+    places of one checkpoint.
 
     Args:
         recipe: completed.
         to: the second seed, for files of a whole morph that starts at this recipe.
+        tempo: of the grid to which notes were moved.
+    Raises:
+        CheckpointError: as `Engine.complete`.
     """
+    usual = engine.complete(Recipe(recipe.model, seed_b=1, t=0.5)).recipe
+    exact = len(recipe.offsets) <= MAX_TOLD and len({weight for _, weight in recipe.mix}) <= 1
+
+    def told(x: float, sign: str = "") -> str:
+        nonlocal exact
+        exact = exact and float(f"{x:g}") == x
+        return f"{x:{sign}g}"
+
     place = "-".join(["mix", *(str(seed) for seed, _ in recipe.mix)]) if recipe.mix else f"seed{recipe.seed:04d}"
     parts = [recipe.model, recipe.label, place]
     if recipe.seed_b is not None:
-        parts.append(f"to{recipe.seed_b:04d}-t{recipe.t:g}")
+        parts.append(f"to{recipe.seed_b:04d}-t{told(recipe.t)}")
     if to is not None:
         parts.append(f"to{to:04d}")
-    return safe_name("-".join(part for part in parts if part))
+    if recipe.path not in (None, usual.path):
+        parts.append(recipe.path)
+    if recipe.label_b is not None:
+        parts.append(f"{recipe.label_b}-blend{told(recipe.blend)}")
+    if recipe.truncation != 1:
+        parts.append(f"trunc{told(recipe.truncation)}")
+    parts += [f"{name}{told(x, '+')}" for name, x in recipe.offsets[:MAX_TOLD]]
+    parts += [option for name, option in recipe.settings if option != dict(usual.settings)[name]]
+    if tempo is not None:
+        parts.append(f"{told(tempo)}bpm")
+    name = safe_name("-".join(part for part in parts if part))
+    if not exact or len(name) > MAX_STEM:
+        digest = hashlib.sha256(f"{recipe.to_json()} {to} {tempo}".encode()).hexdigest()
+        name = f"{name[:MAX_STEM]}-{digest[:6]}"
+    return name
 
 
 def safe_name(text: str) -> str:
@@ -159,7 +207,7 @@ def _mid(sound: Sound, recipe: str) -> bytes:
     from explorer.sound import midi
 
     stream = io.BytesIO()
-    midi.write_midi(sound.notes or (), stream, recipe)
+    midi.write_midi(sound.notes or (), stream, recipe, sound.tempo)
     return stream.getvalue()
 
 

@@ -144,7 +144,10 @@ def hits(engine: Engine, kit: Kit) -> Iterator[tuple[str, bytes]]:
     """
     names, starts = [], []
     for number, (pad, note) in enumerate(zip(kit.pads, kit.notes(), strict=True), 1):
-        names.append(formats.safe_name(f"{number}-{pad.label or formats.stem(replace(pad, model=''))}-{note}") + ".wav")
+        names.append(
+            formats.safe_name(f"{number}-{pad.label or formats.stem(engine, pad).removeprefix(pad.model + '-')}-{note}")
+            + ".wav"
+        )
         sound = engine.render(pad)
         starts.append(audible(sound))
         yield names[-1], formats.encode(sound, pad, "wav")
@@ -153,8 +156,16 @@ def hits(engine: Engine, kit: Kit) -> Iterator[tuple[str, bytes]]:
 
 
 def write_hits(engine: Engine, kit: Kit, folder: Path) -> int:
-    """Writes the files of `hits` into a folder and returns their number. Raises as `complete`."""
+    """Writes the files of `hits` into a folder and returns their number.
+
+    Raises:
+        CheckpointError, RecipeError: as `complete`.
+        FileExistsError: if the folder has a file of one of these names and other content; then nothing is written.
+    """
     files = list(hits(engine, complete(engine, kit)))  # all of them first, so that an error leaves nothing half-written
+    for name, data in files:
+        if (folder / name).exists() and (folder / name).read_bytes() != data:
+            raise FileExistsError(f"{folder} holds another {name}: choose another folder, so that nothing is lost")
     for name, data in files:
         atomic.write_bytes(folder / name, data)
     return len(files)

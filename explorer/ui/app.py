@@ -139,9 +139,9 @@ def _player(engine: Engine) -> gr.HTML:
         return handlers.show(engine, handlers.make_view(engine, handlers.read(recipe)))
 
     def save(request: Any) -> dict[str, str]:
-        """Takes [recipe, format]."""
-        text, name = request
-        file, data = handlers.save(engine, handlers.read(text), name)
+        """Takes [recipe, format], and for MIDI on a grid [recipe, format, tempo]."""
+        text, name, *tempo = request
+        file, data = handlers.save(engine, handlers.read(text), name, *tempo)
         return {"name": file, "data": base64.b64encode(data).decode("ascii")}
 
     def appraise(recipe: Any) -> dict[str, Any]:
@@ -189,6 +189,9 @@ def _panels(engine: Engine) -> Controls:
     def gallery(model: Any) -> dict[str, Any]:
         return places.gallery_of(engine, model)
 
+    def samples(text: Any) -> dict[str, Any]:
+        return places.samples_of(engine, text)
+
     def offset(name: str) -> gr.Slider:
         return gr.Slider(
             -REACH, REACH, 0, step=STEP, visible=False, elem_classes=["slider-row", "offset"], elem_id=f"live-{name}"
@@ -226,7 +229,7 @@ def _panels(engine: Engine) -> Controls:
         with gr.Tab("Between"):
             panel("between", engine, MorphServer(engine).functions())
         with gr.Tab("Places"):
-            panel("places", engine, (server_function(gallery, 1),), batch=PICTURES_AT_ONCE)
+            panel("places", engine, (server_function(gallery, 1), server_function(samples, 1)), batch=PICTURES_AT_ONCE)
         with gr.Tab("Learn"):
             panel("learn", engine, Lessons(engine).functions())
     made["open"] = gr.UploadButton(
@@ -378,7 +381,7 @@ def _add_api(engine: Engine, cache: FileCache) -> None:
     def render(recipe: str, format: str) -> str:
         try:
             place = engine.complete(handlers.read(recipe))
-            key, name = place.recipe.to_json(), handlers.file_name(place, format)
+            key, name = place.recipe.to_json(), handlers.file_name(engine, place, format)
             path = cache.find(key, name) or cache.write(key, name, handlers.encode(engine, place, format))
         except Exception as error:
             raise gr.Error(error_message(error), print_exception=False) from None

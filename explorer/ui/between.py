@@ -83,7 +83,7 @@ class MorphServer:
         possible = morphs.available(self._engine.render(start))
         if name not in possible:
             raise ValueError(f"a morph of this checkpoint can be saved as {', '.join(possible)}, not as {name!r}")
-        stem = formats.stem(start.recipe, recipe.seed_b)
+        stem = formats.stem(self._engine, start.recipe, recipe.seed_b)
         with self._lock:
             self._drop_abandoned()
             unfinished = [job.visitor for job in self._jobs.values() if not job.future.done()]

@@ -337,7 +337,8 @@ def show(engine: Engine, view: View, heard: bool = True) -> dict[str, Any]:
     little-endian arrays: "notes" are (notes, 4) float32 of pitch, onset, duration and velocity, "pcm" the waveform in
     16 bit, as a WAV has it. Where "played_by" is "piano" the browser plays the notes, and no waveform is sent.
     "searching" says that the model's directions are still being looked for. "gain" is the factor at which the page
-    plays the sound, so that all checkpoints are equally loud; pictures, "pcm" and files are without it.
+    plays the sound, so that all checkpoints are equally loud; pictures, "pcm" and files are without it. "free" says
+    that the sound has notes which lie on no grid.
     """
     model, recipe, sound = view.model, view.recipe, engine.render(view.place)
     shown: dict[str, Any] = {
@@ -349,6 +350,7 @@ def show(engine: Engine, view: View, heard: bool = True) -> dict[str, Any]:
         "seconds": sound.seconds,
         "formats": formats.available(sound),
         "played_by": sound.played_by,
+        "free": sound.notes is not None and sound.tempo is None,
         "gain": model.level.gain if model.level else 1.0,
     }
     if sound.played_by is None and (heard or (sound.notes is None and sound.log_mel is None)):
@@ -437,15 +439,26 @@ def packed(array: np.ndarray) -> str:
     return base64.b64encode(array.tobytes()).decode("ascii")
 
 
-def save(engine: Engine, recipe: Recipe, name: str) -> tuple[str, bytes]:
-    """Name and bytes of a saved file, the same as the command line writes. Raises ValueError for an unknown format."""
+def save(engine: Engine, recipe: Recipe, name: str, tempo: Any = None) -> tuple[str, bytes]:
+    """Name and bytes of a saved file, the same as the command line writes.
+
+    Args:
+        tempo: beats per minute of the grid to which notes are moved; None to leave them as they are.
+    Raises:
+        ValueError: for an unknown format, a tempo out of range, or one for a sound without notes.
+    """
     place = engine.complete(recipe)
-    return file_name(place, name), encode(engine, place, name)
+    if tempo is None:
+        return file_name(engine, place, name), encode(engine, place, name)
+    if isinstance(tempo, bool) or not isinstance(tempo, int | float):
+        raise ValueError(f"the tempo must be a number, not {tempo!r}")
+    sound = formats.on_grid(engine.render(place), tempo)
+    return f"{formats.stem(engine, place.recipe, tempo=tempo)}.{name}", formats.encode(sound, place.recipe, name)
 
 
-def file_name(place: Place, name: str) -> str:
+def file_name(engine: Engine, place: Place, name: str) -> str:
     """The name of a place's file in a format."""
-    return f"{formats.stem(place.recipe)}.{name}"
+    return f"{formats.stem(engine, place.recipe)}.{name}"
 
 
 def encode(engine: Engine, place: Place, name: str) -> bytes:

@@ -1,12 +1,13 @@
 """The server's part of the panel "Places": the gallery of a checkpoint, and the places in a file that is opened."""
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
 
 from explorer.checkpoint import CheckpointError
 from explorer.engine import Engine
-from explorer.files import gallery
+from explorer.files import gallery, samples
 from explorer.files.gallery import NamedRecipe
 from explorer.recipe import RecipeError
 from explorer.ui import handlers
@@ -17,6 +18,16 @@ MAX_BYTES = 8 << 20  # of a file of places, enough for ten thousand places
 def gallery_of(engine: Engine, model: Any) -> dict[str, Any]:
     """The places of a checkpoint's gallery, as JSON values. Raises CheckpointError."""
     return {"places": [_as_json(engine, place) for place in gallery.shown(engine, str(model))]}
+
+
+def samples_of(engine: Engine, text: Any) -> dict[str, Any]:
+    """Takes a file of places, as text; returns {"name", "data": the archive of `samples.pack` in base64}.
+
+    Raises:
+        CheckpointError, RecipeError: as `samples.pack`; also if the text is no such file.
+    """
+    data = samples.pack(engine, gallery.loads(str(text)))
+    return {"name": "favourites.zip", "data": base64.b64encode(data).decode("ascii")}
 
 
 def read_places(engine: Engine, path: Path) -> list[dict[str, Any]] | None:

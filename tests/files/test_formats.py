@@ -3,15 +3,20 @@
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pretty_midi
 import pytest
 import soundfile as sf
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from scipy.io import wavfile
+from toy import write
 
-from explorer.files.formats import FORMATS, available, encode, read_recipe, save
+from explorer.engine import Engine
+from explorer.files.formats import FORMATS, available, encode, read_recipe, save, stem
 from explorer.files.ready import ready
 from explorer.recipe import Recipe, RecipeError
 from explorer.sound.base import LogMel, Note, Sound
@@ -132,3 +137,45 @@ def test_a_json_with_unknown_fields_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"model": "m", "volume": 11}))
     with pytest.raises(RecipeError, match="no field volume"):
         read_recipe(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({}, "toy-low-seed0007"),
+        ({"truncation": 0.7}, "toy-low-seed0007-trunc0.7"),
+        ({"offsets": (("pc1", 1.5), ("z3", -2.0))}, "toy-low-seed0007-pc1+1.5-z3-2"),
+        ({"settings": (("timbre", "square"),)}, "toy-low-seed0007-square"),
+        ({"label_b": "high", "blend": 0.25}, "toy-low-seed0007-high-blend0.25"),
+        ({"seed_b": 8, "t": 0.5, "path": "line"}, "toy-low-seed0007-to0008-t0.5-line"),
+    ],
+)
+def test_a_name_tells_what_is_not_as_usual(engine: Engine, changes: dict[str, Any], name: str) -> None:
+    assert stem(engine, engine.complete(Recipe("toy", seed=7, **changes)).recipe) == name
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    folder = tmp_path_factory.mktemp("names")
+    write(folder)
+    return Engine(folder)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.floats(-4, 4)), max_size=6), st.floats(0, 2), st.floats(0, 2))
+def test_names_tell_places_apart(engine: Engine, moves: Any, one: float, other: float) -> None:
+    offsets = tuple((f"z{k}", x) for k, x in moves)
+    recipes = [
+        engine.complete(Recipe("toy", offsets=given_, truncation=truncation)).recipe
+        for given_ in (offsets, offsets[1:])
+        for truncation in (one, other)
+    ]
+    assert len({stem(engine, recipe) for recipe in recipes}) == len(set(recipes))
+    assert all(len(stem(engine, recipe)) < 200 for recipe in recipes)
+
+
+def test_a_file_of_other_content_keeps_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "toy-t0.5.ready.wav"
+    written = [save(NOTES, Recipe("m", seed=seed), path).name for seed in (1, 2, 2, 3, 1)]
+    assert written == [f"toy-t0.5{number}.ready.wav" for number in ("", "-2", "-2", "-3", "")]
+    assert read_recipe(path).seed == 1
+    assert len(list(tmp_path.iterdir())) == 3

@@ -471,7 +471,7 @@ def test_a_place_of_a_poor_model_is_moved_and_saved_like_any_other(poor: Engine)
     moved = handlers.move(poor, place, values(poor, place, first=120, raw7=0.5, t=0.25))
     assert (dict(moved.offsets), moved.t) == ({"z127": 0.5}, 0.25)
     name, data = handlers.save(poor, moved, "wav")
-    assert name == "poor-seed0000-to0001-t0.25.wav"
+    assert name == "poor-seed0000-to0001-t0.25-z127+0.5.wav"
     assert data.startswith(b"RIFF")
     assert "random places" in appraisal(poor, moved)
 

@@ -4,7 +4,9 @@ import { ask, card, finder, make, saveAs, visible, whenReady, whenSettled } from
 import { identity } from "./recipe.js";
 import { session } from "./session.js";
 import { dumps, fromSent } from "./store.js";
+import { decodeBase64 } from "./unpack.js";
 
+const SAVING_LIMIT = 300_000; // ms that all samples may take
 const REQUEST = 100_000; // characters; the server refuses much more
 
 /** @typedef {import("./store.js").StoredPlace} StoredPlace */
@@ -29,7 +31,9 @@ export function start({ element, props, server }) {
     list(find("favourites"), favourites, favourite);
     list(find("history"), visited, picture);
     find("none").hidden = favourites.length > 0;
-    /** @type {HTMLButtonElement} */ (find("export")).disabled = !favourites.length;
+    for (const name of ["export", "samples"]) {
+      /** @type {HTMLButtonElement} */ (find(name)).disabled = !favourites.length;
+    }
     /** @type {HTMLButtonElement} */ (find("clear")).disabled = !visited.length;
     const kept = session.shown !== null && stored.has(session.toStore(session.shown));
     find("keep").setAttribute("aria-pressed", String(kept));
@@ -137,6 +141,15 @@ export function start({ element, props, server }) {
     }
   }
 
+  async function saveSamples() {
+    const button = /** @type {HTMLButtonElement} */ (find("samples"));
+    button.disabled = true;
+    session.say("Preparing the samples …");
+    const file = await ask(server.samples, dumps(stored.favourites.read()), SAVING_LIMIT);
+    if (file) saveAs(file.name, [decodeBase64(file.data)]);
+    button.disabled = false;
+  }
+
   /** Shows a button that puts back what was removed. */
   function offerUndo(/** @type {string} */ words, /** @type {() => void} */ putBack) {
     const undo = make("button", { type: "button", textContent: "Put back" });
@@ -151,6 +164,7 @@ export function start({ element, props, server }) {
 
   find("keep").onclick = () => session.keep();
   find("export").onclick = () => saveAs("favourites.json", [dumps(stored.favourites.read())]);
+  find("samples").onclick = saveSamples;
   find("import").onclick = () => (
     /** @type {HTMLElement | null} */ (document.querySelector("input[type=file]"))?.click());
   find("clear").onclick = () => stored.clearVisited();

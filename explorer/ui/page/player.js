@@ -16,6 +16,7 @@ const CAPTIONS = /** @type {Record<string, [caption: string, title: string]>} */
   wav: ["WAV", "As rendered"],
   "ready.wav": ["Ready WAV", "To use elsewhere: peak at -1 dBFS, cut to 5 ms before its onset, faded, 44.1 kHz"],
 });
+const UNSAFE = /[^\p{L}\p{N}_.+-]/gu; // characters of a favourite's name that no file's name has
 const AGAIN = 1000; // ms between two requests for the progress of the search for directions
 const SAVING_LIMIT = 600_000; // ms that a file may take
 const PRESSABLE = `${TYPING}, button, a, summary, input:not([type=range]), [role=tab], [role=option]`;
@@ -28,6 +29,7 @@ export function start(component) {
   const redoButton = /** @type {HTMLButtonElement} */ (find("redo"));
   const positionBar = /** @type {HTMLInputElement} */ (find("position"));
   const loopBox = /** @type {HTMLInputElement} */ (find("loop")), volumeBar = /** @type {HTMLInputElement} */ (find("volume"));
+  const bpm = /** @type {HTMLInputElement} */ (find("bpm"));
   const arrivedByLink = location.search.includes("model=");
   const picture = new Picture(canvas);
   const root = /** @type {any} */ (window).gradio_config.root;
@@ -56,6 +58,7 @@ export function start(component) {
   function settle() {
     const sound = /** @type {Sound} */ (session.shown);
     window.history.replaceState(null, "", addressQuery(sound.link, location.search));
+    find("grid").hidden = !sound.free;
     offer(find("direct"), sound.formats.filter((format) => AT_HAND.includes(format)));
     offer(find("rest"), sound.formats.filter((format) => !AT_HAND.includes(format)));
     session.say(`${sound.title}. ${sound.about}`);
@@ -131,8 +134,11 @@ export function start(component) {
   async function save(/** @type {string} */ format, /** @type {HTMLButtonElement} */ button) {
     button.disabled = true;
     session.say(`Preparing the ${format.toUpperCase()} file …`);
-    const file = await ask(server.save, [session.shown?.recipe, format], SAVING_LIMIT);
-    if (file) saveAs(file.name, [decodeBase64(file.data)]);
+    const tempo = format === "mid" && session.shown?.free ? bpm.valueAsNumber : NaN; // NaN if nothing is typed
+    const onGrid = !Number.isNaN(tempo), request = [session.shown?.recipe, format, ...(onGrid ? [tempo] : [])];
+    const own = session.shown && session.stored.nameOf(session.toStore(session.shown)).replace(UNSAFE, "_");
+    const file = await ask(server.save, request, SAVING_LIMIT);
+    if (file) saveAs(own ? `${own}${onGrid ? `-${tempo}bpm` : ""}.${format}` : file.name, [decodeBase64(file.data)]);
     button.disabled = false;
   }
 

@@ -165,6 +165,15 @@ export class StoredPlaces extends EventTarget {
     return this.favourites.read().find(({ recipe }) => identity(recipe) === key);
   }
 
+  /**
+   * The name that the visitor gave to a favourite; "" if it is none, or has no other name than its title.
+   * @param {StoredPlace} place
+   */
+  nameOf(place) {
+    const name = this.#find(place)?.name ?? "";
+    return name === place.name ? "" : name;
+  }
+
   /** Adds a place to the favourites, or removes it if it is there already. @param {StoredPlace} place */
   toggle(place) {
     if (this.has(place)) return this.remove(place);

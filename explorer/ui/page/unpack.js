@@ -18,6 +18,7 @@
  * @property {number} seconds
  * @property {string[]} formats in which it can be saved
  * @property {boolean} searching whether the server still looks for the model's directions
+ * @property {boolean} free whether it has notes that lie on no grid
  * @property {number} gain at which it is played, so that all checkpoints are equally loud
  * @property {"piano" | null} played_by "piano" if the page plays the notes, null if it plays the waveform
  * @property {Float32Array} [notes] four numbers each: pitch, onset and duration in seconds, velocity
