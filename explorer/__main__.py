@@ -87,6 +87,18 @@ examples:
 The folder gets a WAV for each pad, named by its number, its label and its General MIDI note, such as 1-kick-36.wav;
 kit.sfz, an instrument that samplers open; and kit.json with the recipes, which the app opens.
 """
+PLAY_EXAMPLES = """\
+examples:
+  python -m explorer play piece.mid --with timbre.wav --out song.wav
+      a MIDI file, played with the timbre of a saved sound
+  python -m explorer play '?model=NAME&seed=7' --with '?model=OTHER&seed=3'
+      a piece that NAME makes, played with a timbre of OTHER; both are links from the app
+  python -m explorer play song.wav --with '?model=OTHER&seed=4' --out second.wav
+      the piece of a saved song with another timbre
+
+Notes outside of the instrument's keys are moved by octaves, and counted. Notes last until key and pedal are up. The
+file contains both recipes; it is turned down to a peak of -1 dB if it would be louder.
+"""
 DIRECTIONS_EXAMPLES = """\
 examples:
   python -m explorer directions NAME
@@ -319,6 +331,20 @@ def _parser() -> argparse.ArgumentParser:
     kit.add_argument("--out", type=Path, default=Path(), metavar="DIR", help=OUT_HELP)
     kit.set_defaults(run=_kit)
 
+    play = commands.add_parser(
+        "play",
+        help="play a piece with a timbre",
+        formatter_class=raw,
+        description="Play a MIDI file, or a piece of a model of notes, with a place of a model whose sounds have keys.",
+        epilog=PLAY_EXAMPLES,
+    )
+    play.add_argument("piece", metavar="PIECE", help="a MIDI file, a saved file, or a link from the app")
+    play.add_argument(
+        "--with", dest="timbre", required=True, metavar="FILE-OR-LINK", help="the timbre: a saved file or a link"
+    )
+    play.add_argument("--out", type=Path, metavar="FILE", help="WAV file to write (default: named after both)")
+    play.set_defaults(run=_play)
+
     directions = commands.add_parser(
         "directions",
         help="find directions that change a sound, and name them",
@@ -400,7 +426,7 @@ def _parser() -> argparse.ArgumentParser:
     onnx.set_defaults(run=_export_onnx)
 
     # SUPPRESS: otherwise the default here would replace the option given before the command
-    for command in (listing, render, morph, path, kit, directions, gallery, level, deploy, onnx):
+    for command in (listing, render, morph, path, kit, play, directions, gallery, level, deploy, onnx):
         command.add_argument(
             "--checkpoints",
             type=Path,
@@ -715,11 +741,43 @@ def _kit_of(args: argparse.Namespace) -> "Kit":
     if os.path.isfile(args.recipe):
         saved = formats.read_saved(Path(args.recipe))
         if not isinstance(saved, Kit):
-            raise UsageError(f"{Path(args.recipe).name}: holds one sound, not a kit")
+            raise UsageError(f"{Path(args.recipe).name}: holds no kit")
         return saved
     if "kit." not in args.recipe:
         raise UsageError(f"{args.recipe!r} is neither a file nor a link with a kit")
     return Kit.from_url(args.recipe)
+
+
+def _play(args: argparse.Namespace) -> int:
+    from explorer.engine import Engine
+    from explorer.files import instruments
+
+    engine = Engine(_folder(args))
+    timbre = instruments.complete(engine, _recipe_of(args.timbre))
+    if os.path.isfile(args.piece):
+        piece = instruments.read_piece(engine, Path(args.piece))
+    else:
+        piece = instruments.piece_of(engine, _recipe_of(args.piece))
+    path = args.out or Path(f"{instruments.song_stem(timbre, piece)}.wav")
+    if path.is_dir() or path.suffix.lower() != ".wav":
+        raise UsageError(f"{path} is no name of a WAV file")
+    _check_writable(path.parent)
+    moved = instruments.write_song(engine, timbre, piece, path)
+    outside = f"; {moved:,} outside of the keys were moved by octaves" if moved else ""
+    print(f"{path}: {len(piece.notes):,} notes{outside}")
+    return 0
+
+
+def _recipe_of(text: str) -> "Recipe":
+    """The recipe in a saved file or a link."""
+    from explorer.files import formats
+    from explorer.recipe import Recipe
+
+    if os.path.isfile(text):  # Path.is_file raises for a link that is too long for a file name
+        return formats.read_recipe(Path(text))
+    if "model=" not in text:
+        raise UsageError(f"{text!r} is neither a file nor a link with a recipe")
+    return Recipe.from_url(text)
 
 
 def _progress(bar: Any) -> Callable[[int, int], None]:
@@ -829,18 +887,13 @@ def _export_onnx(args: argparse.Namespace) -> int:
 
 def _recipes(args: argparse.Namespace) -> "list[Recipe]":
     """One recipe for each seed, not yet completed; they differ only in the seed."""
-    from explorer.files import formats
     from explorer.recipe import Recipe
 
     given = {name: getattr(args, name) for name in PLACE_OPTIONS if hasattr(args, name)}
     if args.recipe is not None:
         if given:
             raise UsageError("a recipe says everything about its sound: leave out name and place")
-        if os.path.isfile(args.recipe):  # Path.is_file raises for a link that is too long for a file name
-            return [formats.read_recipe(Path(args.recipe))]
-        if "model=" not in args.recipe:
-            raise UsageError(f"{args.recipe!r} is neither a file nor a link with a recipe")
-        return [Recipe.from_url(args.recipe)]
+        return [_recipe_of(args.recipe)]
     if "model" not in given:
         raise UsageError("which checkpoint? name one that `python -m explorer list` shows")
     if "seed_b" in given:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 from toy import Toy
+from toy_keys import KeysToy
 from toy_poor import PoorToy
 
 from explorer.generators import FAMILIES
@@ -18,7 +19,7 @@ settings.load_profile("repeatable")
 @pytest.fixture(autouse=True, scope="session")
 def _toy_families() -> Iterator[None]:
     """Registers the toy families, for the tests only."""
-    toys: tuple[type[Generator], ...] = (Toy, PoorToy)
+    toys: tuple[type[Generator], ...] = (Toy, PoorToy, KeysToy)
     FAMILIES.update({toy.family: toy for toy in toys})
     yield
     for toy in toys:

@@ -31,6 +31,7 @@ from explorer.engine import Engine
 from explorer.files import readers, ready
 from explorer.kit import Kit
 from explorer.recipe import Recipe, RecipeError
+from explorer.song import Song
 from explorer.sound.base import Sound
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def write_wav(path: Path, sound: Sound) -> None:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """The recipe inside a file that this app saved; of a morph, the recipe of its start.
+    """The recipe inside a file that this app saved; of a morph, the recipe of its start; of a song, its timbre.
 
     Raises:
         RecipeError: naming the file without its folder, if it is missing, broken, of another format, or holds no
@@ -108,14 +109,16 @@ def read_recipe(path: Path) -> Recipe:
         raise RecipeError(
             f"{path.name}: holds a kit of {len(saved.pads)} sounds, not one; `kit --recipe` or the app opens it"
         )
-    return saved
+    return saved.timbre if isinstance(saved, Song) else saved
 
 
-def read_saved(path: Path) -> Recipe | Kit:
-    """The recipe or the kit inside a file that this app saved. Raises RecipeError as `read_recipe`."""
+def read_saved(path: Path) -> Recipe | Kit | Song:
+    """What is inside a file that this app saved. Raises RecipeError as `read_recipe`."""
     text = readers.find_recipe(path)
     try:
-        saved = Kit.from_json(text) if "pads" in json.loads(text) else Recipe.from_json(text)
+        data = json.loads(text)
+        kind = Kit if "pads" in data else Song if "piece" in data else Recipe
+        saved: Recipe | Kit | Song = kind.from_dict(data)
         saved.to_json().encode("utf-8")
     except RecipeError as error:
         message = str(error)

@@ -3,6 +3,8 @@
 Notes are free, and a file's bars and beats only a ruler; or they lie on a grid of sixteenths at the file's tempo.
 """
 
+import io
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +18,9 @@ RESOLUTION, FREE_TEMPO = 1000, 120.0  # of free notes: their times are rounded t
 GRID_RESOLUTION = 480  # ticks per beat
 MIN_TEMPO, MAX_TEMPO = 20.0, 400.0  # beats per minute
 FREE = "Free rhythm: the bar lines are only a ruler."
-META, TEXT, SYSTEM = 0xFF, 0x01, 0xF0  # status bytes: meta events, text among them, and system events
+META, TEXT, SYSTEM, NOTE_ON = 0xFF, 0x01, 0xF0, 0x90  # status bytes: meta events, text among them, system events, ...
+PEDAL = 64  # the controller's number
+MAX_BYTES, MAX_EVENTS = 4 << 20, 200_000  # of a stranger's file
 
 
 def quantised(notes: Sequence[Note], tempo: float) -> tuple[Note, ...]:
@@ -94,29 +98,59 @@ def _text(text: str) -> pretty_midi.Text:
     return pretty_midi.Text(text.encode("utf-8").decode("latin-1"), 0.0)
 
 
-def read_midi(path: Path) -> tuple[Note, ...]:
-    """The notes of all tracks but drums, sorted by onset, then pitch.
+def read_midi(path: Path, most: int | None = None) -> tuple[Note, ...]:
+    """The notes of all tracks but drums, sorted by onset, then pitch. They last until their key and the sustain pedal
+    are up.
 
+    Args:
+        most: number of notes of a file from a stranger: a file with more, or of more than `MAX_EVENTS` events, is
+            refused before it is read, so that time and memory are bounded.
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is not a MIDI file; the message names it.
+        ValueError: if it is not a MIDI file, or has too many notes; the message names it.
     """
+    data = path.read_bytes() if most is None else _few_events(path, most)
     try:
-        midi = pretty_midi.PrettyMIDI(str(path))
-    except FileNotFoundError:
-        raise
+        midi = pretty_midi.PrettyMIDI(io.BytesIO(data))
     except (
         Exception
     ) as error:  # mido and pretty_midi raise many kinds, e.g. for a key signature of 18 flats or a tempo of 0
         reason = str(error) or type(error).__name__
         raise ValueError(f"{path}: not a MIDI file, or a damaged one ({reason})") from None
-    notes = (
-        Note(n.pitch, float(n.start), float(n.end - n.start), n.velocity)
-        for instrument in midi.instruments
-        if not instrument.is_drum
-        for n in instrument.notes
-    )
+    notes = [note for instrument in midi.instruments if not instrument.is_drum for note in _damped(instrument)]
     return tuple(sorted(notes, key=lambda n: (n.onset, n.pitch)))
+
+
+def _few_events(path: Path, most: int) -> bytes:
+    """The bytes of a file. Raises ValueError as `read_midi`."""
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"{path}: too large; at most {MAX_BYTES >> 20} MB of MIDI are read")
+    struck = events = 0
+    try:
+        for status, content in _events(data):
+            events += 1
+            struck += status & 0xF0 == NOTE_ON and content[1:2] != b"\0"
+    except ValueError as error:
+        raise ValueError(f"{path}: not a MIDI file ({error})") from None
+    if struck > most or events > MAX_EVENTS:
+        what, limit = (f"{struck:,} notes", most) if struck > most else (f"{events:,} events", MAX_EVENTS)
+        raise ValueError(f"{path}: {what}; at most {limit:,} can be played")
+    return data
+
+
+def _damped(instrument: pretty_midi.Instrument) -> Iterator[Note]:
+    """The notes of a track, until key and pedal are up. A pedal that is never released ends with the last note."""
+    pedal = sorted((c.time, c.value >= 64) for c in instrument.control_changes if c.number == PEDAL)
+    times, last = [time for time, _ in pedal], max((note.end for note in instrument.notes), default=0.0)
+    lifted = [last] * len(pedal)  # when the pedal, as each event leaves it, is up
+    for i in reversed(range(len(pedal))):
+        lifted[i] = (lifted[i + 1] if i + 1 < len(pedal) else last) if pedal[i][1] else pedal[i][0]
+    for note in instrument.notes:
+        i = bisect_right(times, note.end) - 1
+        end = max(note.end, lifted[i]) if i >= 0 else note.end
+        yield Note(note.pitch, float(note.start), float(end - note.start), note.velocity)
 
 
 def texts(data: bytes) -> Iterator[str]:
@@ -127,6 +161,14 @@ def texts(data: bytes) -> Iterator[str]:
     Raises:
         ValueError: if this is not a MIDI file.
     """
+    for status, content in _events(data):
+        if status == META and content[:1] == bytes([TEXT]):
+            yield content[1:].decode("utf-8", errors="replace")
+
+
+def _events(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Status and content of the events of a MIDI file, track by track, each up to its first damaged event. The content
+    of a meta event begins with its kind. Raises ValueError if this is not a MIDI file."""
     if data[:4] != b"MThd":
         raise ValueError("no MIDI header")
     at = 0
@@ -134,11 +176,11 @@ def texts(data: bytes) -> Iterator[str]:
         name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "big")
         at += 8
         if name == b"MTrk":
-            yield from _texts_of_track(data[at : at + size])
+            yield from _events_of_track(data[at : at + size])
         at += size
 
 
-def _texts_of_track(track: bytes) -> Iterator[str]:
+def _events_of_track(track: bytes) -> Iterator[tuple[int, bytes]]:
     at, status = 0, 0
     try:
         while at < len(track):
@@ -146,15 +188,17 @@ def _texts_of_track(track: bytes) -> Iterator[str]:
             if track[at] >= 0x80:  # otherwise the status of the previous event applies (running status)
                 status, at = track[at], at + 1
             if status == META:
-                kind, (size, at) = track[at], _variable_length(track, at + 1)
-                if kind == TEXT:
-                    yield track[at : at + size].decode("utf-8", errors="replace")
+                kind, (size, at) = track[at : at + 1], _variable_length(track, at + 1)
+                yield status, kind + track[at : at + size]
                 at, status = at + size, 0
             elif status >= SYSTEM:
                 size, at = _variable_length(track, at)
+                yield status, track[at : at + size]
                 at, status = at + size, 0
             elif status:
-                at += 1 if 0xC0 <= status < 0xE0 else 2  # program changes and channel pressure have one data byte
+                size = 1 if 0xC0 <= status < 0xE0 else 2  # program changes and channel pressure have one data byte
+                yield status, track[at : at + size]
+                at += size
             else:
                 return
     except IndexError:  # the track ends inside an event

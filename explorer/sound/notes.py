@@ -86,14 +86,14 @@ def canonical(
     return NoteTable(
         pitch,
         np.diff(starts, prepend=starts[:1]),
-        _until_struck_again(pitch, starts, duration),
+        until_struck_again(pitch, starts, duration),
         velocity,
         onset - starts,
-        _until_struck_again(pitch, onset, sounding),
+        until_struck_again(pitch, onset, sounding),
     )
 
 
-def _until_struck_again(pitch: np.ndarray, onset: np.ndarray, duration: np.ndarray) -> np.ndarray:
+def until_struck_again(pitch: np.ndarray, onset: np.ndarray, duration: np.ndarray) -> np.ndarray:
     """Durations (n,), each at most the time until the next onset of the same key."""
     by_key = np.lexsort((onset, pitch))
     same, room = np.diff(pitch[by_key]) == 0, np.diff(onset[by_key])

@@ -115,6 +115,12 @@ def velocity_gain(velocity: float) -> float:
     return (velocity / 127) ** VELOCITY_EXPONENT
 
 
+def release(sample_rate: int) -> np.ndarray:
+    """Levels (RELEASE_LENGTH * RELEASE * sample_rate,) of a note after its key is released; the last is 0: no click."""
+    fall = np.exp(-np.arange(round(RELEASE_LENGTH * RELEASE * sample_rate)) / (RELEASE * sample_rate))
+    return ((fall - fall[-1]) / (1 - fall[-1])).astype(np.float32)
+
+
 def limit(waveform: np.ndarray) -> np.ndarray:
     """A memoryless soft limiter: the identity up to KNEE, a scaled tanh up to 1 beyond."""
     excess = np.abs(waveform) - np.float32(KNEE)
@@ -140,8 +146,7 @@ def synthesize(notes: Sequence[Note], seconds: float | None = None, sample_rate:
     for note in notes:
         if not (note.onset >= 0 and note.duration >= 0 and 1 <= note.velocity <= 127):
             raise ValueError(f"cannot play {note}")
-    release = np.exp(-np.arange(round(RELEASE_LENGTH * RELEASE * sample_rate)) / (RELEASE * sample_rate))
-    release = ((release - release[-1]) / (1 - release[-1])).astype(np.float32)  # ends at 0 exactly: no click
+    fall = release(sample_rate)
     end = max((n.onset + n.duration for n in notes), default=0.0) + RELEASE_LENGTH * RELEASE
     size = round((end if seconds is None else seconds) * sample_rate)
     mix = np.zeros(size, np.float32)
@@ -152,9 +157,9 @@ def synthesize(notes: Sequence[Note], seconds: float | None = None, sample_rate:
         level = np.float32(velocity_gain(note.velocity))
         space = mix[start : start + min(held, len(tone))]
         space += level * tone[: len(space)]
-        tail = tone[held : held + len(release)]
+        tail = tone[held : held + len(fall)]
         space = mix[start + held : start + held + len(tail)]
-        space += level * release[: len(space)] * tail[: len(space)]
+        space += level * fall[: len(space)] * tail[: len(space)]
     if seconds is not None and seconds < end:
         fade = min(size, round(CUT * sample_rate))
         mix[size - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)

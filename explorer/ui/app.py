@@ -23,6 +23,7 @@ from explorer.engine import Engine
 from explorer.files import formats, kits, readers
 from explorer.kit import MAX_SECONDS, Kit
 from explorer.recipe import Recipe, RecipeError
+from explorer.song import Song
 from explorer.sound import synth
 from explorer.ui import handlers, places
 from explorer.ui.between import MorphServer
@@ -311,6 +312,11 @@ def _connect(
         if (found := places.read_places(engine, path)) is not None:
             return {player: {"places": found}}
         saved = formats.read_saved(path)
+        if isinstance(saved, Song):
+            answer = update_all(saved.timbre)
+            if isinstance(saved.piece, Recipe):
+                answer[player]["piece"] = saved.piece.to_json()
+            return answer
         if not isinstance(saved, Kit):
             return update_all(saved)
         kit = kits.complete(engine, saved)

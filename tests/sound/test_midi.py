@@ -10,7 +10,7 @@ import symusic
 import torch
 
 from explorer.sound.base import Note
-from explorer.sound.midi import FREE, quantised, read_midi, texts, write_midi
+from explorer.sound.midi import FREE, MAX_EVENTS, quantised, read_midi, texts, write_midi
 from explorer.sound.notes import KEYS, NotesRepresentation
 from explorer.sound.notes import NOTES as PIECE
 
@@ -45,6 +45,31 @@ def test_a_key_struck_again_while_held_is_released_first(tmp_path: Path) -> None
     first, second = read_midi(tmp_path / "a.mid")
     assert (first.onset, first.duration) == pytest.approx((0.0, 1.0))
     assert (second.onset, second.duration) == pytest.approx((1.0, 0.5))
+
+
+def test_a_note_lasts_until_key_and_pedal_are_up(tmp_path: Path) -> None:
+    midi = pretty_midi.PrettyMIDI()
+    piano = pretty_midi.Instrument(0)
+    times = ((60, 0.0, 0.5), (62, 0.25, 1.25), (64, 1.5, 2.0), (65, 2.25, 2.5), (67, 2.75, 3.0))
+    piano.notes = [pretty_midi.Note(80, pitch, start, end) for pitch, start, end in times]
+    pedal = ((0.1, 127), (0.2, 90), (1.0, 20), (2.3, 64))
+    piano.control_changes = [pretty_midi.ControlChange(64, value, time) for time, value in pedal]
+    midi.instruments.append(piano)
+    midi.write(str(tmp_path / "a.mid"))
+    ends = [note.onset + note.duration for note in read_midi(tmp_path / "a.mid")]
+    assert ends == pytest.approx([1.0, 1.25, 2.0, 3.0, 3.0], abs=2e-3)
+
+
+def test_a_strangers_file_with_too_many_notes_or_events_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    write_midi([Note(60 + i % 12, i * 0.1, 0.05, 80) for i in range(30)], tmp_path / "a.mid")
+    assert len(read_midi(tmp_path / "a.mid", 30)) == 30
+    with pytest.raises(ValueError, match="30 notes; at most 29"):
+        read_midi(tmp_path / "a.mid", 29)
+    pedal = b"\0\xb0\x40\x7f" * (MAX_EVENTS + 1)
+    head = b"MThd" + struct.pack(">IHHH", 6, 0, 1, 480)
+    (tmp_path / "a.mid").write_bytes(head + b"MTrk" + struct.pack(">I", len(pedal)) + pedal)
+    with pytest.raises(ValueError, match="events; at most"):
+        read_midi(tmp_path / "a.mid", 30)
 
 
 @pytest.mark.parametrize("content", [b"", b"MThd", b"not midi at all" * 20])
