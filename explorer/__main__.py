@@ -87,6 +87,16 @@ examples:
 The folder gets a WAV for each pad, named by its number, its label and its General MIDI note, such as 1-kick-36.wav;
 kit.sfz, an instrument that samplers open; and kit.json with the recipes, which the app opens.
 """
+INSTRUMENT_EXAMPLES = """\
+examples:
+  python -m explorer instrument NAME --seed 7 --out instrument
+      all keys of the timbre of seed 7, as a folder for a sampler
+  python -m explorer instrument --recipe sound.wav --out instrument
+      the timbre of a saved sound, or of a link from the app
+
+The folder gets a WAV for each key, with its note and its loop inside; instrument.sfz, which samplers open; and
+instrument.json with the recipe, which the app opens. Sounds that decay have no loop.
+"""
 PLAY_EXAMPLES = """\
 examples:
   python -m explorer play piece.mid --with timbre.wav --out song.wav
@@ -331,6 +341,23 @@ def _parser() -> argparse.ArgumentParser:
     kit.add_argument("--out", type=Path, default=Path(), metavar="DIR", help=OUT_HELP)
     kit.set_defaults(run=_kit)
 
+    keys = commands.add_parser(
+        "instrument",
+        help="write all keys of a timbre for a sampler",
+        formatter_class=raw,
+        description="Write the sounds of all keys of one place as an instrument for samplers.",
+        epilog=INSTRUMENT_EXAMPLES,
+    )
+    keys.add_argument(
+        "model", nargs="?", metavar="NAME", default=argparse.SUPPRESS, help="checkpoint, as `list` shows it"
+    )
+    place = keys.add_argument_group("place in latent space", argument_default=argparse.SUPPRESS)
+    place.add_argument("--seed", type=_seeds, dest="seeds", metavar="N", help="seed (default: 0)")
+    _add_place_options(place)
+    keys.add_argument("--recipe", metavar="FILE-OR-LINK", help="a saved file or a link, instead of NAME and a place")
+    keys.add_argument("--out", type=Path, default=Path(), metavar="DIR", help=OUT_HELP)
+    keys.set_defaults(run=_instrument)
+
     play = commands.add_parser(
         "play",
         help="play a piece with a timbre",
@@ -426,7 +453,7 @@ def _parser() -> argparse.ArgumentParser:
     onnx.set_defaults(run=_export_onnx)
 
     # SUPPRESS: otherwise the default here would replace the option given before the command
-    for command in (listing, render, morph, path, kit, play, directions, gallery, level, deploy, onnx):
+    for command in (listing, render, morph, path, kit, keys, play, directions, gallery, level, deploy, onnx):
         command.add_argument(
             "--checkpoints",
             type=Path,
@@ -746,6 +773,20 @@ def _kit_of(args: argparse.Namespace) -> "Kit":
     if "kit." not in args.recipe:
         raise UsageError(f"{args.recipe!r} is neither a file nor a link with a kit")
     return Kit.from_url(args.recipe)
+
+
+def _instrument(args: argparse.Namespace) -> int:
+    from explorer.engine import Engine
+    from explorer.files import instruments
+
+    recipes = _recipes(args)
+    if len(recipes) > 1:
+        raise UsageError(f"an instrument has one timbre: name one seed, not {len(recipes):,}")
+    engine = Engine(_folder(args))
+    timbre = instruments.complete(engine, recipes[0])
+    _check_writable(args.out)
+    print(f"{instruments.write_instrument(engine, timbre, args.out)} files in {args.out}")
+    return 0
 
 
 def _play(args: argparse.Namespace) -> int:

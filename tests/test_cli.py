@@ -590,6 +590,8 @@ def test_arguments_that_cannot_be_read_get_one_line(capsys: pytest.CaptureFixtur
         ("explorer-morph", ["morph"]),
         ("explorer-morph", ["path"]),
         ("explorer-kit", ["kit"]),
+        ("explorer-instrument", ["instrument"]),
+        ("explorer-play", ["play"]),
         ("explorer-directions", ["directions"]),
         ("explorer-gallery", ["gallery"]),
         ("explorer-level", ["level"]),

@@ -18,7 +18,7 @@ import json
 import re
 import threading
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,6 +117,7 @@ def read_saved(path: Path) -> Recipe | Kit | Song:
     text = readers.find_recipe(path)
     try:
         data = json.loads(text)
+        file = data.pop("instrument", None)  # beside the recipe of a whole instrument
         kind = Kit if "pads" in data else Song if "piece" in data else Recipe
         saved: Recipe | Kit | Song = kind.from_dict(data)
         saved.to_json().encode("utf-8")
@@ -126,7 +127,8 @@ def read_saved(path: Path) -> Recipe | Kit | Song:
         raise RecipeError(f"{path.name}: {short}") from None
     except (ValueError, RecursionError):  # a lone surrogate; a value nested too deep for JSON
         raise RecipeError(f"{path.name}: its recipe holds a value that no recipe can have") from None
-    return replace(saved, t=0.0) if path.suffix.lower() == ".zip" and isinstance(saved, Recipe) else saved
+    morph = path.suffix.lower() == ".zip" and isinstance(saved, Recipe) and file is None
+    return replace(saved, t=0.0) if morph else saved
 
 
 def stem(engine: Engine, recipe: Recipe, to: int | None = None, tempo: float | None = None) -> str:
@@ -176,6 +178,31 @@ def stem(engine: Engine, recipe: Recipe, to: int | None = None, tempo: float | N
 def safe_name(text: str) -> str:
     """A text as part of a file name: everything but letters, digits and . + - becomes an underscore."""
     return re.sub(r"[^\w.+-]", "_", text)
+
+
+def zipped(files: Iterable[tuple[str, bytes]]) -> bytes:
+    """A ZIP archive of files, given as name and bytes."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, data in files:
+            archive.writestr(zip_member(name), data)
+    return stream.getvalue()
+
+
+def write_all(files: Iterable[tuple[str, bytes]], folder: Path) -> int:
+    """Writes files, given as name and bytes, into a folder and returns their number. All are made before the first is
+    written, so that an error leaves nothing half-written.
+
+    Raises:
+        FileExistsError: if the folder has a file of one of these names and other content; then nothing is written.
+    """
+    made = list(files)
+    for name, data in made:
+        if (folder / name).exists() and (folder / name).read_bytes() != data:
+            raise FileExistsError(f"{folder} holds another {name}: choose another folder, so that nothing is lost")
+    for name, data in made:
+        atomic.write_bytes(folder / name, data)
+    return len(made)
 
 
 def zip_member(name: str) -> zipfile.ZipInfo:

@@ -7,11 +7,15 @@
 Every file contains its recipes, so the app opens it again. Equal recipes and notes give equal bytes.
 """
 
-from collections.abc import Collection
+import json
+import struct
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+
+import numpy as np
 
 from explorer import atomic
 from explorer.checkpoint import CheckpointError
@@ -20,9 +24,9 @@ from explorer.files import formats
 from explorer.model import Model
 from explorer.recipe import MAX_NAME, Recipe, RecipeError
 from explorer.song import MidiFile, Song
-from explorer.sound import instrument, midi
+from explorer.sound import instrument, midi, synth
 from explorer.sound.base import Note, Sound
-from explorer.sound.instrument import MAX_NOTES, Tone
+from explorer.sound.instrument import MAX_NOTES, PEAK, Tone
 
 
 @dataclass(frozen=True)
@@ -54,12 +58,13 @@ def complete(engine: Engine, timbre: Recipe) -> Recipe:
     return recipe
 
 
-def tones(engine: Engine, timbre: Recipe, pitches: Collection[int]) -> dict[int, Tone]:
+def tones(engine: Engine, timbre: Recipe, pitches: Collection[int], decaying: bool = True) -> dict[int, Tone]:
     """The tones of some keys, computed on all cores.
 
     Args:
         timbre: completed by `complete`.
         pitches: MIDI note numbers.
+        decaying: as of `explorer.sound.instrument.tone`.
     Raises:
         RecipeError: if there is no such key.
     """
@@ -69,7 +74,7 @@ def tones(engine: Engine, timbre: Recipe, pitches: Collection[int]) -> dict[int,
 
     def tone(pitch: int) -> Tone:
         sound = engine.render(replace(timbre, label=keys[pitch]))
-        return instrument.tone(sound.waveform, sound.sample_rate, pitch)
+        return instrument.tone(sound.waveform, sound.sample_rate, pitch, decaying)
 
     with ThreadPoolExecutor(min(cores(), max(len(pitches), 1))) as pool:
         return dict(zip(pitches, pool.map(tone, pitches), strict=True))
@@ -155,3 +160,46 @@ def write_song(engine: Engine, timbre: Recipe, piece: Piece, path: Path) -> int:
     sound, moved = song(engine, timbre, piece)
     atomic.write_bytes(path, encode_song(sound, timbre, piece))
     return moved
+
+
+def samples(engine: Engine, timbre: Recipe) -> Iterator[tuple[str, bytes]]:
+    """Names and bytes of the files for a sampler: a WAV of each key, which contains its recipe, its note and its loop;
+    instrument.sfz, which puts them on their keys; and instrument.json, which the app opens.
+
+    All keys are equally loud. A sound that decays has no loop, since samplers repeat one at the same level.
+
+    Args:
+        timbre: completed by `complete`.
+    """
+    keys = keys_of(engine.model(timbre.model))
+    found = tones(engine, timbre, keys, decaying=False)
+    level = min(1.0, *(PEAK / max(tone.gain * float(np.abs(tone.samples).max()), 1e-9) for tone in found.values()))
+    regions = [f"// {formats.stem(replace(timbre, label=None))}"]
+    regions.append(f"<group> ampeg_release={synth.RELEASE * synth.RELEASE_LENGTH:g}")
+    for pitch, tone in found.items():
+        name = f"{pitch:03}-{keys[pitch].replace('#', 's')}.wav"  # in an .sfz, # begins a directive
+        waveform = tone.samples * np.float32(level * tone.gain)
+        sound = Sound(lambda waveform=waveform: waveform, tone.sample_rate, len(waveform) / tone.sample_rate)
+        wav = formats.encode(sound, replace(timbre, label=keys[pitch]), "wav")
+        yield name, _with_loop(wav, pitch, tone)
+        low = 0 if pitch == min(keys) else pitch
+        high = 127 if pitch == max(keys) else pitch
+        loop = f"loop_continuous loop_start={tone.loop[0]} loop_end={tone.loop[1] - 1}" if tone.loop else "no_loop"
+        regions.append(f"<region> sample={name} lokey={low} hikey={high} pitch_keycenter={pitch} loop_mode={loop}")
+    yield "instrument.sfz", ("\n".join(regions) + "\n").encode("utf-8")
+    opened = {**timbre.to_dict(), "instrument": "instrument.sfz"}
+    yield "instrument.json", (json.dumps(opened, ensure_ascii=False) + "\n").encode("utf-8")
+
+
+def write_instrument(engine: Engine, timbre: Recipe, folder: Path) -> int:
+    """Writes the files of `samples` into a folder and returns their number. Raises as `complete`."""
+    return formats.write_all(samples(engine, complete(engine, timbre)), folder)
+
+
+def _with_loop(wav: bytes, pitch: int, tone: Tone) -> bytes:
+    """A WAV file with a chunk that tells samplers its note and its loop."""
+    loops = [(0, 0, tone.loop[0], tone.loop[1] - 1, 0, 0)] if tone.loop else []  # forward, without an end
+    content = struct.pack("<9I", 0, 0, round(1e9 / tone.sample_rate), pitch, 0, 0, 0, len(loops), 0)
+    content += b"".join(struct.pack("<6I", *loop) for loop in loops)
+    chunk = b"smpl" + struct.pack("<I", len(content)) + content
+    return wav[:4] + struct.pack("<I", len(wav) + len(chunk) - 8) + wav[8:] + chunk

@@ -8,7 +8,6 @@ Every file contains the kit, so the app opens it again. Equal kits give equal by
 """
 
 import io
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -156,19 +155,8 @@ def hits(engine: Engine, kit: Kit) -> Iterator[tuple[str, bytes]]:
 
 
 def write_hits(engine: Engine, kit: Kit, folder: Path) -> int:
-    """Writes the files of `hits` into a folder and returns their number.
-
-    Raises:
-        CheckpointError, RecipeError: as `complete`.
-        FileExistsError: if the folder has a file of one of these names and other content; then nothing is written.
-    """
-    files = list(hits(engine, complete(engine, kit)))  # all of them first, so that an error leaves nothing half-written
-    for name, data in files:
-        if (folder / name).exists() and (folder / name).read_bytes() != data:
-            raise FileExistsError(f"{folder} holds another {name}: choose another folder, so that nothing is lost")
-    for name, data in files:
-        atomic.write_bytes(folder / name, data)
-    return len(files)
+    """Writes the files of `hits` into a folder and returns their number. Raises as `complete` and `write_all`."""
+    return formats.write_all(hits(engine, complete(engine, kit)), folder)
 
 
 def _sfz(kit: Kit, names: Sequence[str], starts: Sequence[int]) -> str:
@@ -196,11 +184,7 @@ def _mid(engine: Engine, kit: Kit) -> bytes:
 
 
 def _zip(engine: Engine, kit: Kit) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        for name, data in hits(engine, kit):
-            archive.writestr(formats.zip_member(name), data)
-    return stream.getvalue()
+    return formats.zipped(hits(engine, kit))
 
 
 FORMATS: Mapping[str, Callable[[Engine, Kit], bytes]] = {"wav": _wav, "mid": _mid, "zip": _zip}

@@ -50,7 +50,6 @@ class Tone:
         loop: (start, end) in samples, the end being `n`; None if it cannot be held.
         decay: of the level from the loop's start on, in nepers a second, >= 0.
         gain: at velocity 127.
-        steady: whether the loop may be repeated without the decay.
     """
 
     samples: np.ndarray
@@ -58,7 +57,6 @@ class Tone:
     gain: float
     loop: tuple[int, int] | None = None
     decay: float = 0.0
-    steady: bool = False
 
     def held(self, size: int) -> np.ndarray:
         """The first samples while the key is held, (size,) float32; fewer if the tone ends before."""
@@ -77,26 +75,33 @@ def note_pitch(name: str) -> int | None:
     return SEMITONES[match[1]] + len(match[2]) + 12 * (int(match[3]) + 1) if match else None
 
 
-def tone(waveform: np.ndarray, sample_rate: int, pitch: int) -> Tone:
-    """The tone of a sound (samples,) of this pitch: its loop if it has a steady part, and its gain."""
+def tone(waveform: np.ndarray, sample_rate: int, pitch: int, decaying: bool = True) -> Tone:
+    """The tone of a sound (samples,) of this pitch: its loop if it has a steady part, and its gain.
+
+    Args:
+        decaying: whether what plays it knows the decay; otherwise it has a loop only if its level stays.
+    """
     x = np.array(waveform, np.float32)
     fade = _rise(min(len(x), round(ATTACK * sample_rate)))
     x[: len(fade)] *= fade
     gain = _gain(x, sample_rate)
     found = _find_loop(x, sample_rate, 440 * 2 ** ((pitch - 69) / 12))
+    if found is not None and not decaying:
+        start, end, like, growth = found
+        change = 20 / math.log(10) * abs(growth) * (end - start) / sample_rate
+        found = (start, end, like, 0.0) if like >= STEADY and change < LEVEL_DB else None
     if found is None:
         fade = _rise(min(len(x), round(END * sample_rate)))
         x[len(x) - len(fade) :] *= fade[::-1]
         return Tone(x, sample_rate, gain)
-    start, end, like, growth = found
+    start, end, _, growth = found
     x = x[:end]
     size = round(min(COMPARED[0] * sample_rate, start, (end - start) / 2))
     level = np.exp(np.arange(-size, end - start) * (-growth / sample_rate)).astype(np.float32)
     before = x[start - size : start] * level[:size]
     x[start:] *= level[size:]
     _close(x, before)
-    change = 20 / math.log(10) * abs(growth) * (end - start) / sample_rate
-    return Tone(x.clip(-1, 1), sample_rate, gain, (start, end), max(-growth, 0.0), like >= STEADY and change < LEVEL_DB)
+    return Tone(x.clip(-1, 1), sample_rate, gain, (start, end), max(-growth, 0.0))
 
 
 def _rise(size: int) -> np.ndarray:

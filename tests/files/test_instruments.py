@@ -1,6 +1,9 @@
 """Songs and instruments of models that have keys: what they hold, and how they sound."""
 
 import json
+import re
+import struct
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +29,7 @@ SCALE = tuple(Note(pitch, 0.5 * i, 0.5, 100) for i, pitch in enumerate(range(40,
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     folder = tmp_path_factory.mktemp("checkpoints")
     write(folder)
+    write(folder, "plucked", decay=4.0)
     write_toy(folder)
     return Engine(folder)
 
@@ -135,3 +139,76 @@ def test_a_bad_midi_file_is_one_clear_line(
     assert message in said
     assert said.count("\n") == 1
     assert not (tmp_path / "out.wav").exists()
+
+
+def regions(text: str) -> Iterator[dict[str, str]]:
+    """The regions of an .sfz, each with the opcodes of its group; anything else is no .sfz of ours."""
+    shared: dict[str, str] = {}
+    for line in filter(None, re.sub("//.*", "", text).split("\n")):
+        assert re.fullmatch(r"<(group|region)>( [a-z_]+=[\w.-]+)+", line), line
+        opcodes = dict(re.findall(r"([a-z_]+)=(\S+)", line))
+        if line.startswith("<group>"):
+            shared = opcodes
+        else:
+            yield {**shared, **opcodes}
+
+
+def sampled(folder: Path, region: dict[str, str], key: int, seconds: float) -> np.ndarray:
+    """What a sampler plays for a key, held for some time: resampled from the key's centre, with its loop."""
+    waveform, rate = sf.read(folder / region["sample"])
+    at = np.arange(round(seconds * rate)) * 2 ** ((key - int(region["pitch_keycenter"])) / 12)
+    if region["loop_mode"] == "loop_continuous":
+        start, end = int(region["loop_start"]), int(region["loop_end"]) + 1
+        at = np.where(at < end, at, start + (at - start) % (end - start))
+    return np.interp(at, np.arange(len(waveform)), waveform, right=0)
+
+
+@pytest.mark.parametrize("name", ["keys", "plucked"])
+def test_a_sampler_plays_an_instrument_in_tune_at_one_level(engine: Engine, name: str, tmp_path: Path) -> None:
+    recipe = Recipe(name, seed=3, seed_b=4, t=0.5)
+    assert instruments.write_instrument(engine, recipe, tmp_path) == 25 + 2
+    found = list(regions((tmp_path / "instrument.sfz").read_text(encoding="utf-8")))
+    on = [key for region in found for key in range(int(region["lokey"]), int(region["hikey"]) + 1)]
+    assert sorted(on) == list(range(128))
+    levels = []
+    for region, key in zip(found, range(48, 73), strict=True):
+        assert region["pitch_keycenter"] == str(key)
+        assert (region["loop_mode"] == "loop_continuous") == (name == "keys")
+        heard = sampled(tmp_path, region, key, 3.0)
+        assert abs(cents(heard, key, SAMPLE_RATE)) < 2
+        assert (np.std(heard[-SAMPLE_RATE:]) > 0.05) == (name == "keys")
+        levels.append(20 * np.log10(np.std(heard[:2000])))
+    assert np.ptp(levels) < 3
+    assert np.abs(heard).max() < 1
+
+
+def test_the_wav_of_a_key_holds_its_note_its_loop_and_its_recipe(
+    engine: Engine, timbre: Recipe, tmp_path: Path
+) -> None:
+    files = dict(instruments.samples(engine, timbre))
+    data = files["061-Cs4.wav"]
+    assert int.from_bytes(data[4:8], "little") == len(data) - 8
+    at = data.index(b"smpl")
+    period, note = struct.unpack_from("<2I", data, at + 16)
+    start, end = struct.unpack_from("<2I", data, at + 8 + 36 + 8)
+    (region,) = (r for r in regions(files["instrument.sfz"].decode()) if r["sample"] == "061-Cs4.wav")
+    assert (period, note) == (125_000, 61)
+    assert (start, end) == (int(region["loop_start"]), int(region["loop_end"]))
+    (tmp_path / "a.wav").write_bytes(data)
+    assert len(sf.read(tmp_path / "a.wav")[0]) == end + 1
+    assert formats.read_recipe(tmp_path / "a.wav") == replace(timbre, label="C#4")
+
+
+def test_an_instrument_opens_again_as_its_timbre(engine: Engine, tmp_path: Path) -> None:
+    timbre = instruments.complete(engine, Recipe("keys", seed=3, seed_b=4, t=0.5))
+    (tmp_path / "a.zip").write_bytes(formats.zipped(instruments.samples(engine, timbre)))
+    assert formats.read_recipe(tmp_path / "a.zip") == timbre
+
+
+def test_the_command_writes_an_instrument(engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--checkpoints", str(engine.folder), "--out", str(tmp_path / "out")]
+    assert main(["instrument", "keys", "--seed", "7", *options]) == 0
+    assert formats.read_recipe(tmp_path / "out" / "instrument.json").seed == 7
+    for argv, said in ((["toy"], "'toy' has no keys"), (["keys", "--seed", "0-3"], "one timbre")):
+        assert main(["instrument", *argv, *options]) == 2
+        assert said in capsys.readouterr().err
