@@ -122,13 +122,10 @@ def build(engine: Engine, cache: FileCache | None = None) -> gr.Blocks:
         with gr.Row(elem_id="head"):
             gr.HTML("<h1>Latent Explorer</h1>")
             model = gr.Dropdown(engine.names(), label="Checkpoint", filterable=False, elem_id="model")
-        with gr.Row(elem_id="instrument"):
-            with gr.Column(scale=3, min_width=300):
-                player = _player(engine)
-                controls = _morph_controls(engine)
-            with gr.Column(scale=2, min_width=300):
-                controls |= _panels(engine)
-        panel("pads", engine, KitServer(engine).functions(), max_seconds=MAX_SECONDS)
+        with gr.Column(elem_id="instrument"):
+            player = _player(engine)
+            controls = _morph_controls(engine) | _sections(engine)
+            panel("pads", engine, KitServer(engine).functions(), max_seconds=MAX_SECONDS)
         _connect(app, engine, cache, place, player, {"model": model, **controls})
         _add_api(engine, cache)
     app.queue(max_size=CALLS_WAITING)
@@ -173,7 +170,8 @@ def _morph_controls(engine: Engine) -> Controls:
             made["seed"] = gr.Number(0, label="Seed A", precision=0)
             made["roll"] = gr.Button("Roll A", size="sm")
             made["lock"] = gr.Checkbox(label="Lock A", container=False)
-        with gr.Column(scale=3, min_width=200):
+        with gr.Column(scale=3, min_width=200, elem_classes="way"):
+            panel("film", engine)
             made["t"] = gr.Slider(0, 1, 0, step=0.01, label="From A to B", elem_id="live-t")
             made["path"] = gr.Radio([("Arc", "arc"), ("Line", "line")], label="Path", elem_classes="keys")
         with gr.Column(min_width=110, elem_classes="end"):
@@ -184,8 +182,8 @@ def _morph_controls(engine: Engine) -> Controls:
     return made
 
 
-def _panels(engine: Engine) -> Controls:
-    """The tabs beside the player: sliders that change the present sound, and panels that go to other places."""
+def _sections(engine: Engine) -> Controls:
+    """The sections below the morph: sliders that change the present sound, and panels that go to other places."""
 
     def gallery(model: Any) -> dict[str, Any]:
         return places.gallery_of(engine, model)
@@ -194,24 +192,31 @@ def _panels(engine: Engine) -> Controls:
         return places.samples_of(engine, text)
 
     def offset(name: str) -> gr.Slider:
-        return gr.Slider(
-            -REACH, REACH, 0, step=STEP, visible=False, elem_classes=["slider-row", "offset"], elem_id=f"live-{name}"
-        )
+        return gr.Slider(-REACH, REACH, 0, step=STEP, visible=False, elem_classes="offset", elem_id=f"live-{name}")
 
     made: Controls = {}
-    with gr.Tabs(overflow_behavior="wrap"):
-        with gr.Tab("Directions"):
-            made["hold"] = gr.Checkbox(
-                label="Hold the others",
-                visible=False,
-                container=False,
-                info="Each slider then changes only the measure it is named after, as far as possible.",
+    with gr.Tabs(elem_id="sections", overflow_behavior="wrap"):
+        with gr.Tab("Shape"):
+            with gr.Row(elem_classes="switches"):
+                made["hold"] = gr.Checkbox(
+                    label="Hold the others",
+                    visible=False,
+                    container=False,
+                    info="Each slider then changes only the measure it is named after, as far as possible.",
+                )
+                gr.Checkbox(label="Details", container=False, elem_id="details")  # style.css looks at it
+            with gr.Column(elem_classes="bars"):
+                made |= {name: offset(name) for name in DIRECTION_SLIDERS}
+        with gr.Tab("Morph"):
+            panel("between", engine, MorphServer(engine).functions())
+        with gr.Tab("Browse"):
+            panel("places", engine, (server_function(gallery, 1), server_function(samples, 1)), batch=PICTURES_AT_ONCE)
+            made["open"] = gr.UploadButton(
+                "Open a saved file", size="sm", elem_id="open", file_types=[f".{name}" for name in readers.READERS]
             )
-            made |= {name: offset(name) for name in DIRECTION_SLIDERS}
-        with gr.Tab("Raw"):
-            made["first"] = gr.Slider(0, SLIDERS, 0, step=SLIDERS, label="First dimension", elem_classes="slider-row")
-            made |= {name: offset(name) for name in RAW_SLIDERS}
-        with gr.Tab("More"):
+        with gr.Tab("Learn"):
+            panel("learn", engine, Lessons(engine).functions())
+        with gr.Tab("Advanced"):
             made["truncation"] = gr.Slider(
                 0,
                 2,
@@ -227,15 +232,9 @@ def _panels(engine: Engine) -> Controls:
                 0, 1, 0, step=0.01, visible=False, elem_classes="slider-row", elem_id="live-blend"
             )
             made |= {f"setting{i}": gr.Radio([], visible=False, elem_classes="keys") for i in range(SETTINGS)}
-        with gr.Tab("Between"):
-            panel("between", engine, MorphServer(engine).functions())
-        with gr.Tab("Places"):
-            panel("places", engine, (server_function(gallery, 1), server_function(samples, 1)), batch=PICTURES_AT_ONCE)
-        with gr.Tab("Learn"):
-            panel("learn", engine, Lessons(engine).functions())
-    made["open"] = gr.UploadButton(
-        "Open a saved file", size="sm", elem_id="open", file_types=[f".{name}" for name in readers.READERS]
-    )
+            made["first"] = gr.Slider(0, SLIDERS, 0, step=SLIDERS, label="First dimension", elem_classes="slider-row")
+            with gr.Column(elem_classes="bars"):
+                made |= {name: offset(name) for name in RAW_SLIDERS}
     return made
 
 
@@ -254,6 +253,7 @@ def _connect(
         # Before the sliders: otherwise it might say that directions are found which the sliders do not have yet.
         sound = handlers.show(engine, view)
         sound["offset_names"] = handlers.offset_names(view, hold=hold)
+        sound["directions"] = handlers.told(view.model.directions)
         properties = handlers.control_properties(engine, view, hold=hold)
         return {shown[name]: gr.update(**changes) for name, changes in properties.items()} | {player: sound}
 

@@ -26,6 +26,7 @@ from explorer.sound.base import LogMel
 
 SLIDERS = 8  # that are shown at once, of directions and of raw dimensions each
 SETTINGS = 2  # decode settings that are shown
+WEAKEST = 0.1  # R² below which a slider would not do what it is named after
 LEAKS = 2  # other measures that a slider's text says it moves too
 REACH = 4.0  # of an offset's slider to either side, in standard deviations of the prior
 STEP = 0.05  # of an offset's slider, in the same unit
@@ -166,10 +167,30 @@ def move(engine: Engine, recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
 
 
 def slider_directions(directions: Sequence[Direction], held: bool) -> list[Direction]:
-    """The direction of each slider; where `held`, its variant that keeps the other measures, if there is one."""
+    """The direction of each slider; where `held`, its variant that keeps the other measures, if there is one.
+
+    A direction that explains too little of the measure it is named after has no slider.
+    """
     known = {d.name: d for d in directions}
     plain = [d for d in directions if not d.name.endswith(ONLY)][:SLIDERS]
-    return [known.get(d.name + ONLY, d) if held else d for d in plain]
+    chosen = [known.get(d.name + ONLY, d) if held else d for d in plain]
+    return [d for d in chosen if "per_step" not in d.measures or d.measures.get("r2", 1) >= WEAKEST]
+
+
+def told(directions: Sequence[Direction]) -> dict[str, dict[str, Any]]:
+    """What the page says of each direction, by name: its title, what a step changes and in which unit, and how surely.
+
+    "strength" is 1 to 3, the third of the range of R² that it lies in; 0 if R² is not known.
+    """
+    return {
+        d.name: {
+            "title": d.title or d.name,
+            "step": d.measures.get("per_step"),
+            "unit": d.unit,
+            "strength": min(3, 1 + int(3 * max(0, d.measures["r2"]))) if "r2" in d.measures else 0,
+        }
+        for d in directions
+    }
 
 
 def offset_names(view: View, first: Any = 0, hold: Any = False) -> dict[str, str]:
@@ -346,6 +367,7 @@ def show(engine: Engine, view: View, heard: bool = True) -> dict[str, Any]:
         "place": recipe.to_full_dict(),
         "link": recipe.to_url(),
         "title": title(view),
+        "name": title(view, offsets=False),
         "searching": model.progress < 1,
         "seconds": sound.seconds,
         "formats": formats.available(sound),
@@ -393,8 +415,8 @@ def remoteness_in_words(remoteness: float) -> str:
     return f"Farther from the centre of latent space than {remoteness:.0%} of random places."
 
 
-def title(view: View) -> str:
-    """A place in a few words, e.g. "spoken-digits · digit 3 · seed 7 · pc1 +1.5"."""
+def title(view: View, offsets: bool = True) -> str:
+    """A place in a few words, e.g. "spoken-digits · digit 3 · seed 7 · pc1 +1.5"; the last only with `offsets`."""
     recipe, condition = view.recipe, view.model.generator.condition
     words = [recipe.model]
     if condition is not None:
@@ -405,7 +427,7 @@ def title(view: View) -> str:
     else:
         morph = f"seed {recipe.seed} → {recipe.seed_b} at {recipe.t:.2f}"
         words.append(f"seed {recipe.seed}" if recipe.t == 0 else morph)
-    if recipe.offsets:
+    if recipe.offsets and offsets:
         more = ", …" * (len(recipe.offsets) > 3)
         words.append(", ".join(f"{name} {x:+.3g}" for name, x in recipe.offsets[:3]) + more)
     return " · ".join(words)

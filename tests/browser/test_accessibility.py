@@ -9,7 +9,7 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("tab", ["Directions", "Raw", "More", "Between", "Places", "Learn"])
+@pytest.mark.parametrize("tab", ["Shape", "Morph", "Browse", "Learn", "Advanced"])
 @pytest.mark.parametrize("model", ["piano", "words"])
 def test_axe_finds_nothing_serious(visit: Visit, scheme: str, tab: str, model: str) -> None:
     page = visit(f"?model={model}", color_scheme=scheme, reduced_motion="reduce")

@@ -67,7 +67,7 @@ def test_a_failed_download_is_reported_and_can_be_repeated(visit: Visit) -> None
 def test_missing_pictures_are_fetched_once_the_server_answers_again(visit: Visit) -> None:
     page = visit("?model=toy&seed=1", faults=True)
     fail(page, FUNCTIONS, "status")
-    page.get_by_role("tab", name="Places").click()
+    page.get_by_role("tab", name="Browse").click()
     expect(page.get_by_role("alert").filter(has_text=NO_ANSWER)).to_be_visible()
     page.unroute(FUNCTIONS)
     seed(page).fill("2")
@@ -89,7 +89,7 @@ def test_a_part_of_the_page_that_does_not_load_is_reported_and_the_rest_works(vi
         page.route(re.compile("/places.js"), lambda route: route.abort())
 
     page = visit("?model=toy", faults=True, before=without_places)
-    page.get_by_role("tab", name="Places").click()
+    page.get_by_role("tab", name="Browse").click()
     expect(page.get_by_text("This part of the page could not be loaded; reload the page.")).to_be_visible()
     choose(page, "words")
     assert place(page).model == "words"

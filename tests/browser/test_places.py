@@ -19,7 +19,7 @@ pytestmark = pytest.mark.browser
 
 
 def places(page: Page) -> Locator:
-    page.get_by_role("tab", name="Places").click()
+    page.get_by_role("tab", name="Browse").click()
     return page.get_by_role("region", name="Places")
 
 
@@ -156,11 +156,11 @@ def test_going_to_a_place_of_the_history_can_be_undone(visit: Visit) -> None:
 
 def test_a_newcomer_sees_the_gallery(visit: Visit) -> None:
     page = visit("")
-    expect(page.get_by_role("tab", name="Places")).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_role("tab", name="Browse")).to_have_attribute("aria-selected", "true")
     card(page, "Gallery", "Seed 5").click()
     expect(status(page)).to_contain_text("seed 5")
     page.reload()  # at the address of a place
-    expect(page.get_by_role("tab", name="Directions")).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_role("tab", name="Shape")).to_have_attribute("aria-selected", "true")
 
 
 def test_stored_places_that_cannot_be_read_are_set_aside_and_can_be_saved(visit: Visit, tmp_path: Path) -> None:

@@ -117,13 +117,14 @@ def test_an_answer_that_arrives_after_that_of_a_later_choice_is_not_shown(visit:
 
 def test_a_number_beyond_a_sliders_end_is_set_to_its_end(visit: Visit) -> None:
     page = visit("?model=toy")
+    page.get_by_role("checkbox", name="Details").check()
     page.get_by_role("spinbutton", name="Direction 1", exact=False).first.fill("900")
     page.wait_for_function("JSON.parse(explorer.place()).offsets?.pc1 === 4")
 
 
 def test_raw_sliders_move_the_dimensions_they_are_named_after_from_another_first_one(visit: Visit) -> None:
     page = visit("?model=words")
-    page.get_by_role("tab", name="Raw").click()
+    page.get_by_role("tab", name="Advanced").click()
     press(page, page.get_by_role("slider", name="First dimension"), "ArrowRight")
     slider = page.get_by_role("slider", name="z9")
     press(page, slider, "ArrowRight", 3)
@@ -183,7 +184,7 @@ def test_the_address_opens_the_same_place(visit: Visit) -> None:
     page = visit("?model=words&seed=5")
     page.get_by_label("no", exact=True).first.check()
     drag(page, page.get_by_role("slider", name="From A to B"), 0.4)
-    page.get_by_role("tab", name="Raw").click()
+    page.get_by_role("tab", name="Advanced").click()
     z3 = page.get_by_role("slider", name="z3", exact=False)
     drag(page, z3, 0.7)
     expect_offset(page, "z3", z3)
@@ -381,11 +382,11 @@ def test_a_checkpoint_without_directions_plays_at_once_and_gets_its_sliders_late
     progress = player(page).get_by_role("progressbar", name="Looking for directions")
     expect(progress).to_have_js_property("value", 0.5)
     before = pixels(page)
-    page.get_by_role("tab", name="Raw").click()
+    page.get_by_role("tab", name="Advanced").click()
     drag(page, page.get_by_role("slider", name="z1", exact=False), 0.9)
     expect_another_picture(page, before)
     gate.set()
-    page.get_by_role("tab", name="Directions").click()
+    page.get_by_role("tab", name="Shape").click()
     expect(direction(page)).to_be_visible()
     expect(progress).to_be_hidden()
     assert "z1" in dict(place(page).offsets)

@@ -1,12 +1,12 @@
-// The panel "Between": the morph from A to B in steps, a pad between four seeds, and files of the whole morph.
+// The panel "Between": a pad between four seeds, and the morph from A to B in steps, played or saved as a file.
 
 import { MorphFile } from "./morph_file.js";
 import { MorphPlayer } from "./morph_player.js";
-import { cornerWeights, Pad, pointOf } from "./pad.js";
-import { ask, card, finder, visible, whenSettled } from "./panel.js";
+import { Mosaic } from "./mosaic.js";
+import { ACROSS, cornerWeights, Pad, pointOf } from "./pad.js";
+import { ask, finder, visible, whenSettled } from "./panel.js";
 import { identity, isMix, toJson, withMix, without } from "./recipe.js";
 import { session } from "./session.js";
-import { playable } from "./sound.js";
 import { unpack } from "./unpack.js";
 
 /** @typedef {import("./recipe.js").Place} Place */
@@ -25,11 +25,11 @@ export function start({ element, server }) {
   const find = finder(element);
   const input = (/** @type {string} */ name) => /** @type {HTMLInputElement} */ (find(name));
   const seedC = input("seed-c"), seedD = input("seed-d"), even = input("even"), playButton = find("play-morph");
-  const stepCards = find("steps"), formats = /** @type {HTMLSelectElement} */ (find("format"));
-  const pad = new Pad({ pad: find("pad"), across: input("across"), down: input("down") }, goToPoint);
-  const player = new MorphPlayer(element, showPlaying);
-  let steps = /** @type {Answer[]} */ ([]); // of the morph, as the server sent them
-  let stepsAsked = "", cornersAsked = "", refreshing = false; // the requests that steps and corners were drawn from
+  const formats = /** @type {HTMLSelectElement} */ (find("format"));
+  const trail = /** @type {HTMLCanvasElement} */ (find("trail"));
+  const pad = new Pad({ pad: find("pad"), trail, across: input("across"), down: input("down") }, goToPoint);
+  const land = new Mosaic(find("land"), ACROSS * ACROSS, server.pictures), player = new MorphPlayer(element, showPlaying);
+  let steps = /** @type {Answer[]} */ ([]), stepsAsked = ""; // of the morph, as the server sent them, and the request
   let asked = "", askedUntil = 0; // the mix that the pad has asked for, and until when it waits for it
 
   const place = () => /** @type {Place} */ (session.place);
@@ -38,88 +38,47 @@ export function start({ element, server }) {
   const spacing = () => (even.checked ? "equal" : "t");
   const morph = () => toJson(without(place(), "mix", "t"));
   const stepsRequest = () => [morph(), STEPS, spacing()];
-  const cornersRequest = () => seeds().map((seed) => toJson(withMix(place(), [[seed, 1]])));
+  const mixAt = (/** @type {number} */ x, /** @type {number} */ y) => {
+    const weights = cornerWeights(x, y);
+    return withMix(place(), seeds().map((seed, i) => [seed, weights[i]]));
+  };
 
   // Steps
 
-  /** Brings steps and corners up to date, one request at a time; answers that are outdated are dropped. */
-  async function refresh() {
-    if (refreshing || !session.shown || !visible(element)) return;
-    refreshing = true;
-    try {
-      for (let request; toKey(request = stepsRequest()) !== stepsAsked;) {
-        const answer = await ask(server.steps, [...request, false]);
-        if (!visible(element)) return;
-        if (toKey(request) !== toKey(stepsRequest())) continue;
-        stepsAsked = toKey(request);
-        if (answer) drawSteps(answer.steps);
-      }
-      for (let request; toKey(request = cornersRequest()) !== cornersAsked;) {
-        const answer = await ask(server.pictures, request);
-        if (!visible(element)) return;
-        if (toKey(request) !== toKey(cornersRequest())) continue;
-        cornersAsked = toKey(request);
-        if (answer) drawCorners(answer.pictures);
-      }
-    } finally {
-      refreshing = false;
-    }
-    markNearest();
-  }
-
-  function drawSteps(/** @type {Answer[]} */ sent) {
-    steps = sent;
-    stepCards.replaceChildren(...sent.map((step, i) => {
-      const end = i === 0 ? "A" : i === sent.length - 1 ? "B" : null, t = step.place.t.toFixed(2);
-      const button = card(step, end ?? t);
-      button.setAttribute("aria-label", `Step ${i + 1} of ${sent.length}: ${end ? `${end}, ` : ""}${t}`);
-      return button;
-    }));
-    markNearest();
-  }
-
-  /** Marks the step that is nearest to the present place. */
-  function markNearest() {
-    const distances = steps.map((step) => Math.abs(step.place.t - place().t));
-    const nearest = isMix(place()) ? -1 : distances.indexOf(Math.min(...distances));
-    [...stepCards.children].forEach((button, i) => {
-      if (i === nearest) button.setAttribute("aria-current", "step");
-      else button.removeAttribute("aria-current");
-    });
-  }
-
   async function play() {
     session.warn();
-    if (!steps.length || stepsAsked !== toKey(stepsRequest()) || !steps.every((step) => playable(step))) {
+    if (stepsAsked !== toKey(stepsRequest())) {
       const request = stepsRequest(), answer = await ask(server.steps, [...request, true]);
       if (!answer || toKey(request) !== toKey(stepsRequest())) return;
       stepsAsked = toKey(request);
-      drawSteps(answer.steps);
+      steps = answer.steps;
     }
-    const nearest = [...stepCards.children].findIndex((button) => button.hasAttribute("aria-current"));
-    await player.start(steps.map(unpack), Math.max(0, nearest));
+    const away = steps.map((step) => Math.abs(step.place.t - place().t));
+    await player.start(steps.map(unpack), isMix(place()) ? 0 : away.indexOf(Math.min(...away)));
   }
 
   function showPlaying() {
     playButton.textContent = player.playing ? "Stop the morph" : "Play the morph";
-    markNearest();
   }
 
   // Pad
 
-  function drawCorners(/** @type {Answer[]} */ sent) {
+  /** Brings the names of the corners and the pictures on the pad up to date. */
+  function refresh() {
+    if (!session.shown || !visible(element)) return;
     CORNERS.forEach((name, i) => {
       const words = `${name.toUpperCase()} ${seeds()[i]}`;
-      const button = card(sent[i], words, () => pad.moveTo(i % 2, i >> 1));
-      button.setAttribute("aria-label", `${words}: corner of the pad`);
-      find(name).replaceChildren(button);
+      find(name).textContent = words;
+      find(name).setAttribute("aria-label", `${words}: corner of the pad`);
     });
+    const last = ACROSS - 1;
+    land.update(() => land.cells.map((_, i) => toJson(mixAt(i % ACROSS / last, Math.floor(i / ACROSS) / last))));
   }
 
   /** Goes to the mix at a point of the pad. */
   function goToPoint(/** @type {number} */ x, /** @type {number} */ y) {
     if (!session.place) return;
-    const weights = cornerWeights(x, y), mixed = withMix(session.place, seeds().map((seed, i) => [seed, weights[i]]));
+    const mixed = mixAt(x, y);
     asked = identity(mixed.mix);
     askedUntil = performance.now() + LATE;
     session.drag(mixed);
@@ -188,11 +147,10 @@ export function start({ element, server }) {
   find("save").onclick = save;
   find("cancel").onclick = () => file?.cancel();
   playButton.onclick = () => (player.playing ? player.stop() : play());
-  even.onchange = refresh;
+  CORNERS.forEach((name, i) => { find(name).onclick = () => pad.moveTo(i % 2, i >> 1); });
   whenSettled(element, (sound) => {
     offerFormats(sound.formats);
     followPlace();
-    markNearest();
     refresh();
   });
   new ResizeObserver(refresh).observe(element); // also when its tab is opened

@@ -39,16 +39,24 @@ export function pointOf(place, seeds) {
   return { x: share(1) + share(3), y: share(2) + share(3), seeds: corners };
 }
 
+export const ACROSS = 4; // small pictures on a side of the pad; its corners are the middles of the outermost ones
+const INSET = 0.5 / ACROSS; // from the pad's edge to its corners, as a share of its side
+const TRAIL = 2500; // ms for which the way of the dot is seen
 const STEP = 0.02, LARGE_STEP = 0.1; // of an arrow key, without and with Shift
 
-/** The pad's dot, which is moved by the pointer, arrow keys, or two hidden sliders. */
+/** The pad's dot, which is moved by the pointer, arrow keys, or two hidden sliders, and its way of the last seconds. */
 export class Pad {
+  /** @type {Array<{ x: number, y: number, time: number }>} */
+  #way = [];
+
   /**
-   * @param {{ pad: HTMLElement, across: HTMLInputElement, down: HTMLInputElement }} elements
+   * @param {{ pad: HTMLElement, trail: HTMLCanvasElement, across: HTMLInputElement, down: HTMLInputElement }} elements
    * @param {(x: number, y: number) => void} moved called when the visitor has moved the dot
    */
-  constructor({ pad, across, down }, moved) {
+  constructor({ pad, trail, across, down }, moved) {
     this.pad = pad;
+    this.trail = trail;
+    pad.style.setProperty("--inset", String(INSET));
     this.across = across;
     this.down = down;
     this.moved = moved;
@@ -83,12 +91,34 @@ export class Pad {
       slider.setAttribute("aria-valuetext", `${Math.round(100 * slider.valueAsNumber)} %`);
       this.pad.style.setProperty(name, slider.value);
     }
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+    this.#way.push({ x: this.x, y: this.y, time: performance.now() });
+    if (this.#way.length === 1) this.#drawTrail();
+  }
+
+  #drawTrail() {
+    const { trail } = this, { clientWidth: width, clientHeight: height } = trail, now = performance.now();
+    const context = /** @type {CanvasRenderingContext2D} */ (trail.getContext("2d"));
+    if (trail.width !== width || trail.height !== height) Object.assign(trail, { width, height });
+    context.clearRect(0, 0, width, height);
+    this.#way = this.#way.filter(({ time }) => now - time < TRAIL);
+    const at = (/** @type {number} */ share, /** @type {number} */ size) => size * (INSET + (1 - 2 * INSET) * share);
+    context.lineWidth = 3;
+    context.lineCap = "round";
+    this.#way.slice(1).forEach(({ x, y, time }, i) => {
+      context.strokeStyle = `rgb(255 255 255 / ${0.8 * (1 - (now - time) / TRAIL)})`;
+      context.beginPath();
+      context.moveTo(at(this.#way[i].x, width), at(this.#way[i].y, height));
+      context.lineTo(at(x, width), at(y, height));
+      context.stroke();
+    });
+    if (this.#way.length) requestAnimationFrame(() => this.#drawTrail());
   }
 
   /** @param {PointerEvent} event */
   #point(event) {
     const { left, top, width, height } = this.pad.getBoundingClientRect();
-    const within = (/** @type {number} */ x) => Math.min(1, Math.max(0, x));
+    const within = (/** @type {number} */ share) => Math.min(1, Math.max(0, (share - INSET) / (1 - 2 * INSET)));
     this.moveTo(within((event.clientX - left) / width), within((event.clientY - top) / height));
   }
 

@@ -9,7 +9,8 @@ const MAGMA = "0000040a08221d114736106b51127c6a1c818326819c2e7fb73779d0416fe7526
 const VIRIDIS = "44015448186a472d7b4240863b528b33638d2c728e26828e21918c1fa08828ae803fbc735ec96284d44baddc30d8e219fde725";
 const MARGIN = { left: 46, right: 10, top: 34, bottom: 24 }, NO_MARGIN = { left: 0, right: 0, top: 0, bottom: 0 };
 const NOTE_NAMES = ["C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B"];
-const LOWEST_KEY = 21, KEYS = 88; // of a piano, as MIDI note numbers
+const OCTAVE = 12, ROOM_ABOVE = 2; // semitones; at least so many are left free above and below a piece
+export const KEY_WIDTH = 12; // pixels of the keys beside a piano roll
 const HERTZ = [100, 200, 500, 1000, 2000, 4000, 8000, 16000]; // labelled on a frequency axis
 const SECONDS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50]; // between two labels on the time axis
 const SECONDS_ROOM = 48; // pixels that a label needs
@@ -68,6 +69,18 @@ export function envelope(samples, columns) {
   });
 }
 
+/**
+ * The octaves that a piece needs, with some room: MIDI notes from `low` up to but not including `high`, both a C, so
+ * that the picture keeps its scale while a slider moves the notes a little.
+ * @param {Float32Array} notes four numbers each, the pitch first
+ */
+export function octavesOf(notes) {
+  const pitches = notes.filter((_, i) => i % 4 === 0);
+  const lowest = pitches.reduce((a, b) => Math.min(a, b), 60), highest = pitches.reduce((a, b) => Math.max(a, b), 60);
+  const low = Math.floor((lowest - ROOM_ABOVE) / OCTAVE) * OCTAVE;
+  return { low, high: Math.max(low + 2 * OCTAVE, Math.ceil((highest + 1 + ROOM_ABOVE) / OCTAVE) * OCTAVE) };
+}
+
 const MAGMA_COLOURS = colours(MAGMA);
 const VIRIDIS_COLOURS = colours(VIRIDIS).map((rgb) => `rgb(${rgb.map(Math.round)})`);
 
@@ -85,6 +98,7 @@ export class Picture {
     this.sound = null;
     /** @type {Area} */
     this.area = { x: 0, y: 0, width: 1, height: 1 };
+    this.range = { low: 0, high: 2 * OCTAVE }; // of a piano roll's notes
     new ResizeObserver(() => { this.measure(); this.draw(); }).observe(canvas);
     this.measure();
   }
@@ -113,7 +127,7 @@ export class Picture {
     canvas.height = Math.round(canvas.clientHeight * scale);
     context.setTransform(scale, 0, 0, scale, 0, 0);
     context.font = "11px system-ui, sans-serif";
-    if (sound.notes) this.drawNotes(sound.notes, sound.seconds, area);
+    if (sound.notes) this.drawNotes(sound.notes);
     else if (sound.picture) this.drawSpectrogram(sound.picture, area);
     else if (sound.pcm) this.drawWaveform(sound.pcm.samples, area);
     if (!this.plain) this.drawTimes(sound.seconds, area);
@@ -144,25 +158,43 @@ export class Picture {
   }
 
   /**
-   * A piano roll.
-   * @param {Float32Array} notes
-   * @param {number} seconds
-   * @param {Area} area
+   * Where the rectangle of a note lies in a piano roll.
+   * @param {number} pitch
+   * @param {number} onset
+   * @param {number} duration
+   * @returns {Area}
    */
-  drawNotes(notes, seconds, area) {
-    const { context } = this, key = area.height / KEYS, second = area.width / seconds;
-    const top = (/** @type {number} */ pitch) => area.y + area.height - (pitch - LOWEST_KEY + 1) * key;
-    for (let pitch = LOWEST_KEY; pitch < LOWEST_KEY + KEYS && !this.plain; pitch++) {
-      if (NOTE_NAMES[pitch % 12].length === 2) {
+  noteArea(pitch, onset, duration) {
+    const { area, range: { low, high } } = this, key = area.height / (high - low);
+    const second = area.width / (this.sound?.seconds ?? 1);
+    return {
+      x: area.x + onset * second, y: area.y + area.height - (pitch - low + 1) * key,
+      width: Math.max(2, duration * second - 1), height: Math.max(2, key - 0.5),
+    };
+  }
+
+  /**
+   * A piano roll, with keys at its left.
+   * @param {Float32Array} notes
+   */
+  drawNotes(notes) {
+    const { context, area } = this;
+    this.range = octavesOf(notes);
+    for (let pitch = this.range.low; pitch < this.range.high && !this.plain; pitch++) {
+      const { y, height } = this.noteArea(pitch, 0, 0), black = NOTE_NAMES[pitch % OCTAVE].length === 2;
+      if (black) {
         context.fillStyle = "rgba(255, 255, 255, 0.03)";
-        context.fillRect(area.x, top(pitch), area.width, key);
+        context.fillRect(area.x, y, area.width, height);
       }
-      if (pitch % 12 === 0) this.drawTick(area, top(pitch) + key, `C${pitch / 12 - 1}`);
+      context.fillStyle = black ? "#20242f" : "#c9ccd6";
+      context.fillRect(area.x - KEY_WIDTH - 2, y, KEY_WIDTH, height);
+      if (pitch % OCTAVE === 0) this.drawTick(area, y + height, `C${pitch / OCTAVE - 1}`, KEY_WIDTH + 2);
     }
     for (let i = 0; i < notes.length; i += 4) {
       const [pitch, onset, duration, velocity] = notes.subarray(i, i + 4);
-      context.fillStyle = VIRIDIS_COLOURS[Math.round(70 + 185 * velocity / 127)];
-      context.fillRect(area.x + onset * second, top(pitch), Math.max(2, duration * second - 1), Math.max(2, key - 0.5));
+      const { x, y, width, height } = this.noteArea(pitch, onset, duration);
+      context.fillStyle = VIRIDIS_COLOURS[Math.round(40 + 215 * velocity / 127)];
+      context.fillRect(x, y, width, height);
     }
   }
 
@@ -183,15 +215,16 @@ export class Picture {
    * @param {Area} area
    * @param {number} y
    * @param {string} text
+   * @param {number} [left] room between the text and the area
    */
-  drawTick(area, y, text) {
+  drawTick(area, y, text, left = 0) {
     const { context } = this;
     context.fillStyle = "rgba(255, 255, 255, 0.14)";
     context.fillRect(area.x, Math.round(y), area.width, 1);
     context.fillStyle = "#c9ccd6";
     context.textAlign = "right";
     context.textBaseline = "middle";
-    context.fillText(text, area.x - 6, y);
+    context.fillText(text, area.x - 6 - left, y);
   }
 
   /**

@@ -1,9 +1,11 @@
 // The player: picture, sound, transport, undo, downloads, and how sliders are followed.
 
 import { listen } from "./keyboard.js";
+import { Lights } from "./lights.js";
+import { inUnits, showOffset } from "./offsets.js";
 import { ask, finder, make, saveAs, TYPING } from "./panel.js";
 import { Picture } from "./picture.js";
-import { addressQuery, withNumber, withOffset, withT } from "./recipe.js";
+import { addressQuery, isAnother, withNumber, withOffset, withT } from "./recipe.js";
 import { session } from "./session.js";
 import { Piano, Speaker } from "./sound.js";
 import { decodeBase64 } from "./unpack.js";
@@ -19,31 +21,37 @@ const CAPTIONS = /** @type {Record<string, [caption: string, title: string]>} */
 const UNSAFE = /[^\p{L}\p{N}_.+-]/gu; // characters of a favourite's name that no file's name has
 const AGAIN = 1000; // ms between two requests for the progress of the search for directions
 const SAVING_LIMIT = 600_000; // ms that a file may take
-const PRESSABLE = `${TYPING}, button, a, summary, input:not([type=range]), [role=tab], [role=option]`;
+// Where the space bar presses what the keys have led to; what a pointer has pressed it leaves alone.
+const PRESSABLE = ":is(button, a, summary, input:not([type=range]), [role=tab], [role=option]):focus-visible";
 
 /** @param {import("./session.js").Component} component */
 export function start(component) {
   const { element, props, server, trigger } = component, find = finder(element);
-  const canvas = /** @type {HTMLCanvasElement} */ (find("picture")), playhead = find("playhead"), clock = find("clock");
+  const canvas = /** @type {HTMLCanvasElement} */ (find("picture"));
+  const playhead = find("playhead"), clock = find("clock"), chips = find("chips");
   const playButton = find("play"), undoButton = /** @type {HTMLButtonElement} */ (find("undo"));
   const redoButton = /** @type {HTMLButtonElement} */ (find("redo"));
   const positionBar = /** @type {HTMLInputElement} */ (find("position"));
   const loopBox = /** @type {HTMLInputElement} */ (find("loop")), volumeBar = /** @type {HTMLInputElement} */ (find("volume"));
   const bpm = /** @type {HTMLInputElement} */ (find("bpm"));
-  const arrivedByLink = location.search.includes("model=");
   const picture = new Picture(canvas);
+  const lights = new Lights(/** @type {HTMLCanvasElement} */ (find("lights")), picture, find("meter"));
   const root = /** @type {any} */ (window).gradio_config.root;
   const speaker = new Speaker(new Piano(props.piano, `${root}/gradio_api/file=${props.samples}/`), refresh);
   let silenced = false; // by the visitor
   let appraising = /** @type {ReturnType<typeof setTimeout> | undefined} */ (undefined);
   let appraised = ""; // the recipe that the verdict is about
+  let heard = /** @type {import("./recipe.js").Place | null} */ (null); // the place that was drawn last
 
   /** @type {import("./session.js").Draw} */
   async function draw({ begin, position }) {
     const sound = /** @type {Sound} */ (session.shown);
     performance.mark("explorer:answer");
     picture.show(sound);
-    find("title").textContent = sound.title;
+    if (heard && isAnother(heard, sound.place)) position ??= 0; // a moved slider goes on where the ear is
+    heard = sound.place;
+    find("title").textContent = sound.name;
+    showOffsets();
     if (sound.recipe !== appraised) find("verdict").textContent = "";
     performance.mark("explorer:picture");
     await session.heard(speaker.load(sound, position));
@@ -106,6 +114,7 @@ export function start(component) {
 
   function refresh() {
     playButton.textContent = speaker.playing ? "Stop" : "Play";
+    find("screen").classList.toggle("playing", speaker.playing);
     undoButton.disabled = !session.undo.possible;
     redoButton.disabled = !session.undo.redoPossible;
     positionBar.max = String(speaker.seconds);
@@ -116,7 +125,39 @@ export function start(component) {
   function animate() {
     if (!element.isConnected) return;
     if (speaker.playing) { speaker.look(); follow(); }
+    lights.draw(speaker);
     requestAnimationFrame(animate);
+  }
+
+  /** The slider of an offset. @param {string} name */
+  const sliderOf = (name) => /** @type {HTMLInputElement | null} */ (
+    document.querySelector(`#live-${name} input[type=range]`));
+
+  /** Shows the offsets in force: on their sliders, and as chips that undo them. */
+  function showOffsets() {
+    const place = session.target;
+    if (!place) return;
+    const { offsets } = place;
+    for (const [slider, name] of Object.entries(session.offsetNames)) {
+      const input = sliderOf(slider);
+      if (input) showOffset(input, offsets[name] ?? 0, session.directions[name]);
+    }
+    const old = /** @type {HTMLButtonElement[]} */ ([...chips.children]);
+    const present = Object.entries(offsets).map(([name, amount]) => {
+      const chip = old.find(({ value }) => value === name) ?? make("button", { type: "button", value: name });
+      const words = `${session.directions[name]?.title ?? name} ${inUnits(amount, session.directions[name])}`;
+      if (chip.textContent !== words) chip.textContent = words;
+      return chip;
+    });
+    if (present.map(({ value }) => value).join() !== old.map(({ value }) => value).join()) {
+      chips.replaceChildren(...present);
+    }
+  }
+
+  /** Undoes the offset of a chip that is pressed. */
+  function undoOffset(/** @type {Event} */ event) {
+    const { value } = /** @type {HTMLButtonElement} */ (event.target);
+    if (value && session.target) session.go(withOffset(session.target, value, 0));
   }
 
   function toggle() {
@@ -164,18 +205,40 @@ export function start(component) {
     const { min, max } = /** @type {HTMLInputElement} */ (slider.querySelector("input[type=range]"));
     const within = Math.min(Math.max(value, Number(min)), Number(max)); // a number typed beside it may be anything
     const name = slider.id.slice("live-".length), direction = session.offsetNames[name];
-    if (direction) session.drag(withOffset(place, direction, within));
+    if (direction) {
+      session.drag(withOffset(place, direction, within));
+      showOffsets(); // before the answer
+    }
     else if (name === "t") session.drag(withT(place, within));
     else if (name === "truncation" || name === "blend") session.drag(withNumber(place, name, within));
   }
 
+  /** A double click on the slider of an offset sets it back. */
+  function setBack(/** @type {Event} */ event) {
+    const input = /** @type {HTMLInputElement} */ (event.target);
+    if (input.type !== "range" || !input.closest(".offset")) return;
+    input.value = "0";
+    input.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+
+  /** What the keys do that need no Control key. @type {Record<string, () => void>} */
+  const keys = {
+    " ": toggle,
+    home: () => speaker.seek(0),
+    l: () => loopBox.click(),
+    r: () => trigger("random"),
+    "?": () => find("keys-list").togglePopover(),
+  };
+
   function shortcut(/** @type {KeyboardEvent} */ event) {
     const target = /** @type {Element} */ (event.target), key = event.key.toLowerCase();
-    const command = event.ctrlKey || event.metaKey;
-    if (event.code === "Space" && !command && !target.closest(PRESSABLE)) toggle();
-    else if (key === "z" && command && !target.closest(TYPING)) session.travel(event.shiftKey ? 1 : -1);
-    else if (key === "s" && command && !event.shiftKey) session.keep();
-    else return;
+    const command = event.ctrlKey || event.metaKey, typing = target.closest(TYPING);
+    if (command && key === "z" && !typing) session.travel(event.shiftKey ? 1 : -1);
+    else if (command && key === "s" && !event.shiftKey) session.keep();
+    else if (!keys[key] || command || event.altKey || event.repeat || typing) return;
+    else if (key === " " && target.closest(PRESSABLE)) return;
+    else if (key === "home" && target.matches("input")) return; // the least value of a slider
+    else keys[key]();
     event.preventDefault();
   }
 
@@ -186,13 +249,6 @@ export function start(component) {
     event.preventDefault();
     input.files = event.dataTransfer.files;
     input.dispatchEvent(new Event("change", { bubbles: true }));
-  }
-
-  /** Shows the gallery to newcomers, unless they have followed a link. */
-  function welcome() {
-    if (!session.stored.newcomer || arrivedByLink) return;
-    const tabs = /** @type {HTMLElement[]} */ ([...document.querySelectorAll("[role=tab]")]);
-    tabs.find((tab) => tab.textContent?.trim() === "Places")?.click();
   }
 
   playButton.onclick = toggle;
@@ -206,11 +262,13 @@ export function start(component) {
   volumeBar.oninput = () => { speaker.volume = volumeBar.valueAsNumber; };
   positionBar.oninput = () => speaker.seek(Math.min(positionBar.valueAsNumber, speaker.seconds * 0.999));
   canvas.onclick = seek;
+  chips.onclick = undoOffset;
   document.addEventListener("keydown", shortcut);
   listen(TYPING, () => { speaker.seek(0); session.play(); });
   document.addEventListener("dragover", (event) => event.preventDefault());
   document.addEventListener("drop", drop);
   document.addEventListener("input", slide);
+  document.addEventListener("dblclick", setBack);
   document.addEventListener("pointerdown", () => { session.held = true; }, true);
   for (const name of ["pointerup", "pointercancel"]) document.addEventListener(name, () => { session.held = false; }, true);
   window.addEventListener("storage", () => session.stored.changed()); // by another tab
@@ -223,7 +281,7 @@ export function start(component) {
     if (words && !session.shown) find("title").textContent = "";
   });
   session.addEventListener("settle", settle);
-  session.addEventListener("settle", welcome, { once: true });
+  session.addEventListener("settle", showOffsets);
 
   // For scripts and tests: the present place and sound, the speaker, and `go`. For gradio's listeners in
   // explorer/ui/app.py: the recipe that an event sends, and the report that one has failed.

@@ -106,6 +106,21 @@ export function withMix(place, weights) {
 export const isMix = (place) => Object.keys(place.mix).length > 0;
 
 /**
+ * Whether a place is another sound, of another model, label or seed, and not the same one with a slider or a pad moved.
+ * @param {Place} before
+ * @param {Place} after
+ */
+export function isAnother(before, after) {
+  if (before.model !== after.model || before.label !== after.label) return true;
+  if (!isMix(before) && !isMix(after)) {
+    return (after.t < 1 && before.seed !== after.seed) || (after.t > 0 && before.seed_b !== after.seed_b);
+  }
+  const seeds = (/** @type {Place} */ place) => (
+    isMix(place) ? Object.keys(place.mix) : [place.seed, place.seed_b].map(String));
+  return !seeds(before).some((seed) => seeds(after).includes(seed));
+}
+
+/**
  * A seed by itself: without morph, mix and offsets, but with the same label, truncation and settings.
  * @param {Place} place
  * @param {number} seed

@@ -62,6 +62,11 @@ export class Session extends EventTarget {
   searching = false;
   /** For each visible slider of an offset, the offset's name. @type {Record<string, string>} */
   offsetNames = {};
+  /**
+   * What the server says of the model's directions, by name.
+   * @type {Record<string, import("./offsets.js").Direction>}
+   */
+  directions = {};
   undo = new Undo();
   /** @type {Component | null} */
   #player = null;
@@ -196,6 +201,7 @@ export class Session extends EventTarget {
   #show(sent) {
     this.warn(sent.error);
     if (sent.offset_names) this.offsetNames = sent.offset_names;
+    if (sent.directions) this.directions = sent.directions;
     if (sent.places) this.stored.add(sent.places.map(fromSent));
     if (!sent.recipe) return;
     const first = this.shown === null;

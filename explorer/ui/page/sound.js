@@ -259,6 +259,8 @@ export class Speaker {
   context;
   /** The volume. @type {GainNode | undefined} */
   master;
+  /** What the loudspeaker gets. @type {AnalyserNode | undefined} */
+  output;
   /** What plays now. @type {Voice | null} */
   voice = null;
   /** Fades the voice out. @type {GainNode | null} */
@@ -308,7 +310,7 @@ export class Speaker {
    */
   async load(sound, position) {
     this.sound = sound;
-    this.resting %= sound.seconds;
+    this.resting = (position ?? this.resting) % sound.seconds;
     if (!this.playing) return;
     await this.prepare(sound);
     if (this.playing && this.sound === sound) this.begin(position);
@@ -357,6 +359,14 @@ export class Speaker {
     this.master?.gain.setTargetAtTime(level, this.now, 0.02);
   }
 
+  /** The peak of what the loudspeaker has got in the last instant, 0 to 1. */
+  get peak() {
+    if (!this.output) return 0;
+    const samples = new Float32Array(this.output.fftSize);
+    this.output.getFloatTimeDomainData(samples);
+    return samples.reduce((peak, x) => Math.max(peak, Math.abs(x)), 0);
+  }
+
   /** Stops a sound without loop at its end; to be called regularly. */
   look() {
     if (this.playing && !this.looping && this.position >= this.seconds) this.stop();
@@ -373,7 +383,8 @@ export class Speaker {
     const { input, output } = limiter(context, limiterCurve(CEILING));
     this.master = new GainNode(context, { gain: this.level });
     this.master.connect(input);
-    output.connect(context.destination);
+    this.output = new AnalyserNode(context, { fftSize: 1024 });
+    output.connect(this.output).connect(context.destination);
     return context;
   }
 

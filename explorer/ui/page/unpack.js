@@ -14,6 +14,7 @@
  * @property {import("./recipe.js").Place} place the same recipe with every field
  * @property {string} link
  * @property {string} title
+ * @property {string} name the title without offsets
  * @property {string} about the picture in words
  * @property {number} seconds
  * @property {string[]} formats in which it can be saved
