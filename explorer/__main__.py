@@ -251,6 +251,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--share", action="store_true", help="also open a public link through gradio's servers")
     parser.add_argument(
+        "--mcp", action="store_true", help="also serve the API to AI assistants (needs 'latent-explorer[mcp]')"
+    )
+    parser.add_argument(
         "--checkpoints", type=Path, metavar="DIR", help="folder with NAME.safetensors files (default: the shipped ones)"
     )
     parser.set_defaults(run=_launch)
@@ -603,7 +606,12 @@ def _launch(args: argparse.Namespace) -> int:
     folder = _folder(args)
     from explorer.ui import launch
 
-    launch(folder, args.host, args.port, args.share)
+    try:
+        launch(folder, args.host, args.port, args.share, args.mcp)
+    except ModuleNotFoundError as error:
+        if error.name != "mcp":
+            raise
+        raise UsageError("mcp is not installed: pip install 'latent-explorer[mcp]'") from None
     return 130  # only an interrupt ends it
 
 
@@ -799,7 +807,7 @@ def _play(args: argparse.Namespace) -> int:
         piece = instruments.read_piece(engine, Path(args.piece))
     else:
         piece = instruments.piece_of(engine, _recipe_of(args.piece))
-    path = args.out or Path(f"{instruments.song_stem(timbre, piece)}.wav")
+    path = args.out or Path(f"{instruments.song_stem(engine, timbre, piece)}.wav")
     if path.is_dir() or path.suffix.lower() != ".wav":
         raise UsageError(f"{path} is no name of a WAV file")
     _check_writable(path.parent)

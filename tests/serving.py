@@ -64,7 +64,8 @@ def serving(command: Sequence[str], port: int, env: Mapping[str, str], cwd: Path
 
 def rendered(client: Client, recipe: str, ending: str) -> Path:
     """The file that the app's API returns. `predict` would wait for ever if the server had died."""
-    return Path(client.submit(recipe, ending, api_name="/render").result(timeout=PATIENCE_SECONDS))
+    file, _ = client.submit(recipe, ending, api_name="/render").result(timeout=PATIENCE_SECONDS)
+    return Path(file)
 
 
 def _answers(port: int) -> bool:

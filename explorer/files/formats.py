@@ -127,8 +127,9 @@ def read_saved(path: Path) -> Recipe | Kit | Song:
         raise RecipeError(f"{path.name}: {short}") from None
     except (ValueError, RecursionError):  # a lone surrogate; a value nested too deep for JSON
         raise RecipeError(f"{path.name}: its recipe holds a value that no recipe can have") from None
-    morph = path.suffix.lower() == ".zip" and isinstance(saved, Recipe) and file is None
-    return replace(saved, t=0.0) if morph else saved
+    if isinstance(saved, Recipe) and path.suffix.lower() == ".zip" and file is None:
+        return replace(saved, t=0.0)  # a morph
+    return saved
 
 
 def stem(engine: Engine, recipe: Recipe, to: int | None = None, tempo: float | None = None) -> str:

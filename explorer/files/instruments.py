@@ -148,11 +148,11 @@ def encode_song(sound: Sound, timbre: Recipe, piece: Piece) -> bytes:
     return formats.FORMATS["wav"](sound, Song(timbre, piece.source).to_json())
 
 
-def song_stem(timbre: Recipe, piece: Piece) -> str:
+def song_stem(engine: Engine, timbre: Recipe, piece: Piece) -> str:
     """The name of a song's file, without suffix."""
     of = piece.source
-    name = Path(of.name).stem if isinstance(of, MidiFile) else formats.stem(of)
-    return f"{formats.safe_name(name)}-by-{formats.stem(replace(timbre, label=None))}"
+    name = Path(of.name).stem if isinstance(of, MidiFile) else formats.stem(engine, of)
+    return f"{formats.safe_name(name)}-by-{formats.stem(engine, replace(timbre, label=None))}"
 
 
 def write_song(engine: Engine, timbre: Recipe, piece: Piece, path: Path) -> int:
@@ -174,7 +174,7 @@ def samples(engine: Engine, timbre: Recipe) -> Iterator[tuple[str, bytes]]:
     keys = keys_of(engine.model(timbre.model))
     found = tones(engine, timbre, keys, decaying=False)
     level = min(1.0, *(PEAK / max(tone.gain * float(np.abs(tone.samples).max()), 1e-9) for tone in found.values()))
-    regions = [f"// {formats.stem(replace(timbre, label=None))}"]
+    regions = [f"// {formats.stem(engine, replace(timbre, label=None))}"]
     regions.append(f"<group> ampeg_release={synth.RELEASE * synth.RELEASE_LENGTH:g}")
     for pitch, tone in found.items():
         name = f"{pitch:03}-{keys[pitch].replace('#', 's')}.wav"  # in an .sfz, # begins a directive

@@ -26,6 +26,7 @@ from explorer.recipe import Recipe, RecipeError
 from explorer.song import Song
 from explorer.sound import synth
 from explorer.ui import handlers, places
+from explorer.ui.api import MCP, Api, speak_mcp
 from explorer.ui.between import MorphServer
 from explorer.ui.cache import KEPT_SECONDS, FileCache
 from explorer.ui.handlers import CONTROLS, DIRECTION_SLIDERS, LIVE_SLIDERS, RAW_SLIDERS, REACH, SETTINGS, SLIDERS, STEP
@@ -53,13 +54,20 @@ FONT = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")  # the
 MONO = ("ui-monospace", "Menlo", "Consolas", "monospace")
 
 
-def serve(engine: Engine, host: str | None = None, port: int | None = None, share: bool = False) -> gr.Blocks:
+def serve(
+    engine: Engine, host: str | None = None, port: int | None = None, share: bool = False, mcp: bool = False
+) -> gr.Blocks:
     """Starts the app in background threads and returns it; `close()` ends it.
 
     Args:
         host, port: None for what gradio's environment variables say, or else its defaults.
         share: open a public link through gradio's servers.
+        mcp: also serve the API over MCP, as gradio's environment variable may ask for too.
+    Raises:
+        ImportError: if it shall serve MCP and the package `mcp` is not installed.
     """
+    if mcp := mcp or os.environ.get(MCP, "").lower() == "true":
+        speak_mcp()
     cache = FileCache(Path(utils.get_upload_folder()) / FILES)
     app = build(engine, cache)
     fetch_nothing()
@@ -79,8 +87,9 @@ def serve(engine: Engine, host: str | None = None, port: int | None = None, shar
         footer_links=["api", "settings"],
         max_file_size=MAX_UPLOAD,
         ssr_mode=False,
-        run_history=False,
-    )  # would copy every move of a slider into the browser's storage
+        run_history=False,  # would copy every move of a slider into the browser's storage
+        mcp_server=mcp,
+    )
     return app
 
 
@@ -127,7 +136,7 @@ def build(engine: Engine, cache: FileCache | None = None) -> gr.Blocks:
             controls = _morph_controls(engine) | _sections(engine)
             panel("pads", engine, KitServer(engine).functions(), max_seconds=MAX_SECONDS)
         _connect(app, engine, cache, place, player, {"model": model, **controls})
-        _add_api(engine, cache)
+        Api(engine, cache).add()
     app.queue(max_size=CALLS_WAITING)
     return app
 
@@ -379,20 +388,3 @@ def _connect(
     on(controls["open"].upload, load, [controls["open"]], outputs, js=None)
     on(player.go, go, [place, hold], outputs, js=TO_DESTINATION)
     on(app.load, start, [place], outputs, js="() => [location.search]")
-
-
-def _add_api(engine: Engine, cache: FileCache) -> None:
-    """Adds the API: it takes a recipe, as JSON or as a link, and returns a file."""
-
-    def render(recipe: str, format: str) -> str:
-        try:
-            place = engine.complete(handlers.read(recipe))
-            key, name = place.recipe.to_json(), handlers.file_name(engine, place, format)
-            path = cache.find(key, name) or cache.write(key, name, handlers.encode(engine, place, format))
-        except Exception as error:
-            raise gr.Error(error_message(error), print_exception=False) from None
-        return str(path)
-
-    recipe, format = gr.Textbox(visible=False, label="recipe"), gr.Textbox("wav", visible=False, label="format")
-    file = gr.File(visible=False, label="file")
-    gr.Button(visible=False).click(render, [recipe, format], file, api_name="render", concurrency_limit=SAVES_AT_ONCE)

@@ -6,6 +6,7 @@ Gradio serves much that this app does not use, parses a request of any size, and
 
 import errno
 import ipaddress
+import json
 import logging
 import re
 from urllib.parse import urlsplit
@@ -21,13 +22,16 @@ MAX_UPLOAD = 16 << 20  # bytes of an uploaded file; the WAV of the longest piano
 UPLOAD = "/gradio_api/upload"
 FRAMING = 4 << 10  # bytes of an upload's request beside those of its file
 
-POSTED_TO = re.compile(r"/gradio_api/(run|api|call|queue/join|component_server|upload|cancel|reset)(/.*)?")
+POSTED_TO = re.compile(
+    r"/gradio_api/(run|api|call|queue/join|component_server|upload|cancel|reset)(/.*)?|/gradio_api/mcp/?"
+)
 # What gradio reads too, but the app does not use: it fetches what others name, writes files, or tells about visitors.
 UNUSED = re.compile(
     r"/monitoring.*|/gradio_api/(deep_link|proxy=|file/|runs|run-history|vibe|profiling|dev/|custom_component/).*"
     r"|/gradio_api/file=\s*[a-z][a-z0-9+.-]*:/.*",
     re.IGNORECASE | re.DOTALL,
 )
+MCP, MCP_SCHEMA = re.compile("/gradio_api/mcp(/.*)?", re.DOTALL), "/gradio_api/mcp/schema"
 
 # Gradio's page has inline scripts and makes functions from text. Spaces show the app in a frame of huggingface.co.
 POLICY = (
@@ -87,18 +91,20 @@ class Limits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        path, begun, replaced, body = scope["path"], False, False, None
+        path, begun, replaced, failed, body = scope["path"], False, False, False, None
 
         async def guarded_send(message: Message) -> None:
-            nonlocal begun, replaced
+            nonlocal begun, replaced, failed
             if message["type"] == "http.response.start":
                 begun = True
                 if body is not None and body.left < 0:  # gradio may call this a mistake of another kind
                     replaced = True
                     await _refusal(too_large(body.limit))(scope, receive, with_headers)
-                elif message["status"] == 500:  # so gradio answers a request that names no function, or lacks a field
-                    replaced = True
-                    await _refusal(HTTPException(400, NOT_UNDERSTOOD))(scope, receive, with_headers)
+                elif message["status"] == 500:  # a function refuses; or there is no such function, or a field lacks
+                    replaced = failed = True
+            elif failed:
+                failed = False
+                await _refusal(HTTPException(400, _said(message["body"])))(scope, receive, with_headers)
             if not replaced:
                 await with_headers(message)
 
@@ -129,6 +135,8 @@ class Limits:
         reading = scope["method"] in ("GET", "HEAD", "OPTIONS")
         if UNUSED.fullmatch(path) or not (reading or POSTED_TO.fullmatch(path)):
             raise HTTPException(404, "There is nothing here.")
+        if MCP.fullmatch(path) and scope["method"] != "POST" and path != MCP_SCHEMA:  # streams without an end
+            raise HTTPException(405, "MCP is spoken here by POST alone.")
         upload = path.rstrip("/") == UPLOAD
         if headers.get("content-type", "").lower().lstrip().startswith("multipart/") and not upload:
             raise HTTPException(415, "Only files that are opened are sent as a form.")
@@ -160,6 +168,15 @@ def _from_this_machine(headers: Headers) -> bool:
         return all(is_loopback(urlsplit(address).hostname or "") for address in addresses)
     except ValueError:
         return False
+
+
+def _said(body: bytes) -> str:
+    """The sentence of a function that has refused its arguments; gradio sends no other error's text."""
+    try:
+        said = json.loads(body)["error"]
+    except (ValueError, KeyError, TypeError):
+        said = None
+    return said if isinstance(said, str) else NOT_UNDERSTOOD
 
 
 def too_large(limit: int) -> HTTPException:

@@ -22,20 +22,22 @@ TEMPORARY = "GRADIO_TEMP_DIR"  # the environment variable that says where gradio
 DEFAULT_HOST = "127.0.0.1"
 
 
-def launch(folder: Path, host: str | None, port: int | None, share: bool) -> None:
+def launch(folder: Path, host: str | None, port: int | None, share: bool, mcp: bool = False) -> None:
     """Serves the app on the checkpoints in a folder until it is interrupted.
 
     Args:
         host, port: None for what gradio's environment variables say, or else its defaults.
         share: open a public link through gradio's servers.
+        mcp: also serve the API over MCP, as gradio's environment variable may ask for too.
     Raises:
+        ImportError: if it shall serve MCP and the package `mcp` is not installed.
         OSError: if the address cannot be used, or no folder for temporary files can be written to.
     """
     check_address(host or os.environ.get("GRADIO_SERVER_NAME") or DEFAULT_HOST, port)
     with temporary_files():
         from explorer.ui.app import serve  # gradio asks for its folder when it is imported
 
-        serve(Engine(folder), host, port, share).block_thread()
+        serve(Engine(folder), host, port, share, mcp).block_thread()
 
 
 def check_address(host: str, port: int | None) -> None:

@@ -1,21 +1,32 @@
-"""The app's API, which turns a recipe, as JSON or as a link, into a file."""
+"""The API, as gradio's client, curl and JavaScript call it."""
 
+import io
+import json
+import math
+import os
+import shutil
+import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 import soundfile as sf
 import torch
 from gradio_client import Client
 from gradio_client.exceptions import AppError
-from serving import free_port, offline, rendered, serving
+from serving import PATIENCE_SECONDS, free_port, offline, rendered, serving
 
 from explorer import checkpoint
 from explorer.directions import principal
 from explorer.engine import Engine
+from explorer.files import formats
 from explorer.generators.spectogan import SpectoGAN, SpectoGANConfig
+from explorer.measures import measure
 from explorer.recipe import Recipe
 
 
@@ -67,5 +78,86 @@ def test_the_api_reports_bad_input(client: Client, text: str, name: str, answer:
         rendered(client, text, name)
 
 
-def test_render_is_the_only_endpoint(client: Client) -> None:
-    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/render"]
+def test_nothing_but_the_api_has_a_name(client: Client) -> None:
+    named = client.view_api(return_format="dict")["named_endpoints"]
+    assert list(named) == ["/models", "/render", "/morph", "/measure"]
+    for endpoint in named.values():
+        assert "Example: " in endpoint["description"]
+
+
+def called(url: str, name: str, *data: Any) -> Any:
+    """What a function answers to a plain request."""
+    answer = httpx.post(f"{url}/gradio_api/run/{name}", json={"data": data}, timeout=PATIENCE_SECONDS)
+    return answer.json()["data"] if answer.status_code == 200 else answer.json()["error"]
+
+
+def test_the_recipe_of_every_result_gives_the_same_sound(url: str, folder: Path) -> None:
+    ((about,),) = called(url, "models")
+    assert (about["name"], about["labels"]) == ("words", ["yes", "no"])
+    file, recipe = called(url, "render", {**about["recipe"], "seed": 7}, "wav")
+    again, same = called(url, "render", recipe, "wav")
+    assert (file["url"], recipe) == (again["url"], same)
+    wav = httpx.get(file["url"], timeout=PATIENCE_SECONDS).content
+    engine = Engine(folder)
+    place = engine.complete(Recipe("words", seed=7))
+    assert wav == formats.encode(engine.render(place), place.recipe, "wav")
+    (measured,) = called(url, "measure", recipe)
+    assert measured["recipe"] == recipe
+    expected = {name: None if math.isnan(x) else x for name, x in measure(engine.render(place)).items()}
+    assert {name: x["value"] for name, x in measured["measures"].items()} == pytest.approx(expected)
+
+
+def test_a_morph_has_the_recipe_of_each_step(url: str, folder: Path) -> None:
+    file, recipes = called(url, "morph", {"model": "words", "seed": 7, "seed_b": 8}, 3, "t", "zip")
+    archive = httpx.get(file["url"], timeout=PATIENCE_SECONDS).content
+    with zipfile.ZipFile(io.BytesIO(archive)) as steps:
+        waves = [steps.read(name) for name in steps.namelist()]
+    engine = Engine(folder)
+    for recipe, wave in zip(recipes, waves, strict=True):
+        place = engine.complete(Recipe.from_dict(recipe))
+        assert wave == formats.encode(engine.render(place), place.recipe, "wav")
+
+
+WORDS = {"model": "words"}
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("render", [5, "wav"], "a recipe is an object with at least a 'model', its JSON, or a link"),
+        ("render", [{}, "wav"], "a recipe is an object with at least a 'model'"),
+        ("render", [WORDS, ["wav"]], "no format \"['wav']\"; there are wav, ready.wav, mid, png, svg, pdf, npz, json"),
+        ("render", [WORDS, "../x"], "no format '../x'; there are wav, ready.wav, mid, png, svg, pdf, npz, json"),
+        ("render", [WORDS], None),
+        ("render", [], None),
+        ("morph", [WORDS, 3, "t", "wav"], "a morph needs a second seed"),
+        ("morph", [WORDS, 26, "t", "wav"], "a morph has from 2 to 25 steps here, not 26"),
+        ("morph", [WORDS, True, "t", "wav"], "a morph has from 2 to 25 steps here, not True"),
+        ("morph", [{**WORDS, "seed_b": 1}, 3, "x", "wav"], "the spacing is 't' or 'equal', not 'x'"),
+        (
+            "morph",
+            [{**WORDS, "seed_b": 1}, 3, "t", "/x"],
+            "no format '/x'; there are wav, mid, zip, gif, png, svg, pdf",
+        ),
+        ("measure", ["?model=cats"], "no checkpoint 'cats'; there are: words"),
+        ("nothing", [], None),
+    ],
+)
+def test_what_is_wrong_with_a_call_is_one_sentence(url: str, name: str, data: list[Any], said: str | None) -> None:
+    assert called(url, name, *data) == (said or "This request cannot be understood.")
+
+
+def test_curl_and_javascript_get_the_same_file(url: str) -> None:
+    wanted = called(url, "render", WORDS, "wav")
+    body = json.dumps({"data": [WORDS, "wav"]})
+    curl = ["curl", "-s", f"{url}/gradio_api/run/render", "-H", "Content-Type: application/json", "-d", body]
+    script = (
+        f"const answer = await fetch({json.dumps(url)} + '/gradio_api/run/render', {{ method: 'POST', "
+        f"headers: {{ 'Content-Type': 'application/json' }}, body: {json.dumps(body)} }});"
+        "console.log(JSON.stringify(await answer.json()));"
+    )
+    for program in (curl, ["node", "--input-type=module", "-e", script]):
+        if shutil.which(program[0]) is None and "CI" not in os.environ:
+            pytest.skip(f"{program[0]} is not installed")
+        done = subprocess.run(program, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True)
+        assert json.loads(done.stdout)["data"] == wanted
