@@ -84,7 +84,7 @@ class Model:
             raise RecipeError(f"{name!r} takes no label")
         try:
             if generator.condition is not None:
-                label = generator.condition.labels[0] if label is None else label
+                label = generator.condition.turn(0) if label is None else label
                 for known in (label, label_b):
                     if known is not None:
                         generator.condition.encode(known)

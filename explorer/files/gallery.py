@@ -79,7 +79,7 @@ def _place(number: int, entry: Any) -> NamedRecipe:
 
 
 def consecutive(engine: Engine, name: str, count: int = FIRST) -> tuple[NamedRecipe, ...]:
-    """The seeds 0, 1, … of a checkpoint, with the labels in turn. Raises CheckpointError as `Engine.model`."""
+    """The seeds 0, 1, … of a checkpoint, with labels by `Condition.turn`. Raises CheckpointError as `Engine.model`."""
     return tuple(NamedRecipe(f"Seed {seed}", _recipe(engine, name, seed)) for seed in range(count))
 
 
@@ -139,5 +139,5 @@ def shown(engine: Engine, name: str) -> tuple[NamedRecipe, ...]:
 
 
 def _recipe(engine: Engine, name: str, seed: int) -> Recipe:
-    labels = engine.model(name).card.labels
-    return engine.complete(Recipe(name, seed=seed, label=labels[seed % len(labels)] if labels else None)).recipe
+    condition = engine.model(name).generator.condition
+    return engine.complete(Recipe(name, seed=seed, label=condition.turn(seed) if condition else None)).recipe

@@ -38,6 +38,11 @@ class Condition:
         if self.kind not in ("choice", "pitch"):
             raise ValueError(f"the kind of a condition is 'choice' or 'pitch', not {self.kind!r}")
 
+    def turn(self, number: int) -> str:
+        """The label of a sound, by its number in a series: labels in turn, but of a scale always the one in its middle,
+        since pitch would hide what else differs."""
+        return self.labels[len(self.labels) // 2 if self.kind == "pitch" else number % len(self.labels)]
+
     def encode(self, label: str) -> Tensor:
         """One-hot weights (len(labels),) of a label. A weighted mean of two such vectors blends two labels.
 

@@ -58,6 +58,7 @@ def test_the_condition_is_a_scale_of_pitches() -> None:
     assert condition is not None
     assert (condition.kind, len(condition.labels)) == ("pitch", 49)
     assert (condition.labels[0], condition.labels[-1]) == ("C2", "C6")
+    assert condition.turn(0) == condition.turn(7) == "C4"  # where no key is asked for
 
 
 @pytest.mark.parametrize("pitch", [36, 57, 69, 84])
