@@ -25,7 +25,7 @@ from explorer.recipe import Place, Recipe, RecipeError
 from explorer.sound.base import LogMel
 
 SLIDERS = 8  # that are shown at once, of directions and of raw dimensions each
-SETTINGS = 2  # decode settings that are shown
+SETTINGS = 3  # settings of generating and decoding that are shown
 WEAKEST = 0.1  # R² below which a slider would not do what it is named after
 LEAKS = 2  # other measures that a slider's text says it moves too
 REACH = 4.0  # of an offset's slider to either side, in standard deviations of the prior
@@ -245,7 +245,7 @@ def roll(recipe: Recipe, a: bool, b: bool) -> Recipe:
 
 
 def offered_settings(model: Model) -> dict[str, tuple[str, ...]]:
-    """The decode settings that have more than one option."""
+    """The settings that have more than one option."""
     several = {name: options for name, options in model.settings.items() if len(options) > 1}
     return dict(list(several.items())[:SETTINGS])
 

@@ -41,7 +41,8 @@ def test_the_original_for_unconditional_speech_has_the_published_number_of_param
     block = (512 * 256 + 256) + (256 * 512 * 3 + 512 + 512) + 2 * (256 * 256 + 256 + 256)
     ends = (256 + 256 + 256) + (128 * 512 + 512) + (512 * 512 + 512) + (256 * 256 + 256 + 256) + (256 + 1)
     assert sum(p.numel() for p in generator.parameters()) == 36 * block + ends == 24_071_681
-    assert [block.dilated.dilation[1] for block in generator.network.blocks] == [2**k for k in range(12)] * 3  # type: ignore[union-attr]
+    dilations = [block.dilated.dilation[1] for block in generator.network.blocks]  # type: ignore[index,union-attr]
+    assert dilations == [2**k for k in range(12)] * 3
     assert generator.latent.shape == (16_000,)
     assert generator.settings == {"steps": ("6", "200")}
 

@@ -13,6 +13,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 
 import explorer.generators.pianogan
 from explorer.generators.spectogan import SpectoGAN
+from training.denoising import Denoising
 from training.families import TASKS, gansynth, wavegan
 from training.task import Prepared
 from training.wgan_gp import WGANGP
@@ -63,7 +64,7 @@ FAMILIES = [
 ]
 
 
-def without_numbers(run: WGANGP, tensors: dict[str, Tensor], mode: FakeTensorMode) -> dict[str, Tensor]:
+def without_numbers(run: WGANGP | Denoising, tensors: dict[str, Tensor], mode: FakeTensorMode) -> dict[str, Tensor]:
     """Replaces all tensors of a run by fake ones without values; returns the data as fake tensors."""
     new: dict[int, nn.Parameter] = {}
     other = [m for m in vars(run.task).values() if isinstance(m, nn.Module)]
@@ -111,3 +112,17 @@ def test_a_training_step_reads_no_values_from_the_device(
         assert {"penalty", "generator_loss", "reconstruction_loss"} <= set(figures)
         with pytest.raises(DataDependentOutputException):
             figures["penalty"].item()
+
+
+def test_a_step_of_denoising_reads_no_values_from_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wavegan, "_window", wavegan._window.__wrapped__)
+    task, data = TASKS["diffwave"](), waveforms()
+    config = {"latent": 8, "bands": 16, "channels": 8, "layers": 2, "style": 8}
+    run = task.objective(replace(task.defaults, batch_size=4), data, config, torch.device("cpu"), bfloat16=False)
+    assert isinstance(run, Denoising)
+    mode = FakeTensorMode()
+    tensors = without_numbers(run, dict(data.train), mode)
+    with mode:
+        figures = run.update(tensors)
+        with pytest.raises(DataDependentOutputException):
+            figures["error"].item()

@@ -2,7 +2,9 @@
 
 An encoder learns with it to say what is in the sound in a small latent (diffusion autoencoder: Preechakul et al., 2022,
 arXiv:2111.15640). They draw latents from a second diffusion model; here a KL divergence keeps them near a standard
-normal prior, from which a place draws its latent. "original" has no encoder, as its latent is the noise.
+normal prior, from which a place draws its latent. Some nats of it are free (Kingma et al., 2016, arXiv:1606.04934,
+appendix C.8): the network has the noisy sound too, and otherwise learns to do without a latent that says nothing yet.
+"original" has no encoder, as its latent is the noise.
 """
 
 from dataclasses import replace
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 
 from explorer.generators.base import Generator
 from explorer.generators.diffwave import DiffWave
+from training import parallel
 from training.denoising import DenoisingRecipe, DenoisingTask
 from training.families.one_shots import OneShotTask
 from training.families.wavegan import Encoder, Trunk, view
@@ -56,4 +59,7 @@ class DiffWaveTask(OneShotTask, DenoisingTask):
         error = (predicted - process.target(points, noise, alpha, sigma)).square().mean()
         if divergence is None:
             return error, {"error": error}
-        return error + recipe.kl_weight * divergence, {"error": error, "divergence": divergence}
+        # By the mean of the whole batch, or the result would depend on the number of processes.
+        beyond = parallel.average(divergence.detach().clone()) > recipe.free_nats
+        cost = recipe.kl_weight * torch.where(beyond, divergence - recipe.free_nats, 0.0)
+        return error + cost, {"error": error, "divergence": divergence}

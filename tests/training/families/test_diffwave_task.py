@@ -29,7 +29,7 @@ def sounds() -> Prepared:
 
 def start(config: dict[str, object] | None = None, **changes: object) -> Denoising:
     task = DiffWaveTask()
-    recipe = replace(task.defaults, **{"batch_size": 8, "steps": 40, "cooldown": 0, "lr": 2e-3, **changes})  # type: ignore[arg-type]
+    recipe = replace(task.defaults, **{"batch_size": 8, "steps": 40, "cooldown": 0, "lr": 2e-2, **changes})  # type: ignore[arg-type]
     made = task.objective(recipe, sounds(), {**CONFIG, **(config or {})}, torch.device("cpu"), bfloat16=False)
     assert isinstance(made, Denoising)
     return made
@@ -75,11 +75,11 @@ def test_dropped_items_hear_neither_latent_nor_label() -> None:
 
 
 def test_an_encoder_gives_the_latents_that_the_network_hears() -> None:
-    """If all items are dropped the encoder learns from the divergence alone."""
 
     def gradient(dropout: float) -> Tensor:
         objective = start(dropout=dropout, kl_weight=0.0)
-        torch.nn.init.normal_(objective.generator.network.leave.weight, generator=torch.Generator().manual_seed(0))  # type: ignore[union-attr, arg-type]
+        assert isinstance(objective.generator, DiffWave)
+        torch.nn.init.ones_(objective.generator.network.leave.weight)  # at zero, from which no gradient comes back
         task, data = objective.task, sounds().train
         batch = task.batch(data, torch.arange(8), objective.rng)
         loss, _ = task.loss(objective.generator, objective.encoder, batch, objective.recipe, objective.rng)
