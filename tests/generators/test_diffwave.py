@@ -1,6 +1,7 @@
 """DiffWave: the published network, and what the diffusion autoencoder adds to it."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -26,9 +27,9 @@ def small() -> DiffWave:
 
 
 @pytest.fixture
-def engine(tmp_path: object) -> Engine:
-    save(tmp_path / "small.safetensors", small())  # type: ignore[operator]
-    return Engine(tmp_path)  # type: ignore[arg-type]
+def engine(tmp_path: Path) -> Engine:
+    save(tmp_path / "small.safetensors", small())
+    return Engine(tmp_path)
 
 
 def test_the_original_for_unconditional_speech_has_the_published_number_of_parameters() -> None:

@@ -1,13 +1,19 @@
 """The task of DiffWave: that it learns, resumes bit for bit, and leaves out what guidance needs left out."""
 
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import training.__main__
+from explorer.engine import Engine
 from explorer.generators.diffwave import DiffWave
+from explorer.recipe import Recipe
 from training.denoising import Denoising
 from training.families.diffwave import DiffWaveTask
 from training.runs import load_state, save_state
@@ -48,12 +54,12 @@ def test_it_learns_to_find_sounds_in_noise() -> None:
     assert sum(errors[-8:]) < 0.8 * sum(errors[:8])
 
 
-def test_a_resumed_run_has_the_bits_of_one_that_never_stopped(tmp_path: object) -> None:
+def test_a_resumed_run_has_the_bits_of_one_that_never_stopped(tmp_path: Path) -> None:
     whole, first, second = start(), start(), start(seed=1)
     steps(whole, 4)
     steps(first, 2)
-    save_state(first, tmp_path)  # type: ignore[arg-type]
-    load_state(second, tmp_path)  # type: ignore[arg-type]
+    save_state(first, tmp_path)
+    load_state(second, tmp_path)
     steps(second, 2)
     for name, module in whole.modules().items():
         for key, tensor in module.state_dict().items():
@@ -101,3 +107,31 @@ def test_a_batch_has_one_peak() -> None:
     batch = DiffWaveTask().batch({"x": sounds().train["x"] * 0.1}, torch.arange(4), torch.Generator())
     assert isinstance(batch, Batch)
     assert batch.x.abs().amax(1).tolist() == pytest.approx([0.95] * 4)
+
+
+def test_the_command_describes_trains_resumes_exports_and_plays_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("training.export.measured", lambda generator, samples, progress: ())
+    for label in ("kick", "snare"):
+        (tmp_path / "sounds" / label).mkdir(parents=True)
+        for k in range(5):
+            wave = np.random.RandomState(k).uniform(-0.9, 0.9, 8000) * np.exp(-np.arange(8000) / 500)
+            soundfile.write(tmp_path / "sounds" / label / f"{k}.wav", wave, 16_000)
+    run, shelf = tmp_path / "run", tmp_path / "shelf"
+    new = ["--data", str(tmp_path / "sounds"), "--config", *(f"{k}={v}" for k, v in CONFIG.items()), "bands=64"]
+    numbers = ["--steps", "1", "--batch-size", "2", "--threads", "1"]
+
+    def train(*argv: str) -> int:
+        return training.__main__.main(["diffwave", "--out", str(run), *argv])
+
+    assert train(*new, *numbers, "--dry-run") == 0
+    assert not run.exists()
+    assert "1 denoising" in capsys.readouterr().out
+    assert train(*new, *numbers) == 0
+    assert train("--resume", "--steps", "2") == 0
+    assert (run / "snapshots" / "0000002-0.wav").exists()
+    assert training.__main__.main(["export", str(run), "--name", "toy", "--checkpoints", str(shelf), "--encoder"]) == 0
+    engine = Engine(shelf)
+    assert engine.model("toy").card.labels == ("kick", "snare")
+    assert engine.render(Recipe("toy", settings=(("steps", "2"),))).one_shot
