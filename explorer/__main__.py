@@ -845,11 +845,7 @@ def _directions(args: argparse.Namespace) -> int:
     from explorer import checkpoint, shelf
     from explorer.directions import describe, measured
 
-    paths = shelf.find_checkpoints(_folder(args))
-    if args.model not in paths:
-        there = f"there are: {', '.join(paths)}" if paths else shelf.nothing_found(_folder(args))
-        raise UsageError(f"no checkpoint {args.model!r}; {there}")
-    path = paths[args.model]
+    path = shelf.resolve(args.model, _folder(args))
     _check_writable(path.parent)
     generator, _ = checkpoint.load(path)
     with tqdm(unit="sound", dynamic_ncols=True) as bar:

@@ -91,7 +91,10 @@ def write_text(path: Path, text: str) -> None:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Writes a safetensors file atomically. Raises OSError as `replacing`, also in place of safetensors' own error."""
     with replacing(path) as partial:
+        partial.touch()
+        mode = partial.stat().st_mode  # as any new file has it; safetensors' own could be read by nobody else
         try:
             save_file(dict(tensors), partial, dict(metadata) if metadata is not None else None)
         except SafetensorError as error:
             raise OSError(f"{path} cannot be written: {error}") from None
+        partial.chmod(mode)

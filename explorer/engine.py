@@ -94,9 +94,7 @@ class Engine:
         """
         path = shelf.locate(self.folder, name)
         if path is None:
-            names = self.names()
-            there = f"there are: {', '.join(names)}" if names else shelf.nothing_found(self.folder)
-            raise CheckpointError(f"no checkpoint {name!r:.100}; {there}")
+            raise CheckpointError(shelf.no_checkpoint(name, self.folder))
         card = shelf.read_card(path)
         final = None if path.parent == self.folder else self.model(name.rpartition("@")[0])
         if final is not None:  # the hash covers all that affects the sound, such as the final vocoder

@@ -5,6 +5,7 @@
 metrics of the run. A snapshot is called NAME@STEP.
 """
 
+import difflib
 import hashlib
 import json
 import re
@@ -70,6 +71,31 @@ def locate(folder: Path, name: str) -> Path | None:
         return None
     path = folder / SNAPSHOTS / model / f"{step}.safetensors"
     return path if isfile(path) else None
+
+
+def no_checkpoint(name: str, *folders: Path) -> str:
+    """A sentence on a checkpoint that is in none of some folders: what was meant, perhaps, and what there is."""
+    names = list(dict.fromkeys(name for folder in folders for name in sorted(find_checkpoints(folder))))
+    close = difflib.get_close_matches(name[:MAX_NAME], names, 1)
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    there = f"there are: {', '.join(names)}" if names else nothing_found(folders[0])
+    return f"no checkpoint {name!r:.100}; {meant}{there}"
+
+
+def resolve(text: str, *folders: Path) -> Path:
+    """The path of a checkpoint or a part that is given by its file, or by its name in the first folder that has it.
+
+    Raises:
+        CheckpointError: if it is neither; the message says what there is.
+    """
+    for folder in folders:
+        if (path := locate(folder, text)) is not None:
+            return path
+    if isfile(text):
+        return Path(text)
+    if Path(text).name != text or text.endswith(".safetensors"):
+        raise CheckpointError(f"{Path(text).name}: no such checkpoint")
+    raise CheckpointError(no_checkpoint(text, *folders))
 
 
 def snapshots(folder: Path, name: str) -> list[int]:

@@ -152,16 +152,16 @@ def test_a_second_seed_without_t_is_half_way(render: Callable[..., int], tmp_pat
 @pytest.mark.parametrize("ending", ["wav", "ready.wav", "mid", "png", "svg", "pdf", "npz", "json"])
 def test_a_saved_file_is_a_recipe(render: Callable[..., int], tmp_path: Path, ending: str) -> None:
     render("toy", "--seeds", "7", "--truncation", "0.5", "--formats", f"npz,{ending}")
-    before = (tmp_path / "out" / "toy-low-seed0007.npz").read_bytes()
-    (tmp_path / "out" / f"toy-low-seed0007.{ending}").rename(tmp_path / f"kept.{ending}")
+    before = (tmp_path / "out" / "toy-low-seed0007-trunc0.5.npz").read_bytes()
+    (tmp_path / "out" / f"toy-low-seed0007-trunc0.5.{ending}").rename(tmp_path / f"kept.{ending}")
     assert render("--recipe", str(tmp_path / f"kept.{ending}"), "--formats", "npz") == 0
-    assert (tmp_path / "out" / "toy-low-seed0007.npz").read_bytes() == before
+    assert (tmp_path / "out" / "toy-low-seed0007-trunc0.5.npz").read_bytes() == before
 
 
 def test_a_link_is_a_recipe(render: Callable[..., int], models: Path, tmp_path: Path) -> None:
     recipe = Engine(models).complete(Recipe("toy", seed=7, offsets=(("pc2", 0.1),))).recipe
     assert render("--recipe", recipe.to_url("https://example.org/"), "--formats", "json") == 0
-    assert formats.read_recipe(tmp_path / "out" / "toy-low-seed0007.json") == recipe
+    assert formats.read_recipe(tmp_path / "out" / "toy-low-seed0007-pc2+0.1.json") == recipe
 
 
 def test_a_label_with_odd_characters_gives_a_safe_file_name(models: Path, tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ import argparse
 import json
 import logging
 import re
+import shlex
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -203,9 +205,9 @@ def _add_family(parser: argparse.ArgumentParser, task: Any) -> None:
     parser.add_argument(
         "--init-from",
         metavar="CHECKPOINT",
-        type=_checkpoint,
         help="fine-tune: start from the weights of a checkpoint (a file, or the name of one in the explorer)",
     )
+    _add_checkpoints(parser, "folder of the checkpoint that is named with --init-from")
     parser.add_argument(
         "--config",
         nargs="*",
@@ -228,14 +230,19 @@ def _add_family(parser: argparse.ArgumentParser, task: Any) -> None:
         "--dry-run shows them.",
     )
     add_arguments(numbers, task.Recipe, task.defaults)
-    own = [f"{name}: {number.help} (default: {task.defaults.extra[name]:g})" for name, number in task.numbers.items()]
-    numbers.add_argument(
+    own = [
+        f"  {name}\n"
+        + textwrap.indent(textwrap.fill(f"{number.help} (default: {task.defaults.extra[name]:g})", 84), " " * 6)
+        for name, number in task.numbers.items()
+    ]
+    special = parser.add_argument_group("numbers that only this family has", "\n".join(own)) if own else numbers
+    special.add_argument(
         "--extra",
         nargs="*",
         type=_number_pair,
         default=[],
         metavar="NAME=N",
-        help=f"numbers that only this family has. {'; '.join(own)}" if own else argparse.SUPPRESS,
+        help="change some of the numbers above" if own else argparse.SUPPRESS,
     )
     parser.set_defaults(run=_train)
 
@@ -252,7 +259,7 @@ def _train(args: argparse.Namespace, argv: Sequence[str]) -> None:
         extra=dict(args.extra),
         config={name: _value(text) for name, text in args.config},
         prepare=dict(args.prepare),
-        init_from=args.init_from,
+        init_from=_checkpoint(args, args.init_from) if args.init_from is not None else None,
     )
 
 
@@ -294,13 +301,22 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--encoder", action="store_true", help="include the encoder, so that fine-tuning can start from it"
     )
+    parser.add_argument(
+        "--no-directions",
+        action="store_true",
+        help="measure no directions for the sliders, which takes minutes; `explorer directions` can do it later",
+    )
     parser.set_defaults(run=_export)
 
 
 def _export(args: argparse.Namespace, argv: Sequence[str]) -> None:
-    from training.export import export
+    from explorer.shelf import OWN_FOLDER
+    from training.export import SAMPLES, export
 
-    _print_file(export(args.folder, args.name, args.checkpoints, encoder=args.encoder))
+    samples = 0 if args.no_directions else SAMPLES
+    _print_file(export(args.folder, args.name, args.checkpoints, encoder=args.encoder, samples=samples))
+    folder = "" if args.checkpoints == OWN_FOLDER else f" --checkpoints {shlex.quote(str(args.checkpoints))}"
+    print(f"to hear it: python -m explorer{folder}")
 
 
 def _add_snapshots(parser: argparse.ArgumentParser) -> None:
@@ -337,9 +353,8 @@ def _curves(args: argparse.Namespace, argv: Sequence[str]) -> None:
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "checkpoint", type=_checkpoint, metavar="CHECKPOINT", help="a file, or the name of a checkpoint in the explorer"
-    )
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a file, or the name of a checkpoint in the explorer")
+    _add_checkpoints(parser, "folder of the checkpoint")
     parser.add_argument(
         "--data",
         type=_path,
@@ -365,7 +380,7 @@ def _evaluate(args: argparse.Namespace, argv: Sequence[str]) -> None:
     from training.commands import evaluate_checkpoint
 
     report = evaluate_checkpoint(
-        args.checkpoint, args.data, args.cache, args.samples, args.judge, args.json, args.others
+        _checkpoint(args, args.checkpoint), args.data, args.cache, args.samples, args.judge, args.json, args.others
     )
     print(report.markdown() if args.markdown else report.text())
 
@@ -373,10 +388,10 @@ def _evaluate(args: argparse.Namespace, argv: Sequence[str]) -> None:
 def _add_inversion(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint",
-        type=_checkpoint,
         metavar="CHECKPOINT",
         help="a vocoder, or a checkpoint that includes one: a file, or the name of one in the explorer",
     )
+    _add_checkpoints(parser, "folder of the checkpoint")
     parser.add_argument(
         "--data", type=_path, required=True, metavar="DIR", help="folder of recordings, as for training"
     )
@@ -390,7 +405,8 @@ def _add_inversion(parser: argparse.ArgumentParser) -> None:
 def _inversion(args: argparse.Namespace, argv: Sequence[str]) -> None:
     from training.commands import measure_inversion
 
-    tables = measure_inversion(args.checkpoint, args.data, args.cache, args.clips, args.judge, args.json)
+    checkpoint = _checkpoint(args, args.checkpoint)
+    tables = measure_inversion(checkpoint, args.data, args.cache, args.clips, args.judge, args.json)
     print("\n\n".join(table.markdown() if args.markdown else table.text() for table in tables))
 
 
@@ -478,12 +494,11 @@ def _name(text: str) -> str:
     return text
 
 
-def _checkpoint(text: str) -> Path:
-    from explorer.shelf import DEFAULT_FOLDER, OWN_FOLDER
+def _checkpoint(args: argparse.Namespace, text: str) -> Path:
+    """The file of a checkpoint that is given by its path, or by its name in --checkpoints or among the shipped ones."""
+    from explorer.shelf import DEFAULT_FOLDER, resolve
 
-    path = _path(text)
-    named = [folder / f"{text}.safetensors" for folder in (OWN_FOLDER, DEFAULT_FOLDER)]
-    return next(filter(Path.is_file, named), path) if re.fullmatch(r"[\w.+ -]+", text) else path
+    return resolve(text, args.checkpoints, DEFAULT_FOLDER)
 
 
 def _whole(flag: str, low: int, high: int | None = None) -> Callable[[str], float]:

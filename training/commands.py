@@ -2,6 +2,8 @@
 
 import json
 import logging
+import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -13,7 +15,7 @@ import torch
 from explorer import atomic
 from explorer.checkpoint import config_from_dict
 from explorer.generators import FAMILIES
-from explorer.shelf import OWN_FOLDER
+from explorer.shelf import OWN_FOLDER, SNAPSHOTS
 from explorer.sound.vocoder import VocoderConfig
 from training import parallel, vocoder
 from training.data import inventory
@@ -22,6 +24,7 @@ from training.loop import train
 from training.machine import Machine, Precision, choose_precision, find_device, set_threads
 from training.objective import Objective
 from training.runs import (
+    METRICS,
     RUN,
     Stopped,
     TrainingError,
@@ -42,6 +45,7 @@ from training.transfer import copy_weights, read_origin
 from training.vocoder import VocoderRecipe
 
 log = logging.getLogger(__name__)
+TOO_SHORT = 0.2  # share of the usual number of steps
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,8 @@ def train_family(
         assert generator is not None  # of a family of generators
         about["config"] = asdict(generator.config)
         _run_or_describe(options, before, objective, data, machine, about)
+        if not options.dry_run and parallel.rank() == 0:
+            print(ending(family, options.out, objective, task.fine_tuning if origin else task.defaults))
 
 
 def train_vocoder(
@@ -331,6 +337,27 @@ def run_summary(
         "to stop": "press Ctrl-C at any time; the same command with --resume and without --data continues",
     }
     return "\n".join(f"{name:<12}{value}" for name, value in lines.items())
+
+
+def ending(family: str, out: Path, objective: Objective, usual: Any) -> str:
+    """The lines that the run of a generator prints at its end: what was made, whether it was far too short, and what
+    comes next.
+
+    Args:
+        usual: the recipe whose number of steps is this family's default.
+    """
+    steps, usually = objective.step, sum(usual.phases.values())
+    name = re.sub(r"^\W+|[^\w.+ -]", "", out.resolve().name) or family
+    lines = {
+        "made": f"{out}: weights of step {steps:,}, sounds and pictures as it learned in {out / SNAPSHOTS}, {METRICS}",
+        "next": f"python -m training export {shlex.quote(str(out))} --name {shlex.quote(name)}",
+    }
+    if steps < TOO_SHORT * usually:
+        lines["too short"] = (
+            f"{steps:,} steps are few: {usually:,} are usual, and what it makes will be noise; to train on: "
+            f"python -m training {family} --out {shlex.quote(str(out))} --resume --steps {usual.steps}"
+        )
+    return "\n".join(f"{title:<12}{text}" for title, text in lines.items())
 
 
 def draw_curves(folder: Path, out: Path) -> None:

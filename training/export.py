@@ -1,6 +1,8 @@
 """Exports a run as a checkpoint, and its snapshots, for the explorer."""
 
 import json
+import logging
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from math import log1p
@@ -12,7 +14,7 @@ from tqdm import tqdm
 
 from explorer import atomic, checkpoint, shelf
 from explorer.checkpoint import config_from_dict
-from explorer.directions import measured
+from explorer.directions import Direction, measured
 from explorer.engine import Engine
 from explorer.files import levels
 from explorer.generators import FAMILIES
@@ -21,7 +23,10 @@ from explorer.sound.base import Representation
 from training.families import TASKS
 from training.runs import METRICS, TrainingError, data_folders, last_state, portable, read_metrics, read_run
 
+SAMPLES = 4096
+TIMED = 64  # sounds measured beforehand, to say how long all will take
 NOT_AVERAGED = {"step", "phase", "seconds"}  # fields of `metrics.jsonl` that are no losses
+log = logging.getLogger(__name__)
 CARD = """# {name}
 
 Family `{family}`, {parameters:,} parameters, exported at step {step:,} of {total:,}.
@@ -43,7 +48,7 @@ def export(
     *,
     encoder: bool = False,
     dtype: torch.dtype = torch.bfloat16,
-    samples: int = 4096,
+    samples: int = SAMPLES,
 ) -> Path:
     """Writes `target/NAME.safetensors` from a run's EMA weights, and a first model card if there is none; states in the
     card how loud the sounds are.
@@ -51,7 +56,7 @@ def export(
     Args:
         encoder: whether to include the encoder, for fine-tuning.
         dtype: of the stored weights.
-        samples: sounds from which the directions are computed, after the weights are rounded to `dtype`.
+        samples: sounds from which the directions are computed, after the weights are rounded to `dtype`; 0 for none.
     Raises:
         TrainingError: if the run, or its state, cannot be read.
     """
@@ -70,13 +75,7 @@ def export(
     extra = {f"encoder.{k}": v for k, v in state["modules"].get("encoder", {}).items()} if encoder else {}
     provenance = _provenance(about, state["step"])
     path = target / f"{name}.safetensors"
-    with tqdm(desc="directions", unit="sound", dynamic_ncols=True) as bar:
-
-        def advance(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        directions = measured(generator, samples, progress=advance)
+    directions = _directions(generator, samples) if samples else ()
     _carry_parts(generator.representation, target)
     checkpoint.save(
         path,
@@ -99,7 +98,7 @@ def export(
             total=sum(recipe.phases.values()),
             data=provenance["data"]["folder"],
             origin=started,
-            command=provenance["command"],
+            command=f"{provenance['command']}; {portable(f'python -m training export {folder} --name {name}')}",
             hardware=about["hardware"],
         )
         atomic.write_text(card, text)
@@ -191,6 +190,21 @@ def _mean(lines: Sequence[Mapping[str, Any]], name: str) -> float:
         line[name] for line in lines if name in line
     ]  # e.g. a gradient penalty of every N-th update is not in every line
     return float(sum(values) / len(values))
+
+
+def _directions(generator: Generator, samples: int) -> tuple[Direction, ...]:
+    """The measured directions; says beforehand about how long that takes."""
+    since = time.perf_counter()
+    measured(generator, TIMED)
+    minutes = (time.perf_counter() - since) / TIMED * samples / 60
+    log.info("measuring directions for the sliders on %s sounds, about %.0f min", f"{samples:,}", max(1, minutes))
+    with tqdm(desc="directions", unit="sound", dynamic_ncols=True) as bar:
+
+        def advance(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        return measured(generator, samples, progress=advance)
 
 
 def _configured(folder: Path, about: Mapping[str, Any]) -> tuple[type[Generator], Any, Any]:
