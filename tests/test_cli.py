@@ -650,7 +650,9 @@ def test_notes_are_saved_on_a_grid(render: Callable[..., int], tmp_path: Path) -
     assert render("toy", "--seeds", "7", "--formats", "mid,json", "--quantise", "97") == 0
     assert names(tmp_path / "out") == ["toy-low-seed0007-97bpm.mid", "toy-low-seed0007.json"]
     file = mido.MidiFile(tmp_path / "out" / "toy-low-seed0007-97bpm.mid")
-    assert all(event.time % (file.ticks_per_beat // 4) == 0 for event in file.tracks[1])
+    notes = [event for event in file.tracks[1] if event.type in ("note_on", "note_off")]
+    assert len(notes) == 8
+    assert all(event.time % (file.ticks_per_beat // 4) == 0 for event in notes)
 
 
 @pytest.mark.parametrize(

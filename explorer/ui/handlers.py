@@ -391,9 +391,11 @@ def show(engine: Engine, view: View, heard: bool = True) -> dict[str, Any]:
 
 
 def appraise(engine: Engine, view: View) -> dict[str, Any]:
-    """What the judge hears and how typical the latent is, in words, once a place is no longer changed.
+    """What the judge hears, in words, and how unusual the latent is, once a place is no longer changed.
 
-    "directions" is how much of the search for directions is done, from 0 to 1.
+    "remoteness" is `LatentSpace.remoteness`, for a gauge; "usual" says that it is within the middle 90 % of random
+    places, where nothing needs to be said; "distance" is the same in words. "directions" is how much of the search for
+    directions is done, from 0 to 1.
     """
     model, heard = view.model, engine.hear(view.place)
     likely = [label for label in sorted(heard, key=heard.__getitem__, reverse=True)[:2] if heard[label] >= WORTH_SAYING]
@@ -402,8 +404,14 @@ def appraise(engine: Engine, view: View) -> dict[str, Any]:
         words.append(f"The judge hears {' or '.join(f'{label} ({int(100 * heard[label])}%)' for label in likely)}.")
     elif heard and model.generator.condition is not None and not any(heard.values()):
         words.append(f"The judge hears no {model.generator.condition.name}.")
-    words.append(remoteness_in_words(model.generator.latent.remoteness(engine.latent(view.place))))
-    return {"words": " ".join(words), "directions": model.progress}
+    remoteness = model.generator.latent.remoteness(engine.latent(view.place))
+    return {
+        "words": " ".join(words),
+        "remoteness": remoteness,
+        "usual": 0.05 <= remoteness <= 0.95,
+        "distance": remoteness_in_words(remoteness),
+        "directions": model.progress,
+    }
 
 
 def remoteness_in_words(remoteness: float) -> str:

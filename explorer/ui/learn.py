@@ -13,7 +13,7 @@ from explorer.ui import handlers
 from explorer.ui.panels import Answer, ServerFunction, server_function
 
 MAX_COMPARED = 8  # recipes in one request
-CURVES = ("wasserstein", "reconstruction_loss")
+CURVES = ("reconstruction_loss", "wasserstein")  # what falls first; the other may rise while sounds get better
 
 
 class Lessons:
@@ -32,19 +32,21 @@ class Lessons:
         Returns:
             "model": the checkpoint's name; "size": how many numbers its latent has; "steps": training steps of its
             snapshots, ascending; "last": its own training step, or None if unknown; "curves": pairs of a metric's name
-            and [(step, value), …]; "inversion": {"model", "methods"} of a checkpoint with several methods of
-            inversion, or None.
+            and [(step, value), …]; "game": the last step of the warm start, or None; "inversion":
+            {"model", "methods"} of a checkpoint with several methods of inversion, or None.
         """
         name = handlers.read(request).model
         model = self._engine.model(name)
         final = name if name in self._engine.names() else name.rpartition("@")[0]
         steps = shelf.snapshots(self._engine.folder, final)
+        lines = self._metrics(final) if steps else []
         return {
             "model": final,
             "size": model.generator.latent.size,
             "steps": steps,
             "last": self._engine.model(final).card.provenance.get("step"),
-            "curves": self._curves(final) if steps else [],
+            "curves": _curves(lines),
+            "game": _game(lines),
             "inversion": self._inversion(final),
         }
 
@@ -69,15 +71,14 @@ class Lessons:
             "distances": [_rms(output - outputs[0]) for output in outputs],
         }
 
-    def _curves(self, name: str) -> list[tuple[str, list[tuple[int, float]]]]:
+    def _metrics(self, name: str) -> list[dict[str, Any]]:
         path = self._engine.folder / SNAPSHOTS / name / METRICS
         try:
             lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-            return [
-                (metric, [(int(line["step"]), float(line[metric])) for line in lines if metric in line])
-                for metric in CURVES
-                if any(metric in line for line in lines)
-            ]
+            for line in lines:
+                line |= {metric: float(line[metric]) for metric in CURVES if metric in line}
+                line["step"] = int(line["step"])
+            return lines
         except (OSError, ValueError, KeyError, TypeError):  # a user's own snapshots may lack the file
             return []
 
@@ -91,6 +92,18 @@ class Lessons:
             if len(methods) > 1:
                 return {"model": name, "methods": list(methods)}
         return None
+
+
+def _curves(lines: list[dict[str, Any]]) -> list[tuple[str, list[tuple[int, float]]]]:
+    """Pairs of a metric's name and its values [(step, value), …], without metrics that no line has."""
+    found = [(metric, [(line["step"], line[metric]) for line in lines if metric in line]) for metric in CURVES]
+    return [(metric, points) for metric, points in found if points]
+
+
+def _game(lines: list[dict[str, Any]]) -> int | None:
+    """The last step of a run's first phase, the warm start; None if it has only one phase."""
+    first = next((i for i, line in enumerate(lines) if line.get("phase") != lines[0].get("phase")), None)
+    return None if first is None else int(lines[first - 1]["step"])
 
 
 def _rms(x: torch.Tensor) -> float:

@@ -1,7 +1,6 @@
 """The panel "Learn": predictions, the sounds that check them, and the snapshots of training."""
 
 import json
-import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -60,8 +59,8 @@ def predict(learn: Locator, question: str, answer: str) -> Locator:
     group = learn.get_by_role("group", name=question)
     expect(group.get_by_role("button")).to_be_disabled()
     group.get_by_role("radio", name=answer).check()
-    group.get_by_role("button", name=re.compile("(Hear|See) it")).click()
-    expect(group.get_by_role("status")).to_contain_text("Right.")
+    group.get_by_role("button", name="Check").click()
+    expect(group.get_by_role("status")).to_contain_text("Right:")
     return group
 
 
@@ -85,7 +84,7 @@ def test_a_wrong_prediction_is_corrected_and_the_distances_equal_scipys(visit: V
     group = learn.get_by_role("group", name="Once the two no longer overlap")
     group.get_by_role("radio", name="goes on growing").check()
     group.get_by_role("button", name="See it").click()
-    expect(group.get_by_role("status")).to_contain_text("No: you chose “goes on growing”.")
+    expect(group.get_by_role("status")).to_contain_text("No: you chose “goes on growing”, right is “stays the same”.")
     expect(learn.get_by_text("slope 0.00. Wasserstein 3.00, slope 1.00")).to_be_visible()
     x = np.arange(-5, 6, 0.001) + 0.0005
     for shift, width in (-0.5, 2.0), (1.3, 1.0), (0.25, 0.5):

@@ -50,7 +50,11 @@ def show(engine: Engine, recipe: Recipe, heard: bool = True) -> dict[str, Any]:
 
 
 def appraisal(engine: Engine, recipe: Recipe) -> str:
-    return str(handlers.appraise(engine, handlers.make_view(engine, recipe))["words"])
+    return str(appraised(engine, recipe)["words"])
+
+
+def appraised(engine: Engine, recipe: Recipe) -> dict[str, Any]:
+    return handlers.appraise(engine, handlers.make_view(engine, recipe))
 
 
 def test_unmoved_controls_give_the_same_place(engine: Engine) -> None:
@@ -306,14 +310,14 @@ def test_labels_that_the_judge_hears_are_shown_with_their_probability(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "hear", lambda place: {"low": 0.31, "middle": 0.01, "high": 0.68})
-    assert appraisal(engine, Recipe("toy")).startswith("The judge hears high (68%) or low (31%). ")
+    assert appraisal(engine, Recipe("toy")).startswith("The judge hears high (68%) or low (31%).")
 
 
 def test_it_is_said_that_the_judge_hears_no_label(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     condition = engine.model("toy").generator.condition
     assert condition is not None
     monkeypatch.setattr(engine, "hear", lambda place: {"low": 0.0, "middle": 0.0, "high": 0.0})
-    assert appraisal(engine, Recipe("toy")).startswith(f"The judge hears no {condition.name}. ")
+    assert appraisal(engine, Recipe("toy")).startswith(f"The judge hears no {condition.name}.")
 
 
 def test_without_a_judge_no_label_is_shown_as_heard(engine: Engine) -> None:
@@ -330,13 +334,16 @@ def test_without_a_judge_no_label_is_shown_as_heard(engine: Engine) -> None:
 def test_a_place_very_near_to_or_far_from_the_centre_is_described_so(
     engine: Engine, truncation: float, words: str
 ) -> None:
-    assert appraisal(engine, Recipe("plain", seed=3, truncation=truncation)) == words
+    found = appraised(engine, Recipe("plain", seed=3, truncation=truncation))
+    assert (found["distance"], found["usual"]) == (words, False)
 
 
 def test_a_typical_place_is_described_by_its_rank_among_random_places(engine: Engine) -> None:
     share = stats.chi(20).cdf(engine.latent(Recipe("plain", seed=3)).norm())
     expected = f"Farther from the centre of latent space than {share:.0%} of random places."
-    assert appraisal(engine, Recipe("plain", seed=3)) == expected
+    found = appraised(engine, Recipe("plain", seed=3))
+    assert (found["distance"], found["remoteness"]) == (expected, pytest.approx(share))
+    assert found["usual"] == (0.05 <= share <= 0.95)
 
 
 def test_a_saved_file_is_the_one_that_the_library_writes(engine: Engine) -> None:
@@ -473,7 +480,7 @@ def test_a_place_of_a_poor_model_is_moved_and_saved_like_any_other(poor: Engine)
     name, data = handlers.save(poor, moved, "wav")
     assert name == "poor-seed0000-to0001-t0.25-z127+0.5.wav"
     assert data.startswith(b"RIFF")
-    assert "random places" in appraisal(poor, moved)
+    assert "random places" in appraised(poor, moved)["distance"]
 
 
 def test_sliders_of_a_uniform_prior_end_at_its_bounds_wherever_the_place_is(poor: Engine) -> None:

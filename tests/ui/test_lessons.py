@@ -36,7 +36,8 @@ def test_a_checkpoint_and_its_snapshots_have_the_same_lesson_data(folder: Path, 
         "steps": [0, 30],
         "last": 90,
         "inversion": None,
-        "curves": [("wasserstein", [(90, 0.5)]), ("reconstruction_loss", [(10, 3.0)])],
+        "curves": [("reconstruction_loss", [(10, 3.0)]), ("wasserstein", [(90, 0.5)])],
+        "game": 10,
     }
 
 

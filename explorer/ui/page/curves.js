@@ -5,9 +5,13 @@ import { GENERATED, REAL, SLOPE, stroke, surface } from "./figures.js";
 /** A metric's name and its values, steps ascending.
  * @typedef {[metric: string, points: Array<[step: number, value: number]>]} Curve */
 
-const NAMES = new Map([["wasserstein", "critic's Wasserstein estimate"], ["reconstruction_loss", "reconstruction loss"]]);
+const NAMES = new Map([
+  ["reconstruction_loss", "reconstruction loss, which falls"], ["wasserstein", "critic's estimate, of this critic at this moment"],
+]);
 
 const nameOf = (/** @type {string} */ metric) => NAMES.get(metric) ?? metric;
+
+const shortName = (/** @type {string} */ metric) => nameOf(metric).split(",")[0];
 
 /** A number with separators between thousands. @param {number} x */
 export const count = (x) => x.toLocaleString("en");
@@ -20,7 +24,7 @@ export const count = (x) => x.toLocaleString("en");
 export function measuredAt(curves, step) {
   return curves.map(([metric, points]) => {
     const value = points.filter(([at]) => at <= step).pop()?.[1];
-    return value === undefined ? "" : `, ${nameOf(metric)} ${value.toPrecision(3)}`;
+    return value === undefined ? "" : `, ${shortName(metric)} ${value.toPrecision(3)}`;
   }).join("");
 }
 
@@ -30,17 +34,19 @@ export function measuredAt(curves, step) {
  * @param {Curve[]} curves
  * @param {number} step
  * @param {number[]} snapshots steps to mark on the axis
+ * @param {number | null} game the step at which the warm start ends and the game of generator and critic begins
  */
-export function drawCurves(canvas, curves, step, snapshots) {
+export function drawCurves(canvas, curves, step, snapshots, game) {
   canvas.hidden = !curves.length;
   if (canvas.hidden || !canvas.clientWidth) return;
-  const { context, across, down, ink } = surface(canvas), each = down / curves.length;
+  const { context, across, down: whole, ink } = surface(canvas), foot = game === null ? 0 : 18;
+  const down = whole - foot, each = down / curves.length;
   const last = Math.max(...curves.map(([, points]) => points[points.length - 1][0]));
   const x = (/** @type {number} */ s) => Math.min(1, s / last) * (across - 8) + 4;
   const descriptions = curves.map(([metric, points], i) => {
     const values = points.map(([, value]) => value), high = Math.max(...values), low = Math.min(0, ...values);
-    const top = i * each + 20, foot = (i + 1) * each - 8;
-    const y = (/** @type {number} */ v) => foot - (v - low) / (high - low || 1) * (foot - top);
+    const top = i * each + 20, bottom = (i + 1) * each - 8;
+    const y = (/** @type {number} */ v) => bottom - (v - low) / (high - low || 1) * (bottom - top);
     context.lineWidth = 1;
     stroke(context, ink, [[4, y(0)], [across - 4, y(0)]]);
     for (const kept of snapshots) stroke(context, ink, [[x(kept), y(0) - 3], [x(kept), y(0) + 3]]);
@@ -54,5 +60,15 @@ export function drawCurves(canvas, curves, step, snapshots) {
     return `${nameOf(metric)} from ${values[0].toPrecision(3)} to ${values[values.length - 1].toPrecision(3)}`;
   });
   stroke(context, SLOPE, [[x(step), 0], [x(step), down]]);
-  canvas.setAttribute("aria-label", `Curves over ${count(last)} steps of training: ${descriptions.join("; ")}`);
+  if (game !== null) {
+    context.setLineDash([3, 3]);
+    stroke(context, ink, [[x(game), 0], [x(game), whole]]);
+    context.setLineDash([]);
+    context.textAlign = "left";
+    const middle = x(game), words = "warm start", room = middle - 6 > context.measureText(words).width;
+    if (room) context.fillText(words, 4, whole - 4);
+    context.fillText("game of generator and critic", middle + 6, whole - 4);
+  }
+  const phases = game === null ? "" : `, of which the first ${count(game)} are the warm start`;
+  canvas.setAttribute("aria-label", `Curves over ${count(last)} steps of training${phases}: ${descriptions.join("; ")}`);
 }

@@ -19,6 +19,7 @@ import { session } from "./session.js";
  * @property {(measured: Answer) => string} [sentence] describes what Lessons.measure has returned
  */
 
+const LESSON = "#lesson=";
 const NUDGE = 2; // standard deviations
 const GIVE_UP = 10_000; // ms after which a sound is no longer played when it arrives
 const FAR_SEEDS = [1_000_003, 2_000_003, 3_000_017, 4_000_037, 5_000_011];
@@ -42,6 +43,7 @@ export function start({ element, server }) {
   // Its snapshots in the order of training; the last is the checkpoint itself.
   let steps = /** @type {Array<{ model: string, step: number, name: string }>} */ ([]);
   let stepsShown = "", refreshing = false;
+  const arrival = location.hash; // the address loses it when the first place settles
 
   const place = () => /** @type {Place} */ (session.place);
 
@@ -121,7 +123,8 @@ export function start({ element, server }) {
   /** Adds a button, the sounds and a result, which screen readers announce, to the form of a prediction. */
   function prepare(/** @type {HTMLFormElement} */ form) {
     const seen = form.dataset.hear === "apart", lesson = form.dataset.hear ?? "";
-    const button = make("button", { textContent: seen ? "See it" : "Hear it", className: "try", disabled: true });
+    const button = make("button", { textContent: "Check", className: "try", disabled: true });
+    const right = /** @type {HTMLInputElement} */ (form.querySelector("[data-right]"));
     const sounds = make("div", { className: "cards" }), verdict = make("p"), measured = make("p");
     const explanation = /** @type {HTMLElement} */ (form.querySelector(".explanation"));
     const result = make("div", {}, verdict, explanation, measured);
@@ -135,8 +138,9 @@ export function start({ element, server }) {
       const answered = seen ? showApart() : await playExample(lesson, sounds, measured);
       button.disabled = false;
       if (!answered) return;
-      verdict.textContent = "right" in chosen.dataset ? "Right."
-        : `No: you chose “${chosen.parentElement?.textContent?.trim()}”.`;
+      const said = (/** @type {HTMLElement} */ answer) => `“${answer.parentElement?.textContent?.trim()}”`;
+      verdict.textContent = chosen === right ? `Right: ${said(right)}.` : `No: you chose ${said(chosen)}, right is ${said(right)}.`;
+      right.parentElement?.classList.add("answer");
       explanation.hidden = false;
     };
   }
@@ -193,6 +197,8 @@ export function start({ element, server }) {
     }
     showStep();
     showBlocks();
+    const { seed } = place();
+    find("neighbours").textContent = `here ${seed} and ${neighbour(seed)}`;
     for (const shown of /** @type {NodeListOf<HTMLElement>} */ (element.querySelectorAll(".card"))) {
       shown.setAttribute("aria-current", String(shown.dataset.recipe === session.shown.recipe));
     }
@@ -206,6 +212,8 @@ export function start({ element, server }) {
     steps = [...snapshots.map((step) => ({ model: `${model}@${step}`, step, name: `step ${count(step)}` })),
       { model, step: last ?? Infinity, name: last === null ? "final" : `step ${count(last)}` }];
     find("size").textContent = count(size);
+    find("borrowed").hidden = inversion === null || inversion.model === model;
+    find("borrowed").textContent = `The present checkpoint turns its output into sound in one way only, so this lesson plays ${inversion?.model}.`;
     stepBar.max = String(steps.length - 1);
     find("scrubber").hidden = !snapshots.length;
     for (const [lesson, possible] of /** @type {const} */ ([["training", snapshots.length > 0], ["phase", inversion !== null]])) {
@@ -233,9 +241,34 @@ export function start({ element, server }) {
     stepBar.setAttribute("aria-valuetext", words);
     find("summary").textContent = `${words[0].toUpperCase()}${words.slice(1)}${measuredAt(data.curves, step)}.`;
     finalButton.disabled = isLast;
-    drawCurves(curves, data.curves, step, steps.map((s) => s.step));
+    drawCurves(curves, data.curves, step, steps.map((s) => s.step), data.game);
   }
 
+  // Links to a lesson: the place's address, with the lesson's name after "#lesson="
+
+  async function copyLink(/** @type {string} */ lesson) {
+    const link = `${location.href.split("#")[0]}${LESSON}${lesson}`;
+    try {
+      await navigator.clipboard.writeText(link);
+      session.say("Link copied");
+    } catch { // no permission, or a page without https
+      window.prompt("Copy this link", link);
+    }
+  }
+
+  /** Opens the lesson that the page's address names, if any. */
+  function arrive() {
+    const lesson = element.querySelector(`details.${CSS.escape(arrival.slice(LESSON.length))}`);
+    if (!arrival.startsWith(LESSON) || !(lesson instanceof HTMLDetailsElement)) return;
+    const tabs = /** @type {HTMLElement[]} */ ([...document.querySelectorAll("[role=tab]")]);
+    tabs.find((tab) => tab.textContent?.trim() === "Learn")?.click();
+    lesson.open = true;
+  }
+
+  for (const button of /** @type {NodeListOf<HTMLElement>} */ (element.querySelectorAll("button.link"))) {
+    button.onclick = () => copyLink(/** @type {HTMLElement} */ (button.closest("details")).className);
+  }
+  session.addEventListener("settle", arrive, { once: true });
   for (const form of element.querySelectorAll("form")) prepare(form);
   for (const control of [shift, width, penalty]) control.oninput = showBlocks;
   stepBar.oninput = () => session.go(atStep(stepBar.valueAsNumber));

@@ -52,7 +52,10 @@ export function start(component) {
     heard = sound.place;
     find("title").textContent = sound.name;
     showOffsets();
-    if (sound.recipe !== appraised) find("verdict").textContent = "";
+    if (sound.recipe !== appraised) {
+      find("verdict").textContent = "";
+      find("gauge").hidden = true;
+    }
     performance.mark("explorer:picture");
     await session.heard(speaker.load(sound, position));
     // Browsers let a page play no sound before the visitor's first click or key.
@@ -89,9 +92,12 @@ export function start(component) {
     clearTimeout(appraising);
     const { recipe } = /** @type {Sound} */ (session.shown);
     const answer = await server.appraise(recipe).catch(() => undefined); // optional: no error is shown
-    if (recipe !== session.shown?.recipe || !answer?.words) return;
+    if (recipe !== session.shown?.recipe || answer?.words === undefined) return;
     appraised = recipe;
     find("verdict").textContent = answer.words;
+    find("gauge").hidden = answer.usual;
+    find("gauge").title = answer.distance;
+    /** @type {HTMLMeterElement} */ (find("unusual")).value = answer.remoteness;
     find("search").hidden = answer.directions === 1;
     /** @type {HTMLProgressElement} */ (find("search").querySelector("progress")).value = answer.directions;
     if (answer.directions < 1) appraising = setTimeout(appraise, AGAIN);
