@@ -38,12 +38,12 @@ class Piece:
 
 
 def keys_of(model: Model) -> dict[int, str]:
-    """The label of every key, by MIDI note number; {} if the model is none to be played by keys."""
+    """The label of every key, by MIDI note number, in their order; {} if the model is none to be played by keys."""
     condition = model.generator.condition
     if condition is None or condition.kind != "pitch":
         return {}
     found = {instrument.note_pitch(label): label for label in condition.labels}
-    return {pitch: label for pitch, label in found.items() if pitch is not None}
+    return {} if None in found else {pitch: label for pitch, label in found.items() if pitch is not None}
 
 
 def complete(engine: Engine, timbre: Recipe) -> Recipe:
@@ -123,8 +123,8 @@ def _read_midi(engine: Engine, path: Path) -> Piece:
     return Piece(notes, MidiFile(path.name[-MAX_NAME:], digest))
 
 
-def song(engine: Engine, timbre: Recipe, piece: Piece) -> tuple[Sound, int]:
-    """A piece played with a timbre, and how many of its notes were moved by octaves to the instrument's keys.
+def arranged(engine: Engine, timbre: Recipe, piece: Piece) -> tuple[tuple[Note, ...], int]:
+    """The notes of a piece on the keys of an instrument, and how many of them were moved there by octaves.
 
     Args:
         timbre: completed by `complete`.
@@ -132,15 +132,23 @@ def song(engine: Engine, timbre: Recipe, piece: Piece) -> tuple[Sound, int]:
         RecipeError: if there are no notes, or too many, or no key of their name.
     """
     model = engine.model(timbre.model)
-    rate = model.generator.representation.sample_rate
     try:
-        instrument.length(piece.notes, rate)
-        notes, moved = instrument.on_keys(piece.notes, keys_of(model))
+        instrument.length(piece.notes, model.generator.representation.sample_rate)
+        return instrument.on_keys(piece.notes, keys_of(model))
     except ValueError as error:
         raise RecipeError(str(error)) from None
-    found = tones(engine, timbre, sorted({note.pitch for note in notes}))
-    seconds = instrument.length(notes, rate) / rate
-    return Sound(lambda: instrument.play(notes, found, rate), rate, seconds, notes=notes), moved
+
+
+def song(engine: Engine, timbre: Recipe, piece: Piece) -> tuple[Sound, int]:
+    """A piece played with a timbre, and how many of its notes were moved. Raises as `arranged`."""
+    notes, moved = arranged(engine, timbre, piece)
+    rate = engine.model(timbre.model).generator.representation.sample_rate
+
+    def synthesize() -> np.ndarray:
+        found = tones(engine, timbre, sorted({note.pitch for note in notes}))
+        return instrument.play(notes, found, rate)
+
+    return Sound(synthesize, rate, instrument.length(notes, rate) / rate, notes=notes), moved
 
 
 def encode_song(sound: Sound, timbre: Recipe, piece: Piece) -> bytes:
@@ -148,11 +156,16 @@ def encode_song(sound: Sound, timbre: Recipe, piece: Piece) -> bytes:
     return formats.FORMATS["wav"](sound, Song(timbre, piece.source).to_json())
 
 
+def stem(engine: Engine, timbre: Recipe) -> str:
+    """The name of an instrument's files, without suffix."""
+    return formats.stem(engine, replace(timbre, label=None))
+
+
 def song_stem(engine: Engine, timbre: Recipe, piece: Piece) -> str:
     """The name of a song's file, without suffix."""
     of = piece.source
     name = Path(of.name).stem if isinstance(of, MidiFile) else formats.stem(engine, of)
-    return f"{formats.safe_name(name)}-by-{formats.stem(engine, replace(timbre, label=None))}"
+    return f"{formats.safe_name(name)}-by-{stem(engine, timbre)}"
 
 
 def write_song(engine: Engine, timbre: Recipe, piece: Piece, path: Path) -> int:
@@ -174,7 +187,7 @@ def samples(engine: Engine, timbre: Recipe) -> Iterator[tuple[str, bytes]]:
     keys = keys_of(engine.model(timbre.model))
     found = tones(engine, timbre, keys, decaying=False)
     level = min(1.0, *(PEAK / max(tone.gain * float(np.abs(tone.samples).max()), 1e-9) for tone in found.values()))
-    regions = [f"// {formats.stem(engine, replace(timbre, label=None))}"]
+    regions = [f"// {stem(engine, timbre)}"]
     regions.append(f"<group> ampeg_release={synth.RELEASE * synth.RELEASE_LENGTH:g}")
     for pitch, tone in found.items():
         name = f"{pitch:03}-{keys[pitch].replace('#', 's')}.wav"  # in an .sfz, # begins a directive

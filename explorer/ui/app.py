@@ -30,6 +30,7 @@ from explorer.ui.api import MCP, Api, speak_mcp
 from explorer.ui.between import MorphServer
 from explorer.ui.cache import KEPT_SECONDS, FileCache
 from explorer.ui.handlers import CONTROLS, DIRECTION_SLIDERS, LIVE_SLIDERS, RAW_SLIDERS, REACH, SETTINGS, SLIDERS, STEP
+from explorer.ui.keys import KeyServer
 from explorer.ui.kits import KitServer, as_json
 from explorer.ui.learn import Lessons
 from explorer.ui.limits import MAX_UPLOAD, Limits, fetch_nothing, is_loopback
@@ -134,6 +135,16 @@ def build(engine: Engine, cache: FileCache | None = None) -> gr.Blocks:
         with gr.Column(elem_id="instrument"):
             player = _player(engine)
             controls = _morph_controls(engine) | _sections(engine)
+            panel(
+                "keys",
+                engine,
+                KeyServer(engine, cache).functions(),
+                touch={
+                    "velocity_exponent": synth.VELOCITY_EXPONENT,
+                    "release": synth.RELEASE,
+                    "release_length": synth.RELEASE_LENGTH,
+                },
+            )
             panel("pads", engine, KitServer(engine).functions(), max_seconds=MAX_SECONDS)
         _connect(app, engine, cache, place, player, {"model": model, **controls})
         Api(engine, cache).add()

@@ -18,7 +18,7 @@ from explorer import shelf
 from explorer.checkpoint import CheckpointError
 from explorer.directions import ONLY, Direction, details
 from explorer.engine import Engine
-from explorer.files import formats
+from explorer.files import formats, instruments
 from explorer.latent import MAX_SEED
 from explorer.model import Model
 from explorer.recipe import Place, Recipe, RecipeError
@@ -357,9 +357,10 @@ def show(engine: Engine, view: View, heard: bool = True) -> dict[str, Any]:
     "recipe" is the page's state as text, "place" the same as an object with every field. Numbers travel as base64 of
     little-endian arrays: "notes" are (notes, 4) float32 of pitch, onset, duration and velocity, "pcm" the waveform in
     16 bit, as a WAV has it. Where "played_by" is "piano" the browser plays the notes, and no waveform is sent.
-    "searching" says that the model's directions are still being looked for. "gain" is the factor at which the page
-    plays the sound, so that all checkpoints are equally loud; pictures, "pcm" and files are without it. "free" says
-    that the sound has notes which lie on no grid.
+    "searching" says that the model's directions are still being looked for; "keys" are the MIDI note numbers of the
+    labels, where these are pitches. "gain" is the factor at which the page plays the sound, so that all checkpoints
+    are equally loud; pictures, "pcm" and files are without it. "free" says that the sound has notes which lie on no
+    grid.
     """
     model, recipe, sound = view.model, view.recipe, engine.render(view.place)
     shown: dict[str, Any] = {
@@ -375,6 +376,8 @@ def show(engine: Engine, view: View, heard: bool = True) -> dict[str, Any]:
         "free": sound.notes is not None and sound.tempo is None,
         "gain": model.level.gain if model.level else 1.0,
     }
+    if keys := instruments.keys_of(model):
+        shown["keys"] = list(keys)
     if sound.played_by is None and (heard or (sound.notes is None and sound.log_mel is None)):
         shown["pcm"] = {"rate": sound.sample_rate, "data": packed(formats.pcm16(sound))}
     if sound.notes is not None:

@@ -5,7 +5,7 @@ import { BeatGrid } from "./beat_grid.js";
 import {
   chokes, cleared, essential, PADS, recipeOf, struckAt, toggled, withChoke, withKit, withPad,
 } from "./kit.js";
-import { listen, midiPossible } from "./midi_in.js";
+import { listen, midiPossible, struckBy } from "./midi_in.js";
 import { ask, finder, make, saveAs, TYPING, whenSettled } from "./panel.js";
 import { Picture } from "./picture.js";
 import { identity, seedAlone, toJson } from "./recipe.js";
@@ -379,9 +379,12 @@ export function start({ element, props, server }) {
 
   async function connect() {
     try {
-      await listen((pad, level) => { if (!section.hidden) hit(pad, level); }, (names) => {
+      await listen((data) => {
+        const struck = struckBy(data);
+        if (struck && !section.hidden) hit(struck.pad, struck.level);
+      }, (names) => {
         session.say(names.length ? `Plays the pads: ${names.join(", ")}` : "No MIDI controller is plugged in yet");
-      });
+      }, () => { button("midi").hidden = false; });
       button("midi").hidden = true;
     } catch {
       session.warn("The browser does not let this page use a MIDI controller.");

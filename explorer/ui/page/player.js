@@ -1,6 +1,5 @@
 // The player: picture, sound, transport, undo, downloads, and how sliders are followed.
 
-import { listen } from "./keyboard.js";
 import { Lights } from "./lights.js";
 import { inUnits, showOffset } from "./offsets.js";
 import { ask, finder, make, saveAs, TYPING } from "./panel.js";
@@ -270,7 +269,6 @@ export function start(component) {
   canvas.onclick = seek;
   chips.onclick = undoOffset;
   document.addEventListener("keydown", shortcut);
-  listen(TYPING, () => { speaker.seek(0); session.play(); });
   document.addEventListener("dragover", (event) => event.preventDefault());
   document.addEventListener("drop", drop);
   document.addEventListener("input", slide);
@@ -280,6 +278,10 @@ export function start(component) {
   window.addEventListener("storage", () => session.stored.changed()); // by another tab
   new ResizeObserver(refresh).observe(canvas);
   session.stored.addEventListener("change", showKept);
+  session.addEventListener("silence", () => {
+    silenced = true;
+    if (speaker.playing) speaker.stop();
+  });
   session.addEventListener("say", (event) => { find("status").textContent = /** @type {CustomEvent} */ (event).detail; });
   session.addEventListener("warn", (event) => {
     const words = /** @type {CustomEvent} */ (event).detail;

@@ -47,6 +47,8 @@ export class Undo {
  * - "show": another sound is shown, also while a slider moves.
  * - "settle": the place that is shown has not changed for a moment, so it counts as visited.
  * - "kit": the detail is a kit, as kit.js has it, from a file that was opened.
+ * - "piece": the detail is the recipe of a piece, as JSON, from a song that was opened.
+ * - "silence": something else begins to play, so the sound that is shown stops until it is played again.
  * - "say" and "warn": the detail is a sentence for the visitor; an empty warning clears the last one.
  */
 export class Session extends EventTarget {
@@ -153,6 +155,9 @@ export class Session extends EventTarget {
     if (this.speaker) await this.heard(this.speaker.play());
   }
 
+  /** Stops what is shown, for something else that plays. */
+  silence() { this.dispatchEvent(new Event("silence")); }
+
   /** Waits for the speaker and shows its error, if any. @param {Promise<void>} promise */
   async heard(promise) {
     try {
@@ -212,6 +217,7 @@ export class Session extends EventTarget {
     this.#settling = setTimeout(() => (first ? this.settle() : this.#rest()), first ? 0 : SETTLED);
     this.#draw({ begin: !first });
     this.dispatchEvent(new Event("show"));
+    if (sent.piece) this.dispatchEvent(new CustomEvent("piece", { detail: sent.piece }));
     if (sent.kit) this.dispatchEvent(new CustomEvent("kit", { detail: sent.kit }));
   }
 

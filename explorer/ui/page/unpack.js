@@ -22,6 +22,7 @@
  * @property {boolean} free whether it has notes that lie on no grid
  * @property {number} gain at which it is played, so that all checkpoints are equally loud
  * @property {"piano" | null} played_by "piano" if the page plays the notes, null if it plays the waveform
+ * @property {number[]} [keys] MIDI note numbers of the labels, where these are pitches
  * @property {Float32Array} [notes] four numbers each: pitch, onset and duration in seconds, velocity
  * @property {Spectrogram} [picture]
  * @property {{ rate: number, samples: Float32Array }} [pcm]
@@ -46,9 +47,14 @@ export function unpack(sent) {
   const sound = /** @type {any} */ ({ ...sent });
   if (sent.notes !== undefined) sound.notes = new Float32Array(decodeBase64(sent.notes));
   if (sent.picture) sound.picture = { ...sent.picture, levels: new Uint8Array(decodeBase64(sent.picture.levels)) };
-  if (sent.pcm) {
-    const samples = new Float32Array(new Int16Array(decodeBase64(sent.pcm.data)));
-    sound.pcm = { rate: sent.pcm.rate, samples: samples.map((x) => x / 32768) };
-  }
+  if (sent.pcm) sound.pcm = { rate: sent.pcm.rate, samples: samplesOf(sent.pcm) };
   return sound;
+}
+
+/**
+ * The samples of a waveform.
+ * @param {{ data: string }} pcm in 16 bit
+ */
+export function samplesOf({ data }) {
+  return new Float32Array(new Int16Array(decodeBase64(data))).map((x) => x / 32768);
 }
