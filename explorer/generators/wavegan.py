@@ -9,8 +9,7 @@ The default differs in what drums need, hits of one level that are half noise an
 * It modulates every layer by latent and label, as SpectoGAN does, and draws noise from fixed noise, which it shapes.
 * It draws the decay of each of the last channels, in decibels, at a lower rate, and multiplies.
 * It scales every sound to the same peak, after fades at both ends. So no sound is silent, clipped, or clicks.
-* Upsampling begins as repetition followed by a smooth filter, since transposed convolutions buzz (Pons et al., 2021,
-  arXiv:2010.14356).
+* Its upsampling filters are smooth, see `Upsampling.smooth`, since others buzz (Pons et al., 2021, arXiv:2010.14356).
 """
 
 import math
@@ -209,8 +208,8 @@ class Modulation(nn.Module):
 class Upsampling(nn.Conv2d):
     """Upsamples by 4: (batch, before, 1, n) -> (batch, after, 1, 4 n), by a convolution of 7 to 4 phases.
 
-    It begins as a convolution of 25 on the input with every value repeated 4 times, which is the same (Aitken et al.,
-    2017, arXiv:1707.02937: sub-pixel convolution that begins without a checkerboard).
+    It begins as a convolution of 25 on the input with every value repeated 4 times (Aitken et al., 2017,
+    arXiv:1707.02937: sub-pixel convolution that begins without a checkerboard), made smooth.
     """
 
     def __init__(self, before: int, after: int) -> None:
@@ -219,6 +218,26 @@ class Upsampling(nn.Conv2d):
         with torch.no_grad():
             self.weight.copy_(torch.einsum("oik,kpj->poij", taps, folding()).flatten(0, 1)[:, :, None])
             nn.init.zeros_(self.bias)  # type: ignore[arg-type]
+        self.smooth()
+
+    @torch.no_grad()
+    def smooth(self) -> None:
+        """Changes the weights as little as it takes for a constant to become a constant and a ramp a ramp.
+
+        Otherwise whatever changes slowly, such as a tail, comes out with a pattern of 4 samples: a buzz at the rate of
+        the input and its multiples. Training calls this after every step.
+        """
+        assert self.bias is not None
+        weight = self.weight.view(STRIDE, -1, self.in_channels, FOLDED)  # phases first
+        tap = torch.arange(FOLDED, device=weight.device) - FOLDED // 2
+        phase = (torch.arange(STRIDE, device=weight.device) - (STRIDE - 1) / 2) / STRIDE
+        total = weight.sum(-1, keepdim=True)  # the response to 1
+        mean = total.mean(0, keepdim=True)
+        slope = (weight * tap).sum(-1, keepdim=True)  # the response to a ramp, at its middle
+        wanted = slope.mean(0, keepdim=True) + mean * phase[:, None, None, None]
+        weight += (mean - total) / FOLDED + (wanted - slope) * tap / tap.square().sum()
+        bias = self.bias.view(STRIDE, -1)
+        bias.copy_(bias.mean(0, keepdim=True).expand_as(bias))
 
     def forward(self, x: Tensor) -> Tensor:
         batch, _, _, n = x.shape

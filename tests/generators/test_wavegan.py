@@ -58,6 +58,22 @@ def test_upsampling_is_repetition_and_a_convolution_of_25_if_its_filters_are_fol
     torch.testing.assert_close(up(x[:, :, None])[:, :, 0], expected, atol=1e-5, rtol=0)
 
 
+def test_smooth_filters_make_a_constant_of_a_constant_and_a_ramp_of_a_ramp() -> None:
+    torch.manual_seed(0)
+    up = Upsampling(3, 2).to(memory_format=torch.channels_last).requires_grad_(False)  # type: ignore[call-overload]
+    up.weight.normal_()
+    assert up.bias is not None
+    up.bias.normal_()
+    up.smooth()
+    ramp = torch.arange(16.0).expand(1, 3, 1, 16)
+    for x in (torch.ones_like(ramp), ramp):
+        inside = up(x)[0, :, 0, 12:-12]  # beyond it the filters reach outside of x
+        torch.testing.assert_close(inside.diff(n=2), torch.zeros(2, 38), atol=1e-4, rtol=0)
+    smooth = up.weight.clone()
+    up.smooth()
+    torch.testing.assert_close(up.weight, smooth)
+
+
 @pytest.mark.parametrize("scale", [0.0, 1.0, 30.0])
 def test_no_sound_is_silent_or_clipped_or_begins_or_ends_with_a_click(scale: float) -> None:
     generator = small()

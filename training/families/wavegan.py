@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.generators.base import Generator
-from explorer.generators.wavegan import LENGTH, STRIDE, WaveGAN
+from explorer.generators.wavegan import LENGTH, STRIDE, Upsampling, WaveGAN
 from explorer.sound.mel_scale import mel_filters
 from training.data.one_shots import ONSET
 from training.families.one_shots import OneShotTask
@@ -29,7 +29,7 @@ from training.networks import ConditionalCritic, DownBlock, posterior
 from training.options import Number
 from training.parallel import rand, randint, randn
 from training.task import Batch, Prepared, TrainingRecipe
-from training.wgan_gp import WGANGP, AdversarialTask
+from training.wgan_gp import WGANGP, AdversarialTask, Networks
 
 HOP, ROWS = 128, 128  # of the critic's spectrograms: samples between frames, rows of equal width
 WINDOWS = (1024, 256)  # samples
@@ -93,7 +93,21 @@ class WaveTask(OneShotTask, AdversarialTask):
         assert isinstance(made.critic, ConditionalCritic)
         assert isinstance(made.critic.trunk, Trunk)
         made.critic.trunk.rng = made.rng  # for phase shuffle
+        upsamplings = [m for g in (made.generator, made.ema) for m in g.modules() if isinstance(m, Upsampling)]
+
+        def smooth(*_: object) -> None:
+            for upsampling in upsamplings:
+                upsampling.smooth()
+
+        for name in {"warm", "generator"} & set(made.optimizers):
+            made.optimizers[name].register_step_post_hook(smooth)
         return made
+
+    def begin_adversarial(self, networks: Networks) -> None:
+        """Makes the weights smooth that a checkpoint brought, which may not be."""
+        for module in networks.generator.modules():
+            if isinstance(module, Upsampling):
+                module.smooth()
 
     def critic(self, generator: Generator) -> nn.Module:
         return ConditionalCritic(Trunk(generator.representation.shape[0]), WIDTH, _classes(generator))

@@ -1,17 +1,18 @@
 """The task of WaveGAN; the training loop itself is tested in test_loop."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.generators.wavegan import WaveGAN, WaveGANConfig
+from explorer.generators.wavegan import Upsampling, WaveGAN, WaveGANConfig
 from explorer.sound.waveform import WaveformConfig
 from training.families.wavegan import WIDTH, Encoder, Trunk, WaveTask, WaveTrunk, at_speed, augment, phase_shuffle, view
 from training.networks import ConditionalCritic
-from training.task import Batch
+from training.task import Batch, Prepared
 
 SAMPLES, RATE = 2048, 16_000
 
@@ -162,3 +163,22 @@ def test_the_kl_divergence_is_zero_if_the_encoder_returns_the_prior() -> None:
 
 def test_the_encoder_gives_a_mean_and_a_variance_for_each_number_of_the_latent() -> None:
     assert Encoder(SAMPLES, latent=8)(view(noise(2))).shape == (2, 16)
+
+
+@pytest.mark.parametrize(("warm_steps", "phase"), [(1, "warm"), (0, "adversarial")])
+def test_upsampling_is_smooth_after_every_step(warm_steps: int, phase: str) -> None:
+    task = WaveTask()
+    recipe = replace(task.defaults, batch_size=2, warm_steps=warm_steps, steps=1, critic_steps=1)
+    condition = torch.eye(2)
+    data = Prepared({"x": noise(2), "condition": condition}, {}, {"labels": ("kick", "snare"), "sample_rate": RATE})
+    config = {"channels": (4, 4), "latent": 4, "style": 4}
+    objective = task.objective(recipe, data, config, torch.device("cpu"), bfloat16=False)
+    assert objective.phase == phase
+    before = [p.clone() for p in objective.generator.parameters()]
+    objective.update(data.train)
+    assert any(not torch.equal(a, b) for a, b in zip(before, objective.generator.parameters(), strict=True))
+    for network in (objective.generator, objective.ema):
+        (up,) = (m for m in network.modules() if isinstance(m, Upsampling))
+        weight = up.weight.clone()
+        up.smooth()
+        torch.testing.assert_close(up.weight, weight, atol=1e-6, rtol=0)
