@@ -106,9 +106,8 @@ def test_8_bit_weights_take_one_byte_each(tmp_path: Path) -> None:
     assert sizes[torch.int8] == pytest.approx(sizes[torch.float32] / 4, rel=0.01)
 
 
-def test_the_app_lists_the_snapshot_that_is_played_and_switching_back_keeps_the_place(folder: Path) -> None:
+def test_switching_from_a_snapshot_back_to_its_checkpoint_keeps_the_place(folder: Path) -> None:
     engine = Engine(folder)
     view = handlers.make_view(engine, Recipe("toy@1200", seed=7, offsets=(("pc1", 2.0),), label="high"))
-    assert handlers.control_properties(engine, view)["model"] == {"choices": ["toy", "toy@1200"], "value": "toy@1200"}
     back = handlers.make_view(engine, handlers.change_model(engine, view.recipe, "toy"))
     assert back == handlers.make_view(engine, Recipe("toy", seed=7, offsets=(("pc1", 2.0),), label="high"))

@@ -5,10 +5,12 @@ favourites in this format, and `NAME.gallery.json` beside a checkpoint has it to
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from explorer.checkpoint import Card, CheckpointError
 from explorer.engine import Engine
@@ -84,8 +86,9 @@ def consecutive(engine: Engine, name: str, count: int = FIRST) -> tuple[NamedRec
 
 
 def gallery(engine: Engine, name: str, seeds: int = SEEDS, progress: Progress | None = None) -> tuple[NamedRecipe, ...]:
-    """The gallery of a checkpoint: its first seeds, then those of 0 … `seeds` - 1 with the lowest and the highest value
-    of each measure. Nothing is picked by ear. A seed that is extreme in several measures appears once among these.
+    """The gallery of a checkpoint: the most typical seed of 0 … `seeds` - 1, which the app opens with, the first seeds,
+    then those with the lowest and the highest value of each measure. Nothing is picked by ear. The most typical seed
+    is nearest to the median of every measure. A seed that is extreme in several measures appears once among these.
 
     Args:
         progress: called with (done, total) sounds.
@@ -108,9 +111,25 @@ def gallery(engine: Engine, name: str, seeds: int = SEEDS, progress: Progress | 
             for word, extreme in (("lowest", min), ("highest", max)):
                 seed = extreme(values, key=values.__getitem__)
                 titles.setdefault(seed, []).append(f"{MEASURES[key].title}: {word}")
-    return consecutive(engine, name, min(FIRST, seeds)) + tuple(
-        NamedRecipe(", ".join(words), recipes[seed]) for seed, words in titles.items()
+    return (
+        NamedRecipe("Most typical", recipes[_most_typical(rows)]),
+        *consecutive(engine, name, min(FIRST, seeds)),
+        *(NamedRecipe(", ".join(words), recipes[seed]) for seed, words in titles.items()),
     )
+
+
+def _most_typical(rows: Sequence[Mapping[str, float]]) -> int:
+    """The row that is nearest to the medians: its largest distance, as a share of the ranks of all rows, is smallest.
+
+    An undefined measure (NaN) counts as farthest.
+    """
+    farthest = np.zeros(len(rows))
+    for key in rows[0]:
+        values = np.array([row[key] for row in rows])
+        away = np.abs(values - np.nanmedian(values)) if np.isfinite(values).any() else np.zeros(len(rows))
+        ranks = np.searchsorted(np.sort(away), away) / len(rows)  # NaN is sorted last
+        farthest = np.maximum(farthest, np.where(np.isnan(away), 1, ranks))
+    return int(farthest.argmin())
 
 
 def path_of(card: Card) -> Path:

@@ -9,7 +9,9 @@ import base64
 import functools
 import os
 import secrets
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,13 @@ from gradio import utils
 from gradio.components import Component
 from starlette.middleware import Middleware
 
-from explorer.checkpoint import CheckpointError
 from explorer.engine import Engine
 from explorer.files import formats, kits, readers
 from explorer.kit import MAX_SECONDS, Kit
 from explorer.recipe import Recipe, RecipeError
 from explorer.song import Song
 from explorer.sound import synth
-from explorer.ui import handlers, places
+from explorer.ui import handlers, models, places
 from explorer.ui.api import MCP, Api, speak_mcp
 from explorer.ui.between import MorphServer
 from explorer.ui.cache import KEPT_SECONDS, FileCache
@@ -50,6 +51,7 @@ CALLS_WAITING = 32  # of programs, for the API
 # Events send the recipe that the page holds or has just asked for, in place of the hidden first input.
 WITH_PLACE = "(_, ...values) => [window.explorer ? explorer.sends() : location.search, ...values]"
 TO_DESTINATION = "(_, ...values) => [explorer.sendsDestination(), ...values]"  # the recipe that `go` was called with
+TO_MODEL = "(_, __, ...values) => [explorer.sends(), explorer.sendsDestination(), ...values]"
 FAILED = "() => window.explorer?.failed()"
 FONT = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")  # the system's, so none is fetched
 MONO = ("ui-monospace", "Menlo", "Consolas", "monospace")
@@ -70,6 +72,7 @@ def serve(
     if mcp := mcp or os.environ.get(MCP, "").lower() == "true":
         speak_mcp()
     cache = FileCache(Path(utils.get_upload_folder()) / FILES)
+    threading.Thread(target=_prepare, args=(engine,), daemon=True).start()
     app = build(engine, cache)
     fetch_nothing()
     loopback = not share and is_loopback(host or os.environ.get("GRADIO_SERVER_NAME") or DEFAULT_HOST)
@@ -92,6 +95,12 @@ def serve(
         mcp_server=mcp,
     )
     return app
+
+
+def _prepare(engine: Engine) -> None:
+    """Computes the sound that a page opens with, so that the first visitor need not wait for its model."""
+    with suppress(Exception):  # the page will say what is wrong
+        handlers.show(engine, handlers.make_view(engine, handlers.default_recipe(engine)))
 
 
 def _theme() -> gr.themes.Base:
@@ -127,11 +136,15 @@ def _theme() -> gr.themes.Base:
 def build(engine: Engine, cache: FileCache | None = None) -> gr.Blocks:
     """Builds the app; a page asks for its first sound when it is opened. Files of visitors go to the cache."""
     cache = cache or FileCache(Path(utils.get_upload_folder()) / FILES)
+
+    def presets(_: Any) -> dict[str, Any]:
+        return {"models": models.described(engine)}
+
     with gr.Blocks(title="Latent Explorer", analytics_enabled=False, delete_cache=(KEPT_SECONDS, KEPT_SECONDS)) as app:
         place = gr.Textbox(visible=False)
         with gr.Row(elem_id="head"):
             gr.HTML("<h1>Latent Explorer</h1>")
-            model = gr.Dropdown(engine.names(), label="Checkpoint", filterable=False, elem_id="model")
+            panel("models", engine, (server_function(presets, 1),))
         with gr.Column(elem_id="instrument"):
             player = _player(engine)
             controls = _morph_controls(engine) | _sections(engine)
@@ -146,7 +159,7 @@ def build(engine: Engine, cache: FileCache | None = None) -> gr.Blocks:
                 },
             )
             panel("pads", engine, KitServer(engine).functions(), max_seconds=MAX_SECONDS)
-        _connect(app, engine, cache, place, player, {"model": model, **controls})
+        _connect(app, engine, cache, place, player, controls)
         Api(engine, cache).add()
     app.queue(max_size=CALLS_WAITING)
     return app
@@ -168,7 +181,7 @@ def _player(engine: Engine) -> gr.HTML:
     return gr.HTML(
         {},
         html_template=template("player"),
-        js_on_load=scripts().start("player", events=("random", "reset", "go")),
+        js_on_load=scripts().start("player", events=("random", "reset", "go", "choose")),
         apply_default_css=False,
         elem_id="player",
         server_functions=[
@@ -264,7 +277,7 @@ def _connect(
     """Connects the events of the controls to the handlers."""
     values = [controls[name] for name in CONTROLS]
     events = Queue(EVENTS_AT_ONCE, MOVES_WAITING)
-    shown = {name: controls[name] for name in ("model", *CONTROLS)}
+    shown = {name: controls[name] for name in CONTROLS}
     outputs = [*shown.values(), player]
 
     def update_all(recipe: Recipe, hold: Any = False) -> dict[Component, Any]:
@@ -291,11 +304,7 @@ def _connect(
         return update_all(handlers.read(text), hold)
 
     def change_model(text: str, name: str, hold: bool) -> dict[Component, Any]:
-        current = handlers.read(text)
-        try:
-            return update_all(handlers.change_model(engine, current, name), hold)
-        except (RecipeError, CheckpointError) as error:
-            return {shown["model"]: current.model, player: {"error": error_message(error)}}
+        return update_all(handlers.change_model(engine, handlers.read(text), name), hold)
 
     def move(text: str, *moved: Any) -> dict[Component, Any]:
         current = handlers.read(text)
@@ -391,7 +400,7 @@ def _connect(
     hold = controls["hold"]
     on(functools.partial(gr.on, first_changes), change_first, [place, controls["first"], hold], outputs)
     on(hold.input, switch_hold, [place, hold], outputs)
-    on(controls["model"].input, change_model, [place, controls["model"], hold], outputs)
+    on(player.choose, change_model, [place, place, hold], outputs, js=TO_MODEL)
     on(player.random, random, [place, hold, controls["lock"], controls["lock_b"]], outputs)
     on(controls["roll"].click, roll(True, False), [place, hold], outputs)
     on(controls["roll_b"].click, roll(False, True), [place, hold], outputs)

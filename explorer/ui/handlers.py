@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from explorer import shelf
 from explorer.checkpoint import CheckpointError
 from explorer.directions import ONLY, Direction, details
 from explorer.engine import Engine
-from explorer.files import formats, instruments
+from explorer.files import formats, gallery, instruments
 from explorer.latent import MAX_SEED
 from explorer.model import Model
 from explorer.recipe import Place, Recipe, RecipeError
@@ -26,6 +27,7 @@ from explorer.sound.base import LogMel
 
 SLIDERS = 8  # that are shown at once, of directions and of raw dimensions each
 SETTINGS = 3  # settings of generating and decoding that are shown
+SAME = 1e-3  # difference of two latents, in any number, that nobody hears
 WEAKEST = 0.1  # R² below which a slider would not do what it is named after
 LEAKS = 2  # other measures that a slider's text says it moves too
 REACH = 4.0  # of an offset's slider to either side, in standard deviations of the prior
@@ -71,15 +73,22 @@ class View:
 
 
 def default_recipe(engine: Engine) -> Recipe:
-    """The recipe of a page opened without a link: the first checkpoint that can be loaded.
+    """The recipe of a page opened without a link: of the checkpoint with the longest sounds, in which there is most to
+    hear, the first place of its gallery, the most typical one. Of those that cannot be loaded, the next longest.
 
     Raises:
         RecipeError: if none can be loaded; its message says why.
     """
     reason = shelf.nothing_found(engine.folder)
-    for name in engine.names():
+    seconds: dict[str, float] = {}
+    for name, path in shelf.find_checkpoints(engine.folder).items():
         try:
-            return Recipe(engine.model(name).card.name)
+            seconds[name] = shelf.read_card(path).seconds
+        except CheckpointError as error:
+            reason = str(error)
+    for name in sorted(seconds, key=lambda name: (-seconds[name], name)):
+        try:
+            return gallery.shown(engine, name)[0].recipe
         except CheckpointError as error:
             reason = str(error)
     raise RecipeError(reason)
@@ -219,14 +228,29 @@ def holds_others(directions: Sequence[Direction], recipe: Recipe, hold: Any) -> 
 
 
 def hold_others(engine: Engine, recipe: Recipe, on: Any) -> Recipe:
-    """Moves the offsets over to the variants that keep the other measures, or back."""
-    pairs = variants(engine.model(recipe.model).directions)
-    renamed = pairs if on is True else {held: name for name, held in pairs.items()}
-    offsets: dict[str, float] = {}
-    for name, amount in recipe.offsets:
-        name = renamed.get(name, name)
-        offsets[name] = offsets.get(name, 0.0) + amount
-    return replace(recipe, offsets=tuple(offsets.items()))
+    """The same sound, said in the directions whose variants keep the other measures, or in those variants.
+
+    Raises:
+        RecipeError: if the other kind of directions cannot say it, since they do not span the present ones.
+    """
+    model = engine.model(recipe.model)
+    pairs = variants(model.directions)
+    present, others = (pairs.keys(), pairs.values()) if on is True else (pairs.values(), pairs.keys())
+    offsets = dict(recipe.offsets)
+    said = {name: offsets.pop(name) for name in present if name in offsets}
+    if not said:
+        return recipe
+    vectors = {d.name: d.vector.flatten().double() for d in model.directions}
+    basis = torch.stack([vectors[name] for name in others], 1)
+    target = torch.stack([amount * vectors[name] for name, amount in said.items()]).sum(0)
+    amounts = torch.linalg.lstsq(basis, target[:, None]).solution[:, 0].tolist()
+    for name, amount in zip(others, amounts, strict=True):
+        offsets[name] = round(offsets.get(name, 0.0) + amount, 4)
+    changed = replace(recipe, offsets=tuple((name, amount) for name, amount in offsets.items() if amount))
+    before, after = (engine.latent(engine.complete(r)) for r in (recipe, changed))
+    if not torch.allclose(before, after, atol=SAME):
+        raise RecipeError("the other sliders cannot make this sound; set these back before you switch")
+    return changed
 
 
 def reset(recipe: Recipe) -> Recipe:
@@ -271,8 +295,6 @@ def control_properties(engine: Engine, view: View, first: Any = 0, hold: Any = F
     labels = list(condition.labels) if condition else []
     drawn = "piano" if condition is not None and condition.kind == "pitch" else "keys"
     controls: Properties = {
-        # A snapshot of training is offered only where one is.
-        "model": {"choices": sorted({*engine.names(), recipe.model}), "value": recipe.model},
         "label": {"choices": labels, "value": recipe.label, "label": name.capitalize(), "visible": bool(labels)},
         "label_b": {"choices": labels, "value": recipe.label_b, "label": f"Second {name}", "visible": len(labels) > 1},
         "blend": {"value": recipe.blend, "label": f"Share of the second {name}", "visible": len(labels) > 1},

@@ -1,5 +1,6 @@
 """What a visitor can see and do; elements are found by role and label."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,6 +87,6 @@ def download(page: Page, name: str, folder: Path) -> Path:
 
 
 def choose(page: Page, model: str) -> None:
-    page.get_by_role("listbox", name="Checkpoint").or_(page.get_by_label("Checkpoint")).first.click()
-    page.get_by_role("option", name=model).click()
+    page.get_by_role("button", name="Model: ").click()
+    page.get_by_role("dialog", name="All models").get_by_role("button", name=re.compile(f"^{model}\\b")).click()
     expect(status(page)).to_contain_text(model)

@@ -254,10 +254,10 @@ def test_reset_undoes_every_move(visit: Visit) -> None:
 
 def test_a_broken_checkpoint_is_reported_and_the_sound_stays(visit: Visit) -> None:
     page = visit("?model=toy&seed=5")
-    page.get_by_label("Checkpoint").click()
-    page.get_by_role("option", name="broken").click()
+    page.get_by_role("button", name="Model: ").click()
+    page.get_by_role("dialog", name="All models").get_by_role("button", name="broken").click()
     expect(page.get_by_role("alert")).to_contain_text("broken.safetensors: not a safetensors file")
-    expect(page.get_by_label("Checkpoint")).to_have_value("toy")
+    expect(page.get_by_role("button", name="Model: toy")).to_be_visible()
     assert place(page).seed == 5
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 from toy import make, write
 from toy_poor import write as write_poor
@@ -358,9 +359,10 @@ def test_an_unknown_format_is_refused(engine: Engine) -> None:
         handlers.save(engine, Recipe("toy"), "exe")
 
 
-def test_a_newcomer_starts_on_the_first_checkpoint_that_is_whole(engine: Engine) -> None:
+def test_a_newcomer_starts_on_the_longest_sounds_that_are_whole(engine: Engine) -> None:
     (engine.folder / "a.safetensors").write_bytes(b"cut short")
-    assert handlers.default_recipe(engine).model == "plain"
+    longest = max(engine.model(name).card.seconds for name in engine.names() if name != "a")
+    assert engine.model(handlers.default_recipe(engine).model).card.seconds == longest
 
 
 def test_an_empty_folder_is_said_to_be_empty(tmp_path: Path) -> None:
@@ -383,11 +385,32 @@ def test_sliders_follow_directions_and_not_their_variants(named: Engine) -> None
     assert [properties[f"direction{i}"].get("label") for i in range(3)] == ["Register", "Pc1", None]
 
 
-def test_holding_the_others_moves_an_offset_to_the_variant_and_back(named: Engine) -> None:
+def test_holding_the_others_keeps_the_sound_where_the_variants_can_say_it(tmp_path: Path) -> None:
+    toy = make()
+    x, y = torch.eye(toy.latent.size)[:2]
+    pairs = {"register": x, "decay": (x + y) / 2**0.5, "register-only": (x - y) / 2**0.5, "decay-only": y}
+    checkpoint.save(tmp_path / "toy.safetensors", toy, directions=tuple(Direction(n, v) for n, v in pairs.items()))
+    engine = Engine(tmp_path)
+    place = completed(engine, Recipe("toy", offsets=(("z3", 2.0), ("register", 1.5))))
+    held = completed(engine, handlers.hold_others(engine, place, True))
+    assert dict(held.offsets) == pytest.approx({"z3": 2.0, "register-only": 1.5 * 2**0.5, "decay-only": 1.5}, abs=1e-3)
+    back = completed(engine, handlers.hold_others(engine, held, False))
+    assert dict(back.offsets) == pytest.approx(dict(place.offsets), abs=1e-3)
+
+
+def test_holding_the_others_says_that_it_cannot_where_that_would_change_the_sound(named: Engine) -> None:
     place = completed(named, Recipe("toy", offsets=(("pc1", 2.0), ("register", 1.5))))
-    held = completed(named, handlers.hold_others(named, place, True))
-    assert dict(held.offsets) == {"pc1": 2.0, "register-only": 1.5}
-    assert handlers.hold_others(named, held, False) == place
+    with pytest.raises(RecipeError, match="cannot make this sound"):
+        handlers.hold_others(named, place, True)
+    unmoved = completed(named, Recipe("toy", offsets=(("pc1", 2.0),)))
+    assert handlers.hold_others(named, unmoved, True) == unmoved
+
+
+def test_a_slider_that_would_not_do_what_it_is_named_after_is_not_offered() -> None:
+    vector = make().latent.from_seed(0)
+    sure, unsure = (Direction(n, vector, measures={"per_step": 1.0, "r2": r2}) for n, r2 in (("a", 0.7), ("b", 0.09)))
+    assert handlers.slider_directions([sure, unsure], False) == [sure]
+    assert [told["strength"] for told in handlers.told([sure, unsure]).values()] == [3, 1]
 
 
 def test_a_link_with_a_variant_checks_hold_the_others_and_sets_its_slider(named: Engine) -> None:

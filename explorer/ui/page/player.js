@@ -232,6 +232,8 @@ export function start(component) {
     home: () => speaker.seek(0),
     l: () => loopBox.click(),
     r: () => trigger("random"),
+    "[": () => document.querySelector(/** @type {"button"} */ ("#models .previous"))?.click(),
+    "]": () => document.querySelector(/** @type {"button"} */ ("#models .next"))?.click(),
     "?": () => find("keys-list").togglePopover(),
   };
 

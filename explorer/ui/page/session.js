@@ -74,7 +74,7 @@ export class Session extends EventTarget {
   #player = null;
   /** Draws `shown` and has it heard. @type {Draw} */
   #draw = async () => {};
-  /** Where `go` leads: of an event that had to wait gradio forgets what came with it. */
+  /** Where `go` or `choose` leads: of an event that had to wait gradio forgets what came with it. */
   #destination = "";
   /** When gradio's event that has no answer yet set out. @type {number | null} */
   #eventSince = null;
@@ -131,6 +131,12 @@ export class Session extends EventTarget {
     this.#component().trigger("go");
   }
 
+  /** Goes to another model, with the same seeds. @param {string} name */
+  choose(name) {
+    this.#destination = name;
+    this.#component().trigger("choose");
+  }
+
   /**
    * Goes to a place while a slider moves, without gradio's events. Only numbers may differ from the present place, so
    * that no control changes its properties.
@@ -173,7 +179,7 @@ export class Session extends EventTarget {
     return this.target ? toJson(this.target) : before;
   }
 
-  /** The recipe that the event of `go` sends. */
+  /** The recipe or model that the event of `go` or `choose` sends. */
   sendsDestination() {
     this.#expect();
     return this.#destination;
