@@ -65,8 +65,8 @@ export function drawCurves(canvas, curves, step, snapshots, game) {
     stroke(context, ink, [[x(game), 0], [x(game), whole]]);
     context.setLineDash([]);
     context.textAlign = "left";
-    const middle = x(game), words = "warm start", room = middle - 6 > context.measureText(words).width;
-    if (room) context.fillText(words, 4, whole - 4);
+    const middle = x(game);
+    if (middle > 40) context.fillText("warm start", 4, whole - 4, middle - 8);
     context.fillText("game of generator and critic", middle + 6, whole - 4);
   }
   const phases = game === null ? "" : `, of which the first ${count(game)} are the warm start`;

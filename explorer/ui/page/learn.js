@@ -3,7 +3,7 @@
 
 import { count, drawCurves, measuredAt } from "./curves.js";
 import { drawBlocks, REACH } from "./divergence.js";
-import { ask, card, finder, make, visible, whenSettled } from "./panel.js";
+import { ask, card, finder, LESSON, lessonAsked, make, visible, whenSettled } from "./panel.js";
 import { identity, toJson, without } from "./recipe.js";
 import { session } from "./session.js";
 
@@ -19,7 +19,6 @@ import { session } from "./session.js";
  * @property {(measured: Answer) => string} [sentence] describes what Lessons.measure has returned
  */
 
-const LESSON = "#lesson=";
 const NUDGE = 2; // standard deviations
 const GIVE_UP = 10_000; // ms after which a sound is no longer played when it arrives
 const FAR_SEEDS = [1_000_003, 2_000_003, 3_000_017, 4_000_037, 5_000_011];
@@ -43,7 +42,6 @@ export function start({ element, server }) {
   // Its snapshots in the order of training; the last is the checkpoint itself.
   let steps = /** @type {Array<{ model: string, step: number, name: string }>} */ ([]);
   let stepsShown = "", refreshing = false;
-  const arrival = location.hash; // the address loses it when the first place settles
 
   const place = () => /** @type {Place} */ (session.place);
 
@@ -256,19 +254,10 @@ export function start({ element, server }) {
     }
   }
 
-  /** Opens the lesson that the page's address names, if any. */
-  function arrive() {
-    const lesson = element.querySelector(`details.${CSS.escape(arrival.slice(LESSON.length))}`);
-    if (!arrival.startsWith(LESSON) || !(lesson instanceof HTMLDetailsElement)) return;
-    const tabs = /** @type {HTMLElement[]} */ ([...document.querySelectorAll("[role=tab]")]);
-    tabs.find((tab) => tab.textContent?.trim() === "Learn")?.click();
-    lesson.open = true;
-  }
-
+  for (const lesson of element.querySelectorAll("details")) lesson.open = lesson.className === lessonAsked;
   for (const button of /** @type {NodeListOf<HTMLElement>} */ (element.querySelectorAll("button.link"))) {
     button.onclick = () => copyLink(/** @type {HTMLElement} */ (button.closest("details")).className);
   }
-  session.addEventListener("settle", arrive, { once: true });
   for (const form of element.querySelectorAll("form")) prepare(form);
   for (const control of [shift, width, penalty]) control.oninput = showBlocks;
   stepBar.oninput = () => session.go(atStep(stepBar.valueAsNumber));

@@ -20,6 +20,11 @@ export const finder = (element) => (name) => /** @type {any} */ (element.querySe
 /** Selects what the visitor types in: there, keys are no shortcuts. */
 export const TYPING = "textarea, select, [contenteditable], input:not([type=range], [type=checkbox], [type=radio])";
 
+export const LESSON = "#lesson="; // in an address, before the name of a lesson
+const { hash = "" } = globalThis.location ?? {}; // read at once: the address loses it when the first place settles
+/** The lesson that the address by which the visitor came names; "" if it names none. */
+export const lessonAsked = hash.startsWith(LESSON) ? hash.slice(LESSON.length) : "";
+
 /** @param {HTMLElement} element */
 export const visible = (element) => element.isConnected && element.offsetParent !== null;
 

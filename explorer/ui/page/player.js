@@ -2,7 +2,7 @@
 
 import { Lights } from "./lights.js";
 import { inUnits, showOffset } from "./offsets.js";
-import { ask, finder, make, saveAs, TYPING } from "./panel.js";
+import { ask, finder, lessonAsked, make, saveAs, TYPING } from "./panel.js";
 import { Picture } from "./picture.js";
 import { addressQuery, isAnother, withNumber, withOffset, withT } from "./recipe.js";
 import { session } from "./session.js";
@@ -258,6 +258,12 @@ export function start(component) {
     input.dispatchEvent(new Event("change", { bubbles: true }));
   }
 
+  /** Shows the lesson that a link names. */
+  function openLesson() {
+    const tabs = /** @type {HTMLElement[]} */ ([...document.querySelectorAll("[role=tab]")]);
+    tabs.find((tab) => tab.textContent?.trim() === "Learn")?.click();
+  }
+
   playButton.onclick = toggle;
   find("random").onclick = () => trigger("random");
   find("reset").onclick = () => trigger("reset");
@@ -292,6 +298,7 @@ export function start(component) {
   });
   session.addEventListener("settle", settle);
   session.addEventListener("settle", showOffsets);
+  if (lessonAsked) session.addEventListener("settle", openLesson, { once: true });
 
   // For scripts and tests: the present place and sound, the speaker, and `go`. For gradio's listeners in
   // explorer/ui/app.py: the recipe that an event sends, and the report that one has failed.
