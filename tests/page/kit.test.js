@@ -4,7 +4,7 @@ import { test } from "node:test";
 import {
   chokes, cleared, essential, isOn, PADS, silencedBy, STEPS, struckAt, toggled, toQuery, withChoke, withKit, withPad,
 } from "../../explorer/ui/page/kit.js";
-import { struckBy } from "../../explorer/ui/page/midi_in.js";
+import { played, struckBy } from "../../explorer/ui/page/midi_in.js";
 import { addressQuery } from "../../explorer/ui/page/recipe.js";
 import { audible, onset, Sequencer } from "../../explorer/ui/page/sequencer.js";
 
@@ -127,4 +127,12 @@ test("a MIDI message that is no struck note is no hit", () => {
   for (const data of [null, [], [0x90, 36], [0x90, 36, 0], [0x80, 36, 64], [0xb0, 7, 127], [0xf8]]) {
     assert.equal(struckBy(data), null);
   }
+});
+
+test("a MIDI keyboard's keys and pedal are understood on any channel", () => {
+  assert.deepEqual(played([0x93, 60, 99]), { note: 60, velocity: 99 });
+  assert.deepEqual(played([0x80, 60, 64]), { note: 60, velocity: 0 });
+  assert.deepEqual(played([0x90, 60, 0]), { note: 60, velocity: 0 });
+  assert.deepEqual([[0xb1, 64, 64], [0xb0, 64, 63]].map(played), [{ pedal: true }, { pedal: false }]);
+  for (const data of [null, [], [0x90, 60], [0xb0, 1, 99], [0xe0, 0, 64]]) assert.equal(played(data), null);
 });

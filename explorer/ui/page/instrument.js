@@ -101,14 +101,13 @@ export class Instrument {
     }
   }
 
-  /** Lets go of all notes, also those that are scheduled. @param {number} when */
-  stop(when) {
-    for (const voice of this.#voices) {
-      voice.output.gain.cancelScheduledValues(when);
-      voice.until = Infinity;
-      this.release(voice, when);
-      if (voice.struck > when) voice.strand.source.stop(when);
-    }
+  /** Ends a note, even if its release or its start is scheduled for later. @param {Voice} voice @param {number} when */
+  end(voice, when) {
+    if (voice.until <= when) return;
+    voice.output.gain.cancelScheduledValues(when);
+    voice.until = Infinity;
+    this.release(voice, when);
+    if (voice.struck > when) voice.strand.source.stop(when);
   }
 
   /**

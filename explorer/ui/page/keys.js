@@ -11,6 +11,8 @@ import { decodeBase64, samplesOf } from "./unpack.js";
 
 /** @typedef {import("./instrument.js").Tone} Tone */
 /** @typedef {import("./instrument.js").Voice} Voice */
+/** A piece that plays. @typedef {{ notes: Float32Array, next: number, origin: number, timer: number, voices: Voice[] }}
+ * Playing */
 /** A piece to choose. @typedef {{ name: string, kind: "recipe" | "file", of: string }} Choice */
 
 const BATCH = 4; // tones in one request
@@ -45,8 +47,8 @@ export function start({ element, props, server }) {
   let place = "", model = "", settled = false, fetching = false;
   let used = false; // whether the visitor has played a key or a piece
   let turn = 0, heard = 0; // number of the present place, and of the newest whose tones are here
-  let latest = ""; // the piece that was seen last
-  let piece = /** @type {{ notes: Float32Array, next: number, origin: number, timer: number } | null} */ (null);
+  let latest = "", given = false; // the piece that was seen last, and whether a song has come with another since
+  let piece = /** @type {Playing | null} */ (null);
 
   const pitches = () => session.shown?.keys ?? [];
   const now = () => session.speaker?.now ?? 0;
@@ -218,7 +220,13 @@ export function start({ element, props, server }) {
     if (same < 0) select.append(make("option", { value: String(index), textContent: choice.name }));
     if (!chosen) return;
     select.value = String(index);
+    choose();
+  }
+
+  /** Another piece is chosen. */
+  function choose() {
     stop();
+    find("about").textContent = "";
   }
 
   /** Offers the pieces that the visitor has seen, the last one first, and one of each checkpoint that makes notes. */
@@ -229,7 +237,8 @@ export function start({ element, props, server }) {
     for (const one of models) offerSeed(one, 0);
     const before = latest;
     if (seen.length) latest = toJson(seen[0].recipe);
-    if (latest !== before && !piece) offer(asPiece(seen[0].recipe), true);
+    if (latest !== before && !piece && !given) offer(asPiece(seen[0].recipe), true);
+    given = false;
     showPlaying();
   }
 
@@ -264,7 +273,7 @@ export function start({ element, props, server }) {
   }
 
   /** What the server is asked for a piece. */
-  const request = () => [toJson(timbre()), choice()?.kind, choice()?.of];
+  const request = () => [session.shown?.recipe, choice()?.kind, choice()?.of];
 
   async function play() {
     const { speaker } = session;
@@ -276,7 +285,7 @@ export function start({ element, props, server }) {
     session.silence();
     used = true;
     find("about").textContent = answer.about;
-    piece = { notes: new Float32Array(decodeBase64(answer.notes)), next: 0, origin: Infinity, timer: 0 };
+    piece = { notes: new Float32Array(decodeBase64(answer.notes)), next: 0, origin: Infinity, timer: 0, voices: [] };
     const begun = piece;
     begun.origin = now(); // so that the tones of its beginning are fetched
     const first = wanted().slice(0, 2 * BATCH);
@@ -297,7 +306,9 @@ export function start({ element, props, server }) {
       const [pitch, onset, duration, velocity] = notes.subarray(4 * piece.next);
       if (origin + onset > until) return;
       const when = Math.max(origin + onset, now()), voice = strike(pitch, velocity, when, true);
-      if (voice) instrument?.release(voice, when + duration);
+      if (!voice) continue;
+      instrument?.release(voice, when + duration);
+      piece.voices.push(voice);
     }
     const ends = notes.length ? notes[notes.length - 3] + notes[notes.length - 2] : 0;
     if (now() > origin + ends) stop();
@@ -306,8 +317,8 @@ export function start({ element, props, server }) {
   function stop() {
     if (!piece) return;
     clearInterval(piece.timer);
+    for (const voice of piece.voices) instrument?.end(voice, now());
     piece = null;
-    instrument?.stop(now());
     showPlaying();
   }
 
@@ -360,8 +371,8 @@ export function start({ element, props, server }) {
   button("open").onclick = () => file.click();
   button("play").onclick = () => (piece ? stop() : play());
   button("wav").onclick = () => save("wav", () => ask(server.save_song, request(), SAVING_LIMIT));
-  button("zip").onclick = () => save("zip", () => ask(server.save_instrument, toJson(timbre()), SAVING_LIMIT));
-  select.onchange = stop;
+  button("zip").onclick = () => save("zip", () => ask(server.save_instrument, session.shown?.recipe, SAVING_LIMIT));
+  select.onchange = choose;
   file.onchange = () => {
     if (file.files?.length) open(file.files[0]);
     file.value = "";
@@ -377,6 +388,7 @@ export function start({ element, props, server }) {
   listenToKeys(TYPING, ready, keyOfCode, (index) => press(pitches()[index]), (index) => lift(pitches()[index]));
   session.addEventListener("show", changePlace);
   session.addEventListener("piece", (event) => {
+    given = true;
     offer(asPiece(JSON.parse(/** @type {CustomEvent} */ (event).detail)), true);
   });
   whenSettled(element, () => {
