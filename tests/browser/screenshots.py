@@ -19,8 +19,8 @@ from explorer.engine import Engine
 from explorer.shelf import DEFAULT_FOLDER, snapshots
 from explorer.ui import serve
 
-# Tabs, with the least number of small pictures that each shows.
-VIEWS = {"Directions": 2, "Between": 13, "Places": 11, "Learn": 2}
+# Sections, with the least number of cards that each shows.
+VIEWS = {"Shape": 0, "Morph": 0, "Browse": 9, "Learn": 0}
 LESSON = "Generator and critic"  # the lesson that is opened in `Learn`
 SCREENS: dict[str, ViewportSize] = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 360, "height": 740}}
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
@@ -50,7 +50,9 @@ def main() -> None:
                 if view == "Learn":
                     page.locator("summary").filter(has_text=LESSON).click()
                 pictures = VIEWS[view] + (len(snapshots(args.checkpoints, model)) if view == "Learn" else 0)
-                expect(page.locator(".card canvas:visible").nth(pictures - 1)).to_be_visible(timeout=60_000)
+                if pictures:
+                    expect(page.locator(".tabitem .card canvas:visible").nth(pictures - 1)).to_be_visible(timeout=60_000)
+                expect(page.locator("[aria-busy=true]:visible")).to_have_count(0, timeout=60_000)
                 page.screenshot(
                     path=args.out / f"{model}-{view.lower()}-{screen}-{scheme}.png", full_page=screen == "phone"
                 )

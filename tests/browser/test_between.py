@@ -54,18 +54,9 @@ def save(page: Page, kind: str, steps: int, folder: Path) -> Path:
 
 
 def film(page: Page) -> str:
-    """The small pictures on the slider from A to B, once they have been the same for a moment."""
-    return str(
-        page.wait_for_function(
-            """() => {
-        const now = JSON.stringify([...document.querySelectorAll(".film canvas")].map((c) => c.toDataURL()));
-        const same = now === window.film;
-        window.film = now;
-        return same && now;
-    }""",
-            polling=1000,
-        ).json_value()
-    )
+    """The small pictures on the slider from A to B, once they are those of now."""
+    page.wait_for_function("document.querySelector('.film canvas') && !document.querySelector('.film[aria-busy]')")
+    return str(page.evaluate("JSON.stringify([...document.querySelectorAll('.film canvas')].map((c) => c.toDataURL()))"))
 
 
 def test_the_film_leads_to_its_places_and_follows_the_seeds(visit: Visit) -> None:

@@ -17,6 +17,7 @@ export class Mosaic {
    * @param {import("./asking.js").ServerFunction} fetch the panel's `pictures`
    */
   constructor(root, count, fetch) {
+    this.root = root;
     this.fetch = fetch;
     this.cells = Array.from({ length: count }, () => ({ picture: new Picture(make("canvas"), true), recipe: "" }));
     root.replaceChildren(...this.cells.map(({ picture }) => picture.canvas));
@@ -29,6 +30,7 @@ export class Mosaic {
   async update(recipes) {
     if (this.#updating) return;
     this.#updating = true;
+    this.root.setAttribute("aria-busy", "true");
     try {
       while (!session.held && session.hand.newest === null) {
         const wanted = recipes();
@@ -42,6 +44,7 @@ export class Mosaic {
       }
     } finally {
       this.#updating = false;
+      this.root.removeAttribute("aria-busy");
     }
   }
 }
