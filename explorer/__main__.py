@@ -895,9 +895,9 @@ def _level(args: argparse.Namespace) -> int:
 
 
 def _deploy(args: argparse.Namespace) -> int:
-    from explorer import deploy
+    from explorer import deploy, hub
 
-    deploy.check_name(args.space)
+    hub.check_name(args.space, "a Space")
     # Not `shelf.DEFAULT_FOLDER`, which needs torch; a workflow that deploys does without.
     folder = _folder(args) if args.checkpoints else deploy.ROOT / "checkpoints"
     deployment = deploy.collect(folder, args.torch_index)

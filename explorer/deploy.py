@@ -8,11 +8,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from explorer import hub
+
 MAX_BYTES = 100_000_000  # of all files; a Space is fetched whole at each of its starts
 ROOT = Path(__file__).resolve().parent.parent
 ENTRY = ("README.md", "LICENSE", "app.py", "requirements.txt")  # the README's first lines configure the Space
 CHECKPOINT_FILES = (".safetensors", ".md", ".json", ".jsonl")
-KEPT = ".gitattributes"  # the Hub's own file in each repository
 
 
 @dataclass(frozen=True)
@@ -73,42 +74,14 @@ def for_cpu(requirements: str, torch_index: str) -> bytes:
 def upload(deployment: Deployment, space: str) -> str:
     """Makes the Space USER/NAME if there is none, and commits the files; others that it had are deleted.
 
-    Uses the token that `hf auth login` has stored, or the environment variable HF_TOKEN.
-
     Returns:
         The Space's address.
     Raises:
-        OSError: if the Hub refuses it or does not answer.
+        OSError, ValueError: as `hub.publish`.
     """
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-
-    api = HfApi()
-    try:
-        url = api.create_repo(space, repo_type="space", space_sdk="gradio", exist_ok=True)
-        old = set(api.list_repo_files(space, repo_type="space")) - deployment.files.keys() - {KEPT}
-        api.create_commit(
-            space,
-            repo_type="space",
-            operations=[
-                *(CommitOperationAdd(path, content) for path, content in deployment.files.items()),
-                *(CommitOperationDelete(path) for path in sorted(old)),
-            ],
-            commit_message="Deploy Latent Explorer",
-        )
-    except (OSError, ValueError):  # what the Hub says
-        raise
-    except Exception as error:  # of whichever HTTP library huggingface_hub has
-        raise OSError(f"the Hub at {api.endpoint} cannot be used: {error!r}") from None
-    return str(url)
-
-
-def check_name(space: str) -> None:
-    """Raises ValueError unless a Space may be called so."""
-    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
-
-    if space.count("/") != 1:
-        raise ValueError(f"{space!r} is not the name of a Space: give USER/NAME")
-    validate_repo_id(space)
+    files, everything = deployment.files, lambda path: True
+    done = hub.publish(space, files, "Deploy Latent Explorer", kind="space", space_sdk="gradio", replaced=everything)
+    return done.url
 
 
 def _hidden(path: Path, folder: Path) -> bool:

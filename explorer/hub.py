@@ -1,4 +1,4 @@
-"""Checkpoints from the Hugging Face Hub: hf://USER/REPO, or hf://USER/REPO@REVISION for one state of it.
+"""The Hugging Face Hub: checkpoints from hf://USER/REPO, or hf://USER/REPO@REVISION for one state of it; publishing.
 
 The files are kept where `huggingface_hub` keeps them, so that a revision is fetched once and then works offline. Only
 what this package reads is fetched, never a pickle or code.
@@ -6,12 +6,16 @@ what this package reads is fetched, never a pickle or code.
 
 import hashlib
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 PREFIX = "hf://"
 ADDRESS = re.compile(r"hf://(?P<repo>[\w.-]{1,96}/[\w.-]{1,96})(?:@(?P<revision>[\w./-]{1,200}))?", re.ASCII)
 FILES = ("*.safetensors", "*.md", "*.gallery.json", "snapshots/*/*.safetensors", "snapshots/*/metrics.jsonl")
 SHA256 = re.compile("[0-9a-f]{64}")
+KEPT = ".gitattributes"  # the Hub's own file in each repository
 
 
 def fetch(address: str) -> Path:
@@ -43,6 +47,73 @@ def fetch(address: str) -> Path:
     for path in paths:
         _check(path)
     return folder
+
+
+@dataclass(frozen=True)
+class Published:
+    """A commit on the Hub: the repository's address, and the commit's hash."""
+
+    url: str
+    commit: str
+
+
+def publish(
+    repo: str,
+    files: Mapping[str, Path | bytes],
+    message: str,
+    *,
+    kind: str,
+    private: bool = False,
+    revision: str | None = None,
+    replaced: Callable[[str], bool],
+    **settings: Any,
+) -> Published:
+    """Makes the repository USER/NAME if there is none, and commits files to it, all or none.
+
+    Uses the token that `hf auth login` has stored, or the environment variable HF_TOKEN.
+
+    Args:
+        files: by their paths in the repository, each as a file of this machine or as its bytes.
+        kind: "model" or "space".
+        private: for a repository that is made.
+        revision: the branch, made if there is none; None for the main one.
+        replaced: whether a file that the repository has, and that is not among `files`, is deleted.
+        settings: for a repository that is made.
+    Raises:
+        OSError, ValueError: if the Hub refuses it or does not answer.
+    """
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+
+    api = HfApi()
+    try:
+        url = api.create_repo(repo, repo_type=kind, private=private or None, exist_ok=True, **settings)
+        if revision is not None:
+            api.create_branch(repo, repo_type=kind, branch=revision, exist_ok=True)
+        there = set(api.list_repo_files(repo, repo_type=kind, revision=revision)) - files.keys() - {KEPT}
+        done = api.create_commit(
+            repo,
+            repo_type=kind,
+            revision=revision,
+            operations=[
+                *(CommitOperationAdd(path, content) for path, content in files.items()),
+                *(CommitOperationDelete(path) for path in sorted(there) if replaced(path)),
+            ],
+            commit_message=message,
+        )
+    except (OSError, ValueError):  # what the Hub says
+        raise
+    except Exception as error:  # of whichever HTTP library huggingface_hub has
+        raise OSError(f"the Hub at {api.endpoint} cannot be used: {error!r}") from None
+    return Published(str(url), done.oid)
+
+
+def check_name(name: str, kind: str) -> None:
+    """Raises ValueError unless a repository may be called so; `kind` is what the message calls it, "a Space"."""
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    if name.count("/") != 1:
+        raise ValueError(f"{name!r} is not the name of {kind}: give USER/NAME")
+    validate_repo_id(name)
 
 
 def _check(path: Path) -> None:

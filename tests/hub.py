@@ -22,7 +22,7 @@ class Hub:
     """What it holds: of each repository, such as "spaces/me/app", the bytes of each file."""
 
     url: str = ""
-    repositories: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    repositories: dict[str, dict[str, bytes]] = field(default_factory=dict)  # a branch is one of its own, NAME@BRANCH
     created: dict[str, Any] = field(default_factory=dict)
     large: dict[str, bytes] = field(default_factory=dict)  # by SHA-256
     commits: dict[str, str] = field(default_factory=dict)  # the newest of each repository
@@ -33,6 +33,14 @@ class Hub:
         self.repositories[name] = dict(files)
         self.commits[name] = sha1(repr(sorted(files.items())).encode()).hexdigest()
         return self.commits[name]
+
+    def at(self, name: str, revision: str) -> dict[str, bytes]:
+        """The files of a branch or of the newest commit of one. Raises Refused."""
+        for branch in self.repositories:
+            own = branch.partition("@")[2] or "main"
+            if branch.partition("@")[0] == name and revision in (own, self.commits[branch]):
+                return self.repositories[branch]
+        raise Refused(404, "Invalid rev id")
 
     def environment(self) -> dict[str, str]:
         """Variables that lead huggingface_hub here. Xet is a service of its own; files go by Git LFS instead."""
@@ -57,9 +65,8 @@ def answer(hub: Hub, method: str, path: str, authorization: str, body: bytes) ->
         hub.large[stored[1]] = body
         return {}
     if resolved := re.fullmatch(r"/([\w-]+/[\w-]+)/resolve/(\w+)/(.+)", path):
-        name = f"models/{resolved[1]}"
-        data = hub.repositories.get(name, {}).get(resolved[3])
-        if data is None or resolved[2] != hub.commits[name]:
+        data = hub.at(f"models/{resolved[1]}", resolved[2]).get(resolved[3])
+        if data is None:
             raise Refused(404, "Entry not found")
         return File(data, resolved[2])
     if authorization != f"Bearer {TOKEN}":
@@ -69,8 +76,10 @@ def answer(hub: Hub, method: str, path: str, authorization: str, body: bytes) ->
         name = f"{wanted['type']}s/{wanted['organization']}/{wanted['name']}"
         if name in hub.repositories:
             raise Refused(409, "You already created this repo", f"{hub.url}/{name}")
-        hub.created[name], hub.repositories[name] = wanted, {".gitattributes": b"*.safetensors filter=lfs\n"}
+        hub.created[name] = wanted
+        hub.put(name, {".gitattributes": b"*.safetensors filter=lfs\n"})
         return {"url": f"{hub.url}/{name}", "id": name.partition("/")[2]}
+    path = re.sub(r"^/([\w-]+/[\w-]+\.git/)", r"/models/\1", path)  # so only of models
     if found := re.fullmatch(r"/(?:api/)?(\w+/[\w-]+/[\w-]+)(?:\.git)?/(.*)", path):
         files = hub.repositories.get(found[1])
         if files is None:
@@ -81,10 +90,12 @@ def answer(hub: Hub, method: str, path: str, authorization: str, body: bytes) ->
 
 def _of_repository(hub: Hub, files: dict[str, bytes], name: str, path: str, body: bytes) -> Any:
     if path.startswith("revision/"):
-        if path not in ("revision/main", f"revision/{hub.commits[name]}"):
-            raise Refused(404, "Invalid rev id")
-        return {"id": name.partition("/")[2], "sha": hub.commits[name], "siblings": []}
-    if path == "preupload/main":
+        sha = next(hub.commits[branch] for branch, x in hub.repositories.items() if x is hub.at(name, path[9:]))
+        return {"id": name.partition("/")[2], "sha": sha, "siblings": []}
+    if path.startswith("branch/"):
+        hub.put(f"{name}@{path[7:]}", files)
+        return {}
+    if path.startswith("preupload/"):
         samples = {file["path"]: base64.b64decode(file["sample"]) for file in json.loads(body)["files"]}
         modes = {path: "lfs" if b"\0" in sample else "regular" for path, sample in samples.items()}
         return {"files": [{"path": path, "uploadMode": mode, "shouldIgnore": False} for path, mode in modes.items()]}
@@ -94,7 +105,8 @@ def _of_repository(hub: Hub, files: dict[str, bytes], name: str, path: str, body
             if x["oid"] not in hub.large:
                 x["actions"] = {"upload": {"href": f"{hub.url}/store/{x['oid']}"}}
         return {"transfer": "basic", "objects": objects}
-    if path == "commit/main":
+    if path.startswith("commit/"):
+        files = hub.at(name, path[7:])
         for entry in map(json.loads, body.splitlines()):
             value = entry["value"]
             if entry["key"] == "file":
@@ -106,10 +118,11 @@ def _of_repository(hub: Hub, files: dict[str, bytes], name: str, path: str, body
                 files[value["path"]] = hub.large[value["oid"]]
             elif entry["key"] == "deletedFile":
                 del files[value["path"]]
-        oid = sha1(body).hexdigest()
+        branch = next(branch for branch, x in hub.repositories.items() if x is files)
+        oid = hub.commits[branch] = sha1(body).hexdigest()
         return {"commitUrl": f"{hub.url}/{name}/commit/{oid}", "commitOid": oid, "success": True}
     if path.startswith("tree/"):
-        return [_entry(path, data) for path, data in files.items()]
+        return [_entry(path, data) for path, data in hub.at(name, path[5:]).items()]
     raise Refused(404, "Not found")
 
 

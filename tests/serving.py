@@ -36,14 +36,24 @@ def offline(home: Path) -> dict[str, str]:
 
 
 @contextmanager
-def serving(command: Sequence[str], port: int, env: Mapping[str, str], cwd: Path = ROOT) -> Iterator[str]:
+def serving(
+    command: Sequence[str],
+    port: int,
+    env: Mapping[str, str],
+    cwd: Path = ROOT,
+    started: list[subprocess.Popen[str]] | None = None,
+) -> Iterator[str]:
     """Starts a server, yields its URL once it answers, and stops it at the end.
 
+    Args:
+        started: its process is added here, for tests that end it themselves.
     Raises:
         RuntimeError: with the server's output, if it ends or does not answer in time.
     """
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, cwd=cwd, env=env, stdout=log, stderr=subprocess.STDOUT, text=True)
+        if started is not None:
+            started.append(process)
         try:
             deadline = time.monotonic() + PATIENCE_SECONDS
             while not _answers(port):

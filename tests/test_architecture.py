@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 # What each package or module may import of this repository. The longest name that contains a module applies to it.
 MAY_IMPORT: dict[str, set[str]] = {
     "explorer.atomic": set(),
-    "explorer.deploy": set(),
+    "explorer.deploy": {"explorer.hub"},
     "explorer.hub": set(),
     "explorer.export_onnx": {"explorer.atomic", "explorer.generators"},
     "explorer.latent": set(),
@@ -167,6 +167,15 @@ MAY_IMPORT: dict[str, set[str]] = {
         "training.families",
         "training.runs",
         "training.task",
+    },
+    "training.push": {
+        "explorer.checkpoint",
+        "explorer.files.figures",
+        "explorer.hub",
+        "explorer.shelf",
+        "training.export",
+        "training.runs",
+        "training.snapshot",
     },
     "training.evaluation": {
         "explorer.checkpoint",

@@ -184,3 +184,20 @@ def test_the_source_archive_builds_the_same_wheel(wheel: Path, tmp_path: Path) -
         assert {entry.filename: entry.CRC for entry in first.infolist()} == {
             entry.filename: entry.CRC for entry in second.infolist()
         }
+
+
+def test_the_lock_file_has_a_hash_for_every_version_and_satisfies_the_requirements() -> None:
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    locked: dict[str, str] = {}
+    for entry in re.split(r"\n(?=[\w])", re.sub(r"(?m)^#.*\n", "", text)):
+        line, *hashes = entry.replace("\\\n", " ").split(" --hash=")
+        name, version = line.strip().split("==")
+        locked[normalized(name)] = version.strip()
+        assert hashes
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}\s*", found) for found in hashes)
+    for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            wanted = Requirement(line.partition("#")[0])
+            assert wanted.specifier.contains(locked[normalized(wanted.name)])
+    assert [name for name in locked if name.startswith(("nvidia", "cuda", "triton"))] == []
+    assert locked["torch"].endswith("+cpu")

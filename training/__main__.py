@@ -22,6 +22,7 @@ examples:
   torchrun --nproc_per_node=4 -m training spectogan --data sc09 --out runs/sc09 --batch-size 128
   python -m training export runs/digits --name my-digits
   python -m training snapshots runs/digits --name my-digits
+  python -m training push runs/digits USER/my-digits --license cc-by-4.0
   python -m training judge --data speech_commands --out judge.safetensors
   python -m training evaluate my-digits --data speech_commands --json figures.json
   python -m training drums-data FluidR3_GM.sf2 my-one-shots --out drums
@@ -113,6 +114,14 @@ def _parser() -> argparse.ArgumentParser:
         "save snapshots of a run beside its checkpoint",
         "Save some of a run's snapshots (8-bit weights) and its losses beside the checkpoint exported from it, in "
         "checkpoints/snapshots/NAME. The explorer replays from them how the generator learned.",
+    )
+    command(
+        "push",
+        _add_push,
+        "publish a run on the Hugging Face Hub",
+        "Publish a run on the Hugging Face Hub: its checkpoint, exported unless it already is, its model card with "
+        "pictures of sounds and losses, and its snapshots if you saved some. Fill in the card before, NAME.md beside "
+        "the checkpoint. Prints the address from which the explorer plays it. Needs `hf auth login` or HF_TOKEN.",
     )
     command("curves", _add_curves, "plot a run: losses, Wasserstein estimate, gradient penalty")
     command(
@@ -338,6 +347,38 @@ def _snapshots(args: argparse.Namespace, argv: Sequence[str]) -> None:
 
     for path in export_snapshots(args.folder, args.name, args.checkpoints, args.count):
         _print_file(path)
+
+
+def _add_push(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=_path, metavar="RUN")
+    parser.add_argument("repo", metavar="USER/REPO", help="where to; it is made if there is none")
+    parser.add_argument("--name", type=_name, help="name of the checkpoint (default: REPO)")
+    _add_checkpoints(parser, "folder that it is in, or is exported to")
+    parser.add_argument("--private", action="store_true", help="let nobody else see a repository that is made")
+    parser.add_argument("--revision", metavar="BRANCH", help="branch, made if there is none (default: the main one)")
+    parser.add_argument(
+        "--license", default="other", metavar="ID", help="licence of the weights, as the Hub names it (default: other)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only list the files and their sizes")
+    parser.set_defaults(run=_push)
+
+
+def _push(args: argparse.Namespace, argv: Sequence[str]) -> None:
+    from explorer import hub
+    from training.push import collect, push
+    from training.runs import TrainingError
+
+    try:
+        hub.check_name(args.repo, "a repository")
+        name = args.name or _name(args.repo.partition("/")[2])
+        files = collect(args.folder, args.repo, name, args.checkpoints, args.license)
+        for path, content in sorted(files.items()):
+            size = len(content) if isinstance(content, bytes) else content.stat().st_size
+            print(f"{size:>12,}  {path}")
+        if not args.dry_run:
+            print(push(files, args.repo, name, args.private, args.revision))
+    except (ValueError, argparse.ArgumentTypeError) as error:  # a name that the Hub does not take; what it says
+        raise TrainingError(str(error)) from None
 
 
 def _add_curves(parser: argparse.ArgumentParser) -> None:

@@ -106,6 +106,12 @@ def export(
     return path
 
 
+def is_export(folder: Path, path: Path) -> bool:
+    """Whether a checkpoint was exported from a run's last saved state. Raises TrainingError as `export`."""
+    provenance = _provenance(read_run(folder), last_state(folder)["step"])
+    return path.is_file() and shelf.read_card(path).provenance == json.loads(json.dumps(provenance))
+
+
 def export_snapshots(folder: Path, name: str, target: Path, count: int = 6) -> list[Path]:
     """Writes `target/snapshots/NAME`: snapshots and losses of the run that the checkpoint NAME was exported from.
 
