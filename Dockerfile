@@ -9,7 +9,8 @@ COPY requirements.lock .
 RUN pip install --no-cache-dir --no-compile --require-hashes -r requirements.lock \
     --extra-index-url "${TORCH_CPU_INDEX:?name it by --build-arg}" \
     && cd /usr/local/lib/python3.11/site-packages \
-    && rm -r torch/bin torch/include torch/test && find . -type d -name tests -prune -exec rm -r {} +
+    && rm -r torch/include torch/test && find torch/bin -type f ! -name torch_shm_manager -delete \
+    && find . -type d -name tests -prune -exec rm -r {} +
 COPY README.md LICENSE app.py ./
 COPY explorer explorer
 COPY checkpoints checkpoints

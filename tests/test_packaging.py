@@ -1,6 +1,7 @@
 """Packaging: the wheel runs from any folder, and an editable install uses the checkout."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
-from test_architecture import ROOT, required
+from test_architecture import ROOT, normalized, required
 
 from explorer.engine import Engine
 from explorer.files import formats
