@@ -314,10 +314,14 @@ def _batches(samples: int, progress: Progress | None) -> Iterator[Tensor]:
 
 
 def _draw(generator: Generator, samples: int, seed: int) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Latents (samples, *latent.shape), their label indices (samples,), in turn, and one-hot conditions, if any."""
+    """Latents (samples, *latent.shape), their label indices (samples,), in turn, and one-hot conditions, if any.
+
+    Of more labels than half the samples, some that are spread evenly are used.
+    """
     z = generator.latent.sample(samples, np.random.RandomState(seed))
     if generator.condition is None:
         return z, torch.zeros(samples, dtype=torch.long), None
     classes = len(generator.condition.labels)
-    label = torch.arange(samples) % classes
+    used = max(1, min(classes, samples // 2))  # twice each, since the mean of a label is subtracted
+    label = torch.linspace(0, classes - 1, used).round().long()[torch.arange(samples) % used]
     return z, label, torch.nn.functional.one_hot(label, classes).float()

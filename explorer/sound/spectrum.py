@@ -14,6 +14,7 @@ from explorer.sound.base import Representation, Settings, Sound, chosen
 from explorer.sound.waveform import from_start
 
 PEAK = 0.99  # of a decoded sound that would be louder
+FADE_IN, FADE_OUT = 0.004, 0.02  # seconds at the edges of a decoded sound, where a generated spectrum would click
 LOUDEST = 2.0  # magnitude that no waveform in [-1, 1] exceeds; a full-scale sine has 1
 HIGHEST_RATE, LARGEST, LONGEST = 384_000, 65_536, 65_536  # upper limits: Hz, n_fft, frames
 
@@ -64,13 +65,20 @@ class SpectrumRepresentation(Representation):
     first frame is the phase itself. Phases add up along a row, so each advance matters wherever there is sound later,
     and none where the magnitude is low.
 
-    `decode(encode(sound))` keeps pitch within 5 cents, and at least 40 dB SNR; what it loses is below 16 Hz.
+    `decode(encode(sound))` keeps pitch within 5 cents, and at least 40 dB SNR between the faded edges; what it loses is
+    below 16 Hz.
     """
 
     def __init__(self, config: SpectrumConfig) -> None:
         self.config = config
         self.sample_rate = config.sample_rate
         self.seconds = config.samples / config.sample_rate
+        rise, fall = (
+            np.hanning(2 * round(seconds * config.sample_rate) + 1)[: round(seconds * config.sample_rate)]
+            for seconds in (FADE_IN, FADE_OUT)
+        )
+        middle = np.ones(max(0, config.samples - len(rise) - len(fall)))
+        self._edges = np.concatenate([rise, middle, fall[::-1]])[-config.samples :].astype(np.float32)
         self._low = math.log(config.floor)
         self._half = (math.log(LOUDEST + config.floor) - self._low) / 2
 
@@ -88,11 +96,11 @@ class SpectrumRepresentation(Representation):
         return self.analyse(torch.from_numpy(waveform)[None])[0]
 
     def decode(self, x: Tensor, settings: Settings | None = None) -> Sound:
-        """A sound that would clip is scaled down to a peak of 0.99."""
+        """The sound is faded at its edges; one that would clip is scaled down to a peak of 0.99."""
         chosen(self.settings, settings)
 
         def synthesize() -> np.ndarray:
-            waveform: np.ndarray = self.synthesise(x[None])[0].numpy()
+            waveform: np.ndarray = self.synthesise(x[None])[0].numpy() * self._edges
             peak = float(np.abs(waveform).max())
             return waveform * np.float32(PEAK / peak) if peak > PEAK else waveform
 

@@ -96,6 +96,12 @@ def test_a_sound_that_would_clip_is_scaled_down() -> None:
     assert np.abs(REPRESENTATION.decode(x).waveform).max() <= 0.99 + 1e-6
 
 
+def test_a_spectrum_that_does_not_begin_or_end_softly_clicks_at_neither_edge() -> None:
+    waveform = REPRESENTATION.decode(REPRESENTATION.encode(sound(sine(440)))).waveform
+    assert np.abs(waveform[[0, -1]]).max() < 10 ** (-50 / 20)
+    assert np.abs(np.diff(waveform)).max() < 1.1 * 2 * np.pi * 440 / RATE
+
+
 def test_a_short_sound_is_followed_by_silence_and_a_long_one_loses_its_end() -> None:
     wave = sine(440, 0.5)
     short = REPRESENTATION.decode(REPRESENTATION.encode(sound(wave[:8000]))).waveform
