@@ -16,6 +16,7 @@ from explorer.generators.diffwave import DiffWave
 from explorer.recipe import Recipe
 from training.denoising import Denoising
 from training.families.diffwave import DiffWaveTask
+from training.families.wavegan import Encoder
 from training.runs import load_state, save_state
 from training.task import Batch, Prepared
 
@@ -89,8 +90,8 @@ def test_an_encoder_gives_the_latents_that_the_network_hears() -> None:
         task, data = objective.task, sounds().train
         batch = task.batch(data, torch.arange(8), objective.rng)
         loss, _ = task.loss(objective.generator, objective.encoder, batch, objective.recipe, objective.rng)
-        assert objective.encoder is not None
-        (found,) = torch.autograd.grad(loss, objective.encoder.head.weight, allow_unused=True)  # type: ignore[arg-type]
+        assert isinstance(objective.encoder, Encoder)
+        (found,) = torch.autograd.grad(loss, objective.encoder.head.weight, allow_unused=True)
         return torch.zeros(1) if found is None else found
 
     assert bool(gradient(0.0).any())
