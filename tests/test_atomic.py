@@ -57,3 +57,9 @@ def test_a_full_disk_is_an_os_error_for_tensors_too(tmp_path: Path) -> None:
     )
     assert done.stdout.startswith("OSError")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_tensors_can_be_read_by_whom_other_new_files_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "usual").touch()
+    atomic.write_tensors(tmp_path / "a.safetensors", {"x": torch.zeros(2)})
+    assert (tmp_path / "a.safetensors").stat().st_mode == (tmp_path / "usual").stat().st_mode

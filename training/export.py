@@ -24,7 +24,6 @@ from training.families import TASKS
 from training.runs import METRICS, TrainingError, data_folders, last_state, portable, read_metrics, read_run
 
 SAMPLES = 4096
-TIMED = 64  # sounds measured beforehand, to say how long all will take
 NOT_AVERAGED = {"step", "phase", "seconds"}  # fields of `metrics.jsonl` that are no losses
 log = logging.getLogger(__name__)
 CARD = """# {name}
@@ -199,14 +198,14 @@ def _mean(lines: Sequence[Mapping[str, Any]], name: str) -> float:
 
 
 def _directions(generator: Generator, samples: int) -> tuple[Direction, ...]:
-    """The measured directions; says beforehand about how long that takes."""
+    """The measured directions; says how long that takes, as soon as that is known."""
+    log.info("measuring directions for the sliders on %s sounds; --no-directions leaves them out", f"{samples:,}")
     since = time.perf_counter()
-    measured(generator, TIMED)
-    minutes = (time.perf_counter() - since) / TIMED * samples / 60
-    log.info("measuring directions for the sliders on %s sounds, about %.0f min", f"{samples:,}", max(1, minutes))
     with tqdm(desc="directions", unit="sound", dynamic_ncols=True) as bar:
 
         def advance(done: int, total: int) -> None:
+            if bar.n == 0:
+                bar.write(f"this takes about {max(1, (time.perf_counter() - since) / done * total / 60):.0f} min")
             bar.total = total
             bar.update(done - bar.n)
 

@@ -11,7 +11,7 @@ from toy import ToyConfig, make
 
 from explorer import checkpoint
 from explorer.checkpoint import CheckpointError
-from explorer.shelf import snapshots
+from explorer.shelf import read_level, snapshots
 from training.__main__ import main
 from training.export import averaged_metrics, choose_steps, export_snapshots
 from training.families import TASKS
@@ -51,6 +51,16 @@ def run(tmp_path: Path) -> Path:
 @pytest.fixture
 def shelf(run: Path) -> Path:
     return run.parent / "shelf"
+
+
+def test_an_export_without_directions_states_its_level_and_command_in_its_card(run: Path, shelf: Path) -> None:
+    state = {"step": 900, "device": "cpu", "rng": torch.get_rng_state(), "optimizers": {}}
+    torch.save({**state, "modules": {"ema": make().state_dict()}}, run / "state.pt")
+    assert main(["export", str(run), "--name", "new", "--checkpoints", str(shelf), "--no-directions"]) == 0
+    assert checkpoint.load(shelf / "new.safetensors")[1] == ()
+    assert read_level(shelf / "new.safetensors") is not None
+    card = (shelf / "new.md").read_text(encoding="utf-8")
+    assert "`train --out run; python -m training export run --name new`" in card
 
 
 def test_a_recorded_command_keeps_its_options_but_no_path_of_the_data() -> None:
