@@ -83,7 +83,7 @@ def test_a_wrong_prediction_is_corrected_and_the_distances_equal_scipys(visit: V
     learn = lesson(visit("?model=words"), DISTANCE)
     group = learn.get_by_role("group", name="Once the two no longer overlap")
     group.get_by_role("radio", name="goes on growing").check()
-    group.get_by_role("button", name="See it").click()
+    group.get_by_role("button", name="Check").click()
     expect(group.get_by_role("status")).to_contain_text("No: you chose “goes on growing”, right is “stays the same”.")
     expect(learn.get_by_text("slope 0.00. Wasserstein 3.00, slope 1.00")).to_be_visible()
     x = np.arange(-5, 6, 0.001) + 0.0005
