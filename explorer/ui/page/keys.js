@@ -47,7 +47,7 @@ export function start({ element, props, server }) {
   let place = "", model = "", settled = false, fetching = false;
   let used = false; // whether the visitor has played a key or a piece
   let turn = 0, heard = 0; // number of the present place, and of the newest whose tones are here
-  let latest = "", given = false; // the piece that was seen last, and whether a song has come with another since
+  let latest = "", named = false; // the piece that was seen last, and whether a song has come with another since
   let piece = /** @type {Playing | null} */ (null);
 
   const pitches = () => session.shown?.keys ?? [];
@@ -237,8 +237,8 @@ export function start({ element, props, server }) {
     for (const one of models) offerSeed(one, 0);
     const before = latest;
     if (seen.length) latest = toJson(seen[0].recipe);
-    if (latest !== before && !piece && !given) offer(asPiece(seen[0].recipe), true);
-    given = false;
+    if (latest !== before && !piece && !named) offer(asPiece(seen[0].recipe), true);
+    named = false;
     showPlaying();
   }
 
@@ -388,7 +388,7 @@ export function start({ element, props, server }) {
   listenToKeys(TYPING, ready, keyOfCode, (index) => press(pitches()[index]), (index) => lift(pitches()[index]));
   session.addEventListener("show", changePlace);
   session.addEventListener("piece", (event) => {
-    given = true;
+    named = true;
     offer(asPiece(JSON.parse(/** @type {CustomEvent} */ (event).detail)), true);
   });
   whenSettled(element, () => {
