@@ -128,7 +128,7 @@ def read_saved(path: Path) -> Recipe | Kit | Song:
     except (ValueError, RecursionError):  # a lone surrogate; a value nested too deep for JSON
         raise RecipeError(f"{path.name}: its recipe holds a value that no recipe can have") from None
     if isinstance(saved, Recipe) and path.suffix.lower() == ".zip" and file is None:
-        return replace(saved, t=0.0)  # a morph
+        return replace(saved, t=0.0)  # a morph's last step
     return saved
 
 

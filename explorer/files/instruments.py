@@ -192,8 +192,7 @@ def samples(engine: Engine, timbre: Recipe) -> Iterator[tuple[str, bytes]]:
     for pitch, tone in found.items():
         name = f"{pitch:03}-{keys[pitch].replace('#', 's')}.wav"  # in an .sfz, # begins a directive
         waveform = tone.samples * np.float32(level * tone.gain)
-        sound = Sound(lambda waveform=waveform: waveform, tone.sample_rate, len(waveform) / tone.sample_rate)
-        wav = formats.encode(sound, replace(timbre, label=keys[pitch]), "wav")
+        wav = formats.encode(_played(waveform, tone.sample_rate), replace(timbre, label=keys[pitch]), "wav")
         yield name, _with_loop(wav, pitch, tone)
         low = 0 if pitch == min(keys) else pitch
         high = 127 if pitch == max(keys) else pitch
@@ -207,6 +206,10 @@ def samples(engine: Engine, timbre: Recipe) -> Iterator[tuple[str, bytes]]:
 def write_instrument(engine: Engine, timbre: Recipe, folder: Path) -> int:
     """Writes the files of `samples` into a folder and returns their number. Raises as `complete`."""
     return formats.write_all(samples(engine, complete(engine, timbre)), folder)
+
+
+def _played(waveform: np.ndarray, sample_rate: int) -> Sound:
+    return Sound(lambda: waveform, sample_rate, len(waveform) / sample_rate)
 
 
 def _with_loop(wav: bytes, pitch: int, tone: Tone) -> bytes:

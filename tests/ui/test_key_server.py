@@ -47,7 +47,7 @@ def server(engine: Engine, cache: FileCache) -> KeyServer:
 
 def uploaded(cache: FileCache, *notes: Note) -> str:
     stream = io.BytesIO()
-    midi.write_midi(notes, stream)  # type: ignore[arg-type]
+    midi.write_midi(notes, stream)
     return str(cache.write("a", "piece.mid", stream.getvalue()))
 
 
