@@ -126,7 +126,7 @@ examples:
   python -m explorer gallery NAME --samples 1000 --out extremes.json
       more extreme sounds, in a file that the app can open
 
-The file is a list of recipes. The app shows NAME.gallery.json beside the checkpoint to newcomers and in its section Browse.
+The file is a list of recipes. The app shows NAME.gallery.json beside the checkpoint to newcomers and under Browse.
 """
 LEVEL_EXAMPLES = """\
 examples:

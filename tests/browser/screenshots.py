@@ -51,7 +51,9 @@ def main() -> None:
                     page.locator("summary").filter(has_text=LESSON).click()
                 pictures = VIEWS[view] + (len(snapshots(args.checkpoints, model)) if view == "Learn" else 0)
                 if pictures:
-                    expect(page.locator(".tabitem .card canvas:visible").nth(pictures - 1)).to_be_visible(timeout=60_000)
+                    expect(page.locator(".tabitem .card canvas:visible").nth(pictures - 1)).to_be_visible(
+                        timeout=60_000
+                    )
                 expect(page.locator("[aria-busy=true]:visible")).to_have_count(0, timeout=60_000)
                 page.screenshot(
                     path=args.out / f"{model}-{view.lower()}-{screen}-{scheme}.png", full_page=screen == "phone"

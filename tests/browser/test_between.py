@@ -56,7 +56,9 @@ def save(page: Page, kind: str, steps: int, folder: Path) -> Path:
 def film(page: Page) -> str:
     """The small pictures on the slider from A to B, once they are those of now."""
     page.wait_for_function("document.querySelector('.film canvas') && !document.querySelector('.film[aria-busy]')")
-    return str(page.evaluate("JSON.stringify([...document.querySelectorAll('.film canvas')].map((c) => c.toDataURL()))"))
+    return str(
+        page.evaluate("JSON.stringify([...document.querySelectorAll('.film canvas')].map((c) => c.toDataURL()))")
+    )
 
 
 def test_the_film_leads_to_its_places_and_follows_the_seeds(visit: Visit) -> None:

@@ -332,6 +332,30 @@ def test_a_phone_needs_no_sideways_scrolling(visit: Visit) -> None:
     expect_another_picture(page, before)
 
 
+def test_a_bar_tells_its_amount_and_a_chip_or_a_double_click_sets_it_back(visit: Visit) -> None:
+    page = visit("?model=toy")
+    bar, chips = direction(page), player(page).get_by_role("group", name="Offsets in force").get_by_role("button")
+    for undo in (lambda: chips.click(), lambda: bar.dblclick()):
+        press(page, bar, "ArrowRight", 3)
+        expect(bar).to_have_attribute("aria-valuetext", "+0.15")
+        expect(chips).to_have_text(re.compile(r"Direction 1 \+0\.15"))
+        undo()
+        page.wait_for_function("!JSON.parse(explorer.place()).offsets")
+        expect(chips).to_have_count(0)
+        expect(bar).to_have_value("0")
+
+
+def test_a_new_sound_begins_at_its_beginning_also_by_a_key(visit: Visit) -> None:
+    page = visit("?model=toy&seed=1")
+    player(page).get_by_role("button", name="Play").click()
+    page.keyboard.press("Space")  # stops: the button was pressed by a pointer
+    expect(player(page).get_by_role("button", name="Play")).to_be_visible()
+    page.evaluate("explorer.speaker.seek(0.3)")
+    page.keyboard.press("r")
+    page.wait_for_function("JSON.parse(explorer.place()).seed !== 1")
+    assert page.evaluate("explorer.speaker.resting") == 0
+
+
 def test_a_click_in_the_picture_seeks(visit: Visit) -> None:
     page = visit("?model=piano")
     picture(page).click(position={"x": 300, "y": 100})
