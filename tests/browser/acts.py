@@ -29,7 +29,7 @@ def pixels(page: Page) -> str:
 
 
 def expect_another_picture(page: Page, before: str) -> None:
-    page.wait_for_function("before => document.querySelector('canvas').toDataURL() !== before", arg=before)
+    page.wait_for_function("before => document.querySelector('canvas.picture').toDataURL() !== before", arg=before)
 
 
 def expect_offset(page: Page, name: str, slider: Locator) -> None:
