@@ -244,9 +244,6 @@ def _sections(engine: Engine) -> Controls:
             panel("between", engine, MorphServer(engine).functions())
         with gr.Tab("Browse"):
             panel("places", engine, (server_function(gallery, 1), server_function(samples, 1)), batch=PICTURES_AT_ONCE)
-            made["open"] = gr.UploadButton(
-                "Open a saved file", size="sm", elem_id="open", file_types=[f".{name}" for name in readers.READERS]
-            )
         with gr.Tab("Learn"):
             panel("learn", engine, Lessons(engine).functions())
         with gr.Tab("Advanced"):
@@ -268,6 +265,10 @@ def _sections(engine: Engine) -> Controls:
             made["first"] = gr.Slider(0, SLIDERS, 0, step=SLIDERS, label="First dimension", elem_classes="slider-row")
             with gr.Column(elem_classes="bars"):
                 made |= {name: offset(name) for name in RAW_SLIDERS}
+    # Outside the sections: gradio renders only the one that is open, and files may be dropped on the page at any time.
+    made["open"] = gr.UploadButton(
+        "Open a saved file", size="sm", elem_id="open", file_types=[f".{name}" for name in readers.READERS]
+    )
     return made
 
 
