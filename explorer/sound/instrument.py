@@ -84,7 +84,6 @@ def tone(waveform: np.ndarray, sample_rate: int, pitch: int, decaying: bool = Tr
     x = np.array(waveform, np.float32)
     fade = _rise(min(len(x), round(ATTACK * sample_rate)))
     x[: len(fade)] *= fade
-    gain = _gain(x, sample_rate)
     found = _find_loop(x, sample_rate, 440 * 2 ** ((pitch - 69) / 12))
     if found is not None and not decaying:
         start, end, like, growth = found
@@ -93,7 +92,7 @@ def tone(waveform: np.ndarray, sample_rate: int, pitch: int, decaying: bool = Tr
     if found is None:
         fade = _rise(min(len(x), round(END * sample_rate)))
         x[len(x) - len(fade) :] *= fade[::-1]
-        return Tone(x, sample_rate, gain)
+        return Tone(x, sample_rate, _gain(x, sample_rate))
     start, end, _, growth = found
     x = x[:end]
     size = round(min(COMPARED[0] * sample_rate, start, (end - start) / 2))
@@ -101,7 +100,8 @@ def tone(waveform: np.ndarray, sample_rate: int, pitch: int, decaying: bool = Tr
     before = x[start - size : start] * level[:size]
     x[start:] *= level[size:]
     _close(x, before)
-    return Tone(x.clip(-1, 1), sample_rate, gain, (start, end), max(-growth, 0.0))
+    looped = Tone(x.clip(-1, 1), sample_rate, 1.0, (start, end), max(-growth, 0.0))
+    return replace(looped, gain=_gain(looped.held(2 * end), sample_rate))  # as it is heard
 
 
 def _rise(size: int) -> np.ndarray:
