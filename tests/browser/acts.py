@@ -53,7 +53,7 @@ def place(page: Page) -> Recipe:
 
 def drag(page: Page, slider: Locator, to: float) -> None:
     """Drags a slider from its middle to a share of its width."""
-    slider.scroll_into_view_if_needed()
+    slider.evaluate("element => element.scrollIntoView({ block: 'center' })")  # below the stage, which sticks
     box = slider.bounding_box()
     assert box is not None
     y = box["y"] + box["height"] / 2
@@ -65,7 +65,7 @@ def drag(page: Page, slider: Locator, to: float) -> None:
 
 def drag_in(page: Page, box: Locator, start: tuple[float, float], end: tuple[float, float]) -> None:
     """Drags from one point to another, both in shares of the box's width and height."""
-    box.scroll_into_view_if_needed()
+    box.evaluate("element => element.scrollIntoView({ block: 'center' })")  # below the stage, which sticks
     at = box.bounding_box()
     assert at is not None
     (x0, y0), (x1, y1) = [(at["x"] + x * at["width"], at["y"] + y * at["height"]) for x, y in (start, end)]

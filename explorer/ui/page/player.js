@@ -18,6 +18,7 @@ const CAPTIONS = /** @type {Record<string, [caption: string, title: string]>} */
   "ready.wav": ["Ready WAV", "To use elsewhere: peak at -1 dBFS, cut to 5 ms before its onset, faded, 44.1 kHz"],
 });
 const UNSAFE = /[^\p{L}\p{N}_.+-]/gu; // characters of a favourite's name that no file's name has
+const OPENED = 200; // ms in which gradio makes the controls of a section that is opened
 const AGAIN = 1000; // ms between two requests for the progress of the search for directions
 const SAVING_LIMIT = 600_000; // ms that a file may take
 // Where the space bar presses what the keys have led to; what a pointer has pressed it leaves alone.
@@ -281,6 +282,7 @@ export function start(component) {
   document.addEventListener("drop", drop);
   document.addEventListener("input", slide);
   document.addEventListener("dblclick", setBack);
+  document.addEventListener("click", () => setTimeout(showOffsets, OPENED)); // a section may have made new sliders
   document.addEventListener("pointerdown", () => { session.held = true; }, true);
   for (const name of ["pointerup", "pointercancel"]) document.addEventListener(name, () => { session.held = false; }, true);
   window.addEventListener("storage", () => session.stored.changed()); // by another tab
