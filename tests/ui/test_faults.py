@@ -1,0 +1,123 @@
+"""What happens to a server that runs: whatever is done to a checkpoint or the disk, the others are served."""
+
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import torch
+from serving import PATIENCE_SECONDS, ROOT, free_port, offline, serving
+
+from explorer import checkpoint
+from explorer.directions import principal
+from explorer.generators.spectogan import SpectoGAN, SpectoGANConfig
+
+FULL = "The server's disk is full; try again later."
+
+
+def write(path: Path, seed: int) -> None:
+    """A small checkpoint of sounds of 32 kB."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        generator = SpectoGAN(SpectoGANConfig(latent=16, channels=(8, 8, 8, 8, 8), style=8)).eval()
+        checkpoint.save(path, generator, directions=principal(generator, samples=64))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoints")
+    write(folder / "good.safetensors", 0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def processes() -> list[subprocess.Popen[str]]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def url(
+    folder: Path, processes: list[subprocess.Popen[str]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    port = free_port()
+    command = [sys.executable, "-m", "explorer", "--checkpoints", str(folder), "--port", str(port)]
+    with serving(command, port, offline(tmp_path_factory.mktemp("home")), started=processes) as url:
+        yield url
+
+
+def rendered(url: str, model: str, seed: int = 0) -> bytes | str:
+    """The bytes of a sound's file, or why there is none."""
+    data = [{"model": model, "seed": seed}, "wav"]
+    answer = httpx.post(f"{url}/gradio_api/run/render", json={"data": data}, timeout=PATIENCE_SECONDS).json()
+    if "error" in answer:
+        return str(answer["error"])
+    return httpx.get(answer["data"][0]["url"], timeout=PATIENCE_SECONDS).content
+
+
+def half(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def no_file(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [(half, "bad.safetensors"), (Path.unlink, "no checkpoint 'bad'"), (no_file, "bad")],
+    ids=["cut", "deleted", "no file"],
+)
+def test_a_checkpoint_that_is_broken_while_it_plays_is_named_and_others_play(
+    url: str, folder: Path, fault: Callable[[Path], None], said: str
+) -> None:
+    path, good = folder / "bad.safetensors", rendered(url, "good")
+    write(path, 1)
+    assert isinstance(rendered(url, "bad"), bytes)
+    fault(path)
+    for seed in (0, 1):  # in the cache, and not
+        error = rendered(url, "bad", seed)
+        assert isinstance(error, str)
+        assert said in error
+        assert str(folder) not in error
+    assert rendered(url, "good") == good
+    if path.exists():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def test_a_checkpoint_that_is_replaced_plays_anew(url: str, folder: Path) -> None:
+    path = folder / "new.safetensors"
+    write(path, 1)
+    before = rendered(url, "new")
+    write(path, 2)
+    assert rendered(url, "new") != before
+    write(path, 1)
+    assert rendered(url, "new") == before
+    path.unlink()
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux bounds the files of a running process")
+def test_a_full_disk_is_named_and_what_fits_is_written_once_there_is_room(
+    url: str, processes: list[subprocess.Popen[str]]
+) -> None:
+    (server,) = processes
+    before = resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+    try:
+        assert [rendered(url, "good", seed) for seed in (5, 6)] == [FULL, FULL]
+        data = {"data": [{"model": "good", "seed": 5}]}
+        measured = httpx.post(f"{url}/gradio_api/run/measure", json=data, timeout=PATIENCE_SECONDS)
+        assert measured.status_code == 200
+    finally:
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, before)
+    assert isinstance(rendered(url, "good", 5), bytes)
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("explorer/**/*.py")), ids=lambda path: path.stem)
+def test_no_clock_that_can_be_set_back_is_read(path: Path) -> None:
+    assert not re.search(r"\btime\.time\b|\bdatetime\b|from time import", path.read_text(encoding="utf-8"))
