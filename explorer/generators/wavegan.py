@@ -29,7 +29,7 @@ from explorer.sound.waveform import WaveformConfig, WaveformRepresentation
 STRIDE, LENGTH = 4, 25  # of the upsamplings
 FOLDED = 7  # taps that a filter of 25 has on an input of which every value is repeated 4 times
 PEAK = 0.95
-FADE_IN = (24, 40)  # samples between which a sound rises: recordings are aligned to begin at the 32nd
+FADE_IN = (30, 40)  # samples between which a sound rises: recordings are aligned to begin at the 32nd
 FADE_OUT = 800  # samples at the end in which it falls, 50 ms at 16 kHz
 QUIETEST, LOUDEST = -12.0, 4.0  # natural logarithms of a channel's gain: -104 and 35 dB
 SPECTRUM, SILENCE = 512, 1e-3  # of `features`: samples of a window, magnitude of what counts as silent

@@ -46,7 +46,8 @@ export function start({ element, props, server }) {
   let hits = /** @type {Hits | null} */ (null);
 
   function makePad(/** @type {number} */ i) {
-    const canvas = make("canvas"), caption = make("span"), root = make("button", { type: "button" }, canvas, caption);
+    const canvas = make("canvas"), caption = make("span", { textContent: `Pad ${i + 1}` });
+    const root = make("button", { type: "button" }, canvas, caption);
     canvas.setAttribute("aria-hidden", "true");
     root.setAttribute("aria-keyshortcuts", String(i + 1));
     let pressed = false; // so that the click after it is not a second hit
