@@ -206,7 +206,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "explorer.sound",
         "training",
     },
-    "training.__main__": {"explorer.shelf", "explorer.checkpoint", "training"},
+    "training.__main__": {"explorer.hub", "explorer.shelf", "explorer.checkpoint", "training"},
     "app": {"explorer"},
 }
 MAY_IMPORT_THE_UI = {"app", "explorer.__main__"}

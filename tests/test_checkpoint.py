@@ -174,7 +174,8 @@ def test_an_error_names_a_tensor_of_the_wrong_shape(path: Path, toy: Toy) -> Non
         (
             "family",
             "progan",
-            "family 'progan' is unknown; known are gansynth, pianogan, poor-toy, spectogan, toy, wavegan",
+            "family 'progan' is unknown; "
+            "known are diffwave, gansynth, pianogan, poor-toy, spectogan, toy, toy-keys, wavegan",
         ),
         ("config", "{}", "the configuration does not fit family 'toy'"),
         ("config", "[]", "the configuration does not fit family 'toy'"),

@@ -111,8 +111,10 @@ def test_a_checkpoint_of_ones_own_is_found_by_name_before_a_shipped_one(scripts:
         ROOT / "checkpoints" / "spoken-digits.safetensors", tmp_path / "checkpoints" / "maestro-piano.safetensors"
     )
     program = (
-        "from training.__main__ import _checkpoint\n"
-        "for name in ('maestro-piano', 'spoken-digits'): print(_checkpoint(name).is_absolute())"
+        "from training.__main__ import _checkpoint, _parser\n"
+        "for name in ('maestro-piano', 'spoken-digits'):\n"
+        "    args = _parser().parse_args(['evaluate', name, '--data', 'x'])\n"
+        "    print(_checkpoint(args, name).is_absolute())"
     )
     assert run(scripts / "python", "-I", "-c", program, cwd=tmp_path).split() == ["False", "True"]
 

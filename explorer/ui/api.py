@@ -102,7 +102,7 @@ class Api:
             handlers.file_name(self._engine, place, str(format)),
             lambda: handlers.encode(self._engine, place, str(format)),
         )
-        return file, place.recipe.to_dict()
+        return file, self._told(place.recipe)
 
     def morph(
         self,
@@ -141,7 +141,7 @@ class Api:
                 return path.read_bytes()
 
         file = self._file(key, f"{formats.stem(self._engine, start.recipe, way[0].seed_b)}.{format}", write)
-        return file, [place.recipe.to_dict() for place in places]
+        return file, [self._told(place.recipe) for place in places]
 
     def measure(self, recipe: AsRecipe) -> dict[str, Any]:
         """Measures the sound of a recipe, such as its pitch, loudness and brightness, or the density of its notes.
@@ -163,8 +163,16 @@ class Api:
                 for name, value in found.items()
             },
             "heard": self._engine.hear(place),
-            "recipe": place.recipe.to_dict(),
+            "recipe": self._told(place.recipe),
         }
+
+    def _told(self, recipe: Recipe) -> dict[str, Any]:
+        """A completed recipe for a program, without its path where the model takes that by itself: gradio's Python
+        client takes a "path" for that of a file, and tries to fetch it."""
+        told = recipe.to_dict()
+        if recipe.path == self._engine.complete(replace(recipe, path=None)).recipe.path:
+            told.pop("path", None)
+        return told
 
     def _about(self, name: str) -> Answer:
         try:
@@ -183,7 +191,7 @@ class Api:
             "formats": list(formats.available(sound)),
             "directions": {d.name: d.title or d.name for d in model.shipped},
             "settings": {setting: list(options) for setting, options in model.settings.items()},
-            "recipe": place.recipe.to_dict(),
+            "recipe": self._told(place.recipe),
         }
 
     def _file(self, key: str, name: str, encode: Callable[[], bytes]) -> Answer:

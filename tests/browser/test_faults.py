@@ -56,7 +56,7 @@ def test_a_failed_change_of_place_is_reported_and_the_place_stays(visit: Visit) 
 def test_a_failed_download_is_reported_and_can_be_repeated(visit: Visit) -> None:
     page = visit("?model=toy", faults=True)
     fail(page, FUNCTIONS, "status")
-    button = player(page).get_by_role("button", name="WAV")
+    button = player(page).get_by_role("button", name="WAV", exact=True)
     button.click()
     expect(page.get_by_role("alert")).to_have_text(NO_ANSWER)
     page.unroute(FUNCTIONS)

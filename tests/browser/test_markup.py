@@ -34,7 +34,7 @@ def test_markup_in_a_file_of_places_does_not_run(visit: Visit, tmp_path: Path) -
     places = [NamedRecipe(text, Recipe(text if i % 2 else "toy", seed=i)) for i, text in enumerate(MARKUP)]
     (tmp_path / "places.json").write_text(dumps(places), encoding="utf-8")
     page = visit("?model=toy", faults=True)
-    page.locator("input[type=file]").set_input_files(tmp_path / "places.json")
+    page.get_by_test_id("Open a saved file-upload-button").set_input_files(tmp_path / "places.json")
     expect(status(page)).to_contain_text(f"{len(MARKUP)} of {len(MARKUP)} places added")
     assert page.evaluate("window.ran") is None
 
@@ -42,6 +42,6 @@ def test_markup_in_a_file_of_places_does_not_run(visit: Visit, tmp_path: Path) -
 def test_markup_in_a_files_recipe_does_not_run(visit: Visit, tmp_path: Path) -> None:
     (tmp_path / "place.json").write_text(json.dumps({"model": MARKUP[0], "label": MARKUP[1]}), encoding="utf-8")
     page = visit("?model=toy", faults=True)
-    page.locator("input[type=file]").set_input_files(tmp_path / "place.json")
+    page.get_by_test_id("Open a saved file-upload-button").set_input_files(tmp_path / "place.json")
     expect(page.get_by_role("alert")).to_contain_text("no checkpoint")
     assert page.evaluate("window.ran") is None

@@ -257,7 +257,7 @@ def test_a_saved_file_brings_its_kit_back(visit: Visit, folder: Path, tmp_path: 
     path, made = saved(page, name, tmp_path), kit(page)
     assert path.read_bytes() == kits.encode(Engine(folder), made, path.suffix[1:])
     other = visit("?model=piano")
-    other.locator("input[type=file]").set_input_files(path)
+    other.get_by_test_id("Open a saved file-upload-button").set_input_files(path)
     other.wait_for_function("kitPanel.kit()?.model === 'toy'")
     assert kit(other) == made
     expect(pad(other, 6)).to_be_visible()

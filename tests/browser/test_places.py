@@ -95,7 +95,7 @@ def test_a_broken_file_of_places_is_refused_in_a_sentence(visit: Visit, tmp_path
     path = tmp_path / "favourites.json"
     path.write_text('{"version": 1, "places": [{"name": "x"}]}')
     page = visit("?model=toy")
-    page.locator("input[type=file]").set_input_files(path)
+    page.get_by_test_id("Open a saved file-upload-button").set_input_files(path)
     expect(page.get_by_role("alert")).to_contain_text("favourites.json: place 1: a recipe is an object")
 
 
@@ -103,7 +103,7 @@ def test_a_favourite_of_unknown_weights_says_so(visit: Visit, tmp_path: Path) ->
     path = tmp_path / "favourites.json"
     path.write_text(gallery.dumps([gallery.NamedRecipe("Lost", Recipe("toy", weights="0123456789ab"))]))
     page = visit("?model=toy")
-    page.locator("input[type=file]").set_input_files(path)
+    page.get_by_test_id("Open a saved file-upload-button").set_input_files(path)
     expect(status(page)).to_contain_text("1 of 1 places added")
     expect(card(page, "Favourites", "Lost")).to_be_disabled()
     expect(items(page, "Favourites")).to_contain_text("made with weights 0123456789ab of 'toy'")
@@ -125,7 +125,7 @@ def test_a_favourite_is_moved_by_keys_and_stays_there_in_another_visit_and_in_an
     page = visit("?model=toy&seed=1")
     three = [gallery.NamedRecipe(name, Recipe("toy", seed=seed)) for seed, name in enumerate(("One", "Two", "Three"))]
     (tmp_path / "three.json").write_text(gallery.dumps(three))
-    page.locator("input[type=file]").set_input_files(tmp_path / "three.json")
+    page.get_by_test_id("Open a saved file-upload-button").set_input_files(tmp_path / "three.json")
     earlier = items(page, "Favourites").get_by_role("button", name="Move Three earlier")
     earlier.focus()
     page.keyboard.press("Enter")

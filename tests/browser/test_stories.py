@@ -26,6 +26,7 @@ from acts import (
     status,
 )
 from playwright.sync_api import Locator, Page, Route, expect
+from toy import write
 
 from explorer.directions import Direction, Progress, principal
 from explorer.engine import Engine
@@ -200,7 +201,7 @@ def test_a_saved_file_opens_at_its_place(visit: Visit, tmp_path: Path, name: str
     path = download(page, name, tmp_path)
     assert read_recipe(path).seed == 8
     other = visit("?model=words")
-    other.locator("input[type=file]").set_input_files(path)
+    other.get_by_test_id("Open a saved file-upload-button").set_input_files(path)
     expect(status(other)).to_contain_text("seed 8")
     assert pixels(other) == pixels(page)
 
@@ -398,8 +399,9 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
 
 def test_a_checkpoint_without_directions_plays_at_once_and_gets_its_sliders_later(
-    visit: Visit, gate: threading.Event
+    visit: Visit, gate: threading.Event, folder: Path
 ) -> None:
+    write(folder, "untold", seed=6)  # another than those who opened the list of models have seen
     page = visit("?model=untold")
     progress = player(page).get_by_role("progressbar", name="Looking for directions")
     expect(progress).to_have_js_property("value", 0.5)

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 from toy import ToyConfig
+from toy_keys import KeysToyConfig
 from toy_poor import PoorToyConfig
 
 from explorer.checkpoint import CheckpointError, load, save
@@ -37,6 +38,7 @@ SMALL: dict[str, tuple[str, Any]] = {
     "toy": ("toy", ToyConfig()),
     "toy uniform": ("toy", ToyConfig(labels=(), prior="uniform")),
     "poor toy": ("poor-toy", PoorToyConfig()),
+    "toy of keys": ("toy-keys", KeysToyConfig()),
     "diffwave": (
         "diffwave",
         DiffWaveConfig(WaveformConfig(8000, 1024), latent=16, bands=16, channels=8, layers=3, cycle=2, style=8),

@@ -190,7 +190,7 @@ def test_the_command_prints_the_tables_and_writes_them_as_json(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["evaluate", "nowhere", "--data", "DATA"], "no such checkpoint"),
+        (["evaluate", "nowhere", "--data", "DATA"], "no checkpoint 'nowhere'; there are:"),
         (["evaluate", "SHIPPED", "--data", "nowhere"], "no such folder"),
         (["evaluate", "SHIPPED", "--data", "DATA", "--samples", "3"], "too few"),
         (["evaluate", "SHIPPED", "--data", "DATA", "--json", "no/folder/x.json"], "no/folder"),
