@@ -1,9 +1,9 @@
 """Takes the pictures of the app that the README shows.
 
-    python tests/browser/screenshots.py [--checkpoints DIR] [--out docs]
+    python tests/browser/screenshots.py [--checkpoints DIR] [--models NAME ...] [--views VIEW ...] [--out docs]
 
-`explorer.png` is the first checkpoint on a desktop; then every view of every checkpoint, MODEL-VIEW-SCREEN-SCHEME.png,
-light and dark, desktop and phone; `--views` takes some of them.
+`explorer.png` is the page as it opens on a desktop; then every view of every checkpoint, MODEL-VIEW-SCREEN-SCHEME.png,
+light and dark, desktop and phone.
 """
 
 import argparse
@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--checkpoints", type=Path, default=DEFAULT_FOLDER)
     parser.add_argument("--out", type=Path, default=Path("docs"))
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--models", nargs="+", help="default: all")
     parser.add_argument("--views", nargs="+", choices=VIEWS, default=list(VIEWS))
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -39,7 +40,7 @@ def main() -> None:
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        for model, screen, scheme in product(engine.names(), SCREENS, SCHEMES):
+        for model, screen, scheme in product(args.models or engine.names(), SCREENS, SCHEMES):
             page = browser.new_page(
                 viewport=SCREENS[screen], color_scheme=scheme, device_scale_factor=1.5, reduced_motion="reduce"
             )
@@ -59,10 +60,13 @@ def main() -> None:
                     path=args.out / f"{model}-{view.lower()}-{screen}-{scheme}.png", full_page=screen == "phone"
                 )
             page.close()
+        page = browser.new_page(viewport=SCREENS["desktop"], device_scale_factor=1.5, reduced_motion="reduce")
+        page.goto(app.local_url)
+        expect(status(page)).to_contain_text("seed", timeout=60_000)
+        expect(page.locator("[aria-busy=true]:visible")).to_have_count(0, timeout=60_000)
+        page.screenshot(path=args.out / "explorer.png")
         browser.close()
     app.close()
-    first = args.out / f"{engine.names()[0]}-{args.views[0].lower()}-desktop-light.png"
-    shutil.copy(first, args.out / "explorer.png")
 
 
 if __name__ == "__main__":
