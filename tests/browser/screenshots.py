@@ -61,7 +61,7 @@ def main() -> None:
                 )
             page.close()
         page = browser.new_page(viewport=SCREENS["desktop"], device_scale_factor=1.5, reduced_motion="reduce")
-        page.goto(app.local_url)
+        page.goto(f"{app.local_url}")
         expect(status(page)).to_contain_text("seed", timeout=60_000)
         expect(page.locator("[aria-busy=true]:visible")).to_have_count(0, timeout=60_000)
         page.screenshot(path=args.out / "explorer.png")
