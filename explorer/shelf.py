@@ -113,13 +113,18 @@ def card_path(path: Path) -> Path:
     return path.with_suffix(".md")
 
 
-def read_level(path: Path) -> Level | None:
-    """The level that the card beside a checkpoint states; None if there is none that can be read."""
+def card_text(path: Path) -> str:
+    """The text of the model card beside a checkpoint, its first MAX_CARD characters; "" if there is none."""
     try:
-        with card_path(path).open(encoding="utf-8") as file:
-            return level.find(file.read(MAX_CARD))
-    except (OSError, ValueError):
-        return None
+        with card_path(path).open(encoding="utf-8", errors="replace") as file:
+            return file.read(MAX_CARD)
+    except OSError:
+        return ""
+
+
+def read_level(path: Path) -> Level | None:
+    """The level that the card beside a checkpoint states; None if it states none."""
+    return level.find(card_text(path))
 
 
 def read_card(path: Path) -> Card:

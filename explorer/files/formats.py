@@ -128,7 +128,7 @@ def read_saved(path: Path) -> Recipe | Kit | Song:
     except (ValueError, RecursionError):  # a lone surrogate; a value nested too deep for JSON
         raise RecipeError(f"{path.name}: its recipe holds a value that no recipe can have") from None
     if isinstance(saved, Recipe) and path.suffix.lower() == ".zip" and file is None:
-        return replace(saved, t=0.0)  # a morph's last step
+        return replace(saved, t=0.0)  # found is a morph's last step, meant its start
     return saved
 
 
@@ -214,9 +214,9 @@ def zip_member(name: str) -> zipfile.ZipInfo:
     return member
 
 
-def pcm16(sound: Sound) -> np.ndarray:
-    """(samples,) int16, rounded as libsndfile does, so that the page plays the bits of the WAV file."""
-    return np.floor(sound.waveform * 32768.0).clip(-32768, 32767).astype("<i2")
+def pcm16(waveform: np.ndarray) -> np.ndarray:
+    """(samples,) in [-1, 1] as int16, rounded as libsndfile does, so that the page plays the bits of the WAV file."""
+    return np.floor(waveform * 32768.0).clip(-32768, 32767).astype("<i2")
 
 
 def _wav(sound: Sound, comment: str | None = None, title: str | None = None) -> bytes:

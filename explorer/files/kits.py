@@ -64,7 +64,7 @@ def complete(engine: Engine, kit: Kit) -> Kit:
 
 def audible(sound: Sound) -> int:
     """The first sample that is not silence before the sound, where a hit begins, as in the app."""
-    pcm = np.abs(formats.pcm16(sound).astype(np.int32))
+    pcm = np.abs(formats.pcm16(sound.waveform).astype(np.int32))
     return int(np.argmax(pcm * AUDIBLE > pcm.max()))
 
 

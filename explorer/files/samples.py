@@ -3,14 +3,10 @@
 A sound of a pitched generator is on the key of its pitch if that is free; all others are on the keys from FIRST_KEY up.
 """
 
-import io
-import zipfile
 from collections.abc import Sequence
 
-import pretty_midi
-
 from explorer.engine import Engine
-from explorer.files import formats, gallery
+from explorer.files import formats, gallery, instruments
 from explorer.files.gallery import NamedRecipe
 from explorer.recipe import RecipeError
 
@@ -35,19 +31,16 @@ def pack(engine: Engine, places: Sequence[NamedRecipe]) -> bytes:
             f"these sounds take {seconds:.0f} s together, and an archive of samples holds {MAX_SECONDS:g} s: "
             "save the long ones one by one"
         )
-    free = [*range(FIRST_KEY, KEYS), *range(FIRST_KEY)]
-    regions, stream = [], io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        for number, (named, place, sound) in enumerate(zip(places, at, sounds, strict=True), 1):
-            condition = engine.model(place.recipe.model).generator.condition
-            pitched = condition is not None and condition.kind == "pitch"
-            key = pretty_midi.note_name_to_number(place.recipe.label) if pitched else free[0]
-            key = key if key in free else free[0]
-            free.remove(key)
-            words = formats.safe_name(named.name or formats.stem(engine, place.recipe))[:MAX_NAME]
-            name = f"{number:02d}-{words}-{key}.wav"
-            archive.writestr(formats.zip_member(name), formats.encode(sound, place.recipe, "ready.wav"))
-            regions.append(f"<region> sample={name} key={key} pitch_keytrack=0 loop_mode=one_shot")
-        archive.writestr(formats.zip_member("samples.sfz"), "\n".join(regions) + "\n")
-        archive.writestr(formats.zip_member("favourites.json"), gallery.dumps(places))
-    return stream.getvalue()
+    free, regions, files = [*range(FIRST_KEY, KEYS), *range(FIRST_KEY)], [], []
+    for number, (named, place, sound) in enumerate(zip(places, at, sounds, strict=True), 1):
+        pitches = {label: pitch for pitch, label in instruments.keys_of(engine.model(place.recipe.model)).items()}
+        key = pitches.get(place.recipe.label or "", free[0])
+        key = key if key in free else free[0]
+        free.remove(key)
+        words = formats.safe_name(named.name or formats.stem(engine, place.recipe))[:MAX_NAME]
+        name = f"{number:02d}-{words}-{key}.wav"
+        files.append((name, formats.encode(sound, place.recipe, "ready.wav")))
+        regions.append(f"<region> sample={name} key={key} pitch_keytrack=0 loop_mode=one_shot")
+    files.append(("samples.sfz", ("\n".join(regions) + "\n").encode()))
+    files.append(("favourites.json", gallery.dumps(places).encode()))
+    return formats.zipped(files)

@@ -81,7 +81,7 @@ class Api:
         return [self._about(name) for name in self._engine.names()]
 
     def render(
-        self, recipe: AsRecipe, format: Literal["wav", "mid", "png", "svg", "pdf", "npz", "json"] = "wav"
+        self, recipe: AsRecipe, format: Literal["wav", "ready.wav", "mid", "png", "svg", "pdf", "npz", "json"] = "wav"
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Renders the sound of a recipe to a file, which carries the recipe too.
 
@@ -90,7 +90,7 @@ class Api:
 
         Args:
             recipe: an object as `models` returns it, at least {"model": NAME}; its JSON; or a link from the app
-            format: wav, mid (of models that make notes), png, svg, pdf (a picture), npz (arrays) or json
+            format: wav, ready.wav (for samplers), mid (of models that make notes), png, svg, pdf, npz (arrays) or json
 
         Returns:
             file: the file, with its address as "url"

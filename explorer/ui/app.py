@@ -5,7 +5,6 @@ page's recipe and the values of all controls through gradio. The answer is a new
 for the player, which is one component with canvas and Web Audio. The server keeps no state of a visitor.
 """
 
-import base64
 import functools
 import os
 import secrets
@@ -35,7 +34,7 @@ from explorer.ui.keys import KeyServer
 from explorer.ui.kits import KitServer, as_json
 from explorer.ui.learn import Lessons
 from explorer.ui.limits import MAX_UPLOAD, Limits, fetch_nothing, is_loopback
-from explorer.ui.panels import PICTURES_AT_ONCE, Queue, error_message, panel, server_function
+from explorer.ui.panels import PICTURES_AT_ONCE, Queue, error_message, panel, saved, server_function
 from explorer.ui.scripts import PAGE, scripts, template
 
 Controls = dict[str, Any]  # by name; gradio gives components their events as they are made, unseen by mypy
@@ -172,8 +171,7 @@ def _player(engine: Engine) -> gr.HTML:
     def save(request: Any) -> dict[str, str]:
         """Takes [recipe, format], and for MIDI on a grid [recipe, format, tempo]."""
         text, name, *tempo = request
-        file, data = handlers.save(engine, handlers.read(text), name, *tempo)
-        return {"name": file, "data": base64.b64encode(data).decode("ascii")}
+        return saved(*handlers.save(engine, handlers.read(text), name, *tempo))
 
     def appraise(recipe: Any) -> dict[str, Any]:
         return handlers.appraise(engine, handlers.make_view(engine, handlers.read(recipe)))

@@ -1,4 +1,4 @@
-"""The server's part of the panel "Between": the steps of a morph between two seeds, and files of the whole morph.
+"""The server's part of the section "Morph": the steps of a morph between two seeds, and files of the whole morph.
 
 A file may take a minute, so it is made in a thread while the page asks for its progress. It is the only thing that the
 server keeps for a visitor, until it is fetched, cancelled, or no longer asked for.

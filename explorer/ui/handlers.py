@@ -23,7 +23,7 @@ from explorer.files import formats, gallery, instruments
 from explorer.latent import MAX_SEED
 from explorer.model import Model
 from explorer.recipe import Place, Recipe, RecipeError
-from explorer.sound.base import LogMel
+from explorer.sound.base import LogMel, Note
 
 SLIDERS = 8  # that are shown at once, of directions and of raw dimensions each
 SETTINGS = 3  # settings of generating and decoding that are shown
@@ -401,11 +401,10 @@ def show(engine: Engine, view: View, heard: bool = True) -> dict[str, Any]:
     if keys := instruments.keys_of(model):
         shown["keys"] = list(keys)
     if sound.played_by is None and (heard or (sound.notes is None and sound.log_mel is None)):
-        shown["pcm"] = {"rate": sound.sample_rate, "data": packed(formats.pcm16(sound))}
+        shown["pcm"] = {"rate": sound.sample_rate, "data": packed(formats.pcm16(sound.waveform))}
     if sound.notes is not None:
-        rows = [(n.pitch, n.onset, n.duration, n.velocity) for n in sound.notes]
-        shown["notes"] = packed(np.array(rows, "<f4"))
-        shown["about"] = f"Piano roll: {len(rows)} notes in {sound.seconds:.1f} seconds"
+        shown["notes"] = packed_notes(sound.notes)
+        shown["about"] = f"Piano roll: {len(sound.notes)} notes in {sound.seconds:.1f} seconds"
     elif sound.log_mel is not None:
         shown["picture"] = picture(sound.log_mel)
         low, high = sound.log_mel.frequencies[[0, -1]]
@@ -492,6 +491,11 @@ def picture(log_mel: LogMel) -> dict[str, Any]:
 
 def packed(array: np.ndarray) -> str:
     return base64.b64encode(array.tobytes()).decode("ascii")
+
+
+def packed_notes(notes: Sequence[Note]) -> str:
+    """Notes as base64 of (notes, 4) float32: pitch, onset, duration and velocity."""
+    return packed(np.array([(n.pitch, n.onset, n.duration, n.velocity) for n in notes], "<f4"))
 
 
 def save(engine: Engine, recipe: Recipe, name: str, tempo: Any = None) -> tuple[str, bytes]:

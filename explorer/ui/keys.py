@@ -1,10 +1,7 @@
 """The server's part of the keys: the tones of an instrument, pieces for it, and its files."""
 
-import base64
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from explorer.checkpoint import CheckpointError
 from explorer.engine import Engine
@@ -15,7 +12,7 @@ from explorer.sound.base import Note
 from explorer.sound.instrument import Tone
 from explorer.ui import handlers
 from explorer.ui.cache import FileCache
-from explorer.ui.panels import Answer, ServerFunction, server_function
+from explorer.ui.panels import Answer, ServerFunction, saved, server_function
 
 AT_ONCE = 2  # requests of all visitors
 TONES = 8  # in one request: few, so that a key that is pressed now waits for few others
@@ -58,8 +55,7 @@ class KeyServer:
         those on the keys of the instrument, as `handlers.show` sends them, "about": them in words}."""
         timbre, piece = self._both(request)
         notes, moved = instruments.arranged(self._engine, timbre, piece)
-        rows = [(n.pitch, n.onset, n.duration, n.velocity) for n in notes]
-        return {"notes": handlers.packed(np.array(rows, "<f4")), "about": _in_words(notes, moved)}
+        return {"notes": handlers.packed_notes(notes), "about": _in_words(notes, moved)}
 
     def save_song(self, request: Any) -> Answer:
         """Takes what `piece` takes; returns {"name", "data": the WAV in base64}."""
@@ -71,13 +67,13 @@ class KeyServer:
                 "longer ones by `python -m explorer play`"
             )
         data = instruments.encode_song(sound, timbre, piece)
-        return _file(f"{instruments.song_stem(self._engine, timbre, piece)}.wav", data)
+        return saved(f"{instruments.song_stem(self._engine, timbre, piece)}.wav", data)
 
     def save_instrument(self, text: Any) -> Answer:
         """Takes a recipe; returns {"name", "data": the ZIP archive of its keys in base64}."""
         timbre = self._timbre(text)
         data = formats.zipped(instruments.samples(self._engine, timbre))
-        return _file(f"{instruments.stem(self._engine, timbre)}.zip", data)
+        return saved(f"{instruments.stem(self._engine, timbre)}.zip", data)
 
     def _timbre(self, text: Any) -> Recipe:
         return instruments.complete(self._engine, handlers.read(text))
@@ -106,9 +102,8 @@ def _checked(request: Any, size: int) -> list[Any]:
 
 
 def _as_json(tone: Tone) -> dict[str, Any]:
-    pcm = np.floor(tone.samples * 32768.0).clip(-32768, 32767).astype("<i2")
     return {
-        "pcm": {"rate": tone.sample_rate, "data": handlers.packed(pcm)},
+        "pcm": {"rate": tone.sample_rate, "data": handlers.packed(formats.pcm16(tone.samples))},
         "loop": tone.loop,
         "decay": tone.decay,
         "gain": tone.gain,
@@ -118,7 +113,3 @@ def _as_json(tone: Tone) -> dict[str, Any]:
 def _in_words(notes: tuple[Note, ...], moved: int) -> str:
     outside = f" {moved:,} outside of the keys are moved by octaves." if moved else ""
     return f"{len(notes):,} notes in {max(n.onset + n.duration for n in notes):.0f} seconds.{outside}"
-
-
-def _file(name: str, data: bytes) -> Answer:
-    return {"name": name, "data": base64.b64encode(data).decode("ascii")}

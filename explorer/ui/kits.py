@@ -1,6 +1,5 @@
 """The server's part of the pads: kits, the sounds of their pads, and their files."""
 
-import base64
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +10,7 @@ from explorer.kit import MAX_SECONDS, PADS, Kit
 from explorer.recipe import RecipeError
 from explorer.ui import handlers
 from explorer.ui.handlers import NAMED_WEIGHTS, View
-from explorer.ui.panels import Answer, ServerFunction, error_message, server_function
+from explorer.ui.panels import Answer, ServerFunction, error_message, saved, server_function
 
 AT_ONCE = 2  # requests of all visitors, of up to PADS sounds each
 
@@ -52,7 +51,7 @@ class KitServer:
             raise ValueError("the request must be a list of a kit and a format")
         kit, name = read(request[0]), str(request[1])
         data = kits.encode(self._engine, kit, name)
-        return {"name": f"{kits.stem(kit)}.{name}", "data": base64.b64encode(data).decode("ascii")}
+        return saved(f"{kits.stem(kit)}.{name}", data)
 
     def _hit(self, text: Any) -> Answer:
         try:

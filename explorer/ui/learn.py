@@ -1,4 +1,4 @@
-"""The server's part of the panel "Learn": what a checkpoint offers to the lessons, and how sounds compare."""
+"""The server's part of the section "Learn": what a checkpoint offers to the lessons, and how sounds compare."""
 
 import json
 from typing import Any

@@ -3,7 +3,7 @@
 import re
 
 from explorer import shelf
-from explorer.checkpoint import Card, CheckpointError
+from explorer.checkpoint import CheckpointError
 from explorer.engine import Engine
 from explorer.recipe import Recipe
 
@@ -25,7 +25,7 @@ def _described(name: str, engine: Engine) -> dict[str, str]:
     about = licence = ""
     try:
         card = shelf.read_card(shelf.find_checkpoints(engine.folder)[name])
-        text = _text(card)
+        text = shelf.card_text(card.path)
         about = f"{card.seconds:.1f} s, {card.parameters / 1e6:.1f} million weights"
         paragraphs = [part for part in text.split("\n\n") if part.strip() and not part.startswith("#")]
         if paragraphs:
@@ -40,10 +40,3 @@ def _described(name: str, engine: Engine) -> dict[str, str]:
         "licence": licence[:MAX_WORDS],
         "recipe": Recipe(name).to_json(),
     }
-
-
-def _text(card: Card) -> str:
-    try:
-        return card.path.with_suffix(".md").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

@@ -4,6 +4,7 @@ A panel is one gr.HTML with a template and a script in page/, whose `start` grad
 bypass gradio's queue and checks, so each of them is wrapped in `server_function`.
 """
 
+import base64
 import functools
 import logging
 import re
@@ -53,6 +54,11 @@ def error_message(error: Exception) -> str:
     line = " ".join(FOLDER.sub("", line[: 2 * MAX_MESSAGE]).split())
     line = line if len(line) <= MAX_MESSAGE else f"{line[:MAX_MESSAGE]}…"
     return line.encode("utf-8", "backslashreplace").decode("utf-8")  # half a character cannot be sent
+
+
+def saved(name: str, data: bytes) -> Answer:
+    """The answer that is a file to download: its name, and its bytes in base64."""
+    return {"name": name, "data": base64.b64encode(data).decode("ascii")}
 
 
 def server_function(function: Callable[[Any], Answer], at_once: int, waiting: int = WAITING) -> ServerFunction:

@@ -1,6 +1,5 @@
-"""The server's part of the panel "Places": the gallery of a checkpoint, and the places in a file that is opened."""
+"""The server's part of the section "Browse": the gallery of a checkpoint, and the places in a file that is opened."""
 
-import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from explorer.files import gallery, samples
 from explorer.files.gallery import NamedRecipe
 from explorer.recipe import RecipeError
 from explorer.ui import handlers
+from explorer.ui.panels import saved
 
 MAX_BYTES = 8 << 20  # of a file of places, enough for ten thousand places
 
@@ -27,7 +27,7 @@ def samples_of(engine: Engine, text: Any) -> dict[str, Any]:
         CheckpointError, RecipeError: as `samples.pack`; also if the text is no such file.
     """
     data = samples.pack(engine, gallery.loads(str(text)))
-    return {"name": "favourites.zip", "data": base64.b64encode(data).decode("ascii")}
+    return saved("favourites.zip", data)
 
 
 def read_places(engine: Engine, path: Path) -> list[dict[str, Any]] | None:

@@ -1,4 +1,4 @@
-"""The panel "Between": the morph between two seeds, the pad between four, and files of a morph."""
+"""The section "Morph": the morph between two seeds, the pad between four, and files of a morph."""
 
 import re
 import zipfile
@@ -21,7 +21,7 @@ MORPH = "?model=toy&seed=3&seed_b=9&label=high"
 
 def panel(page: Page) -> Locator:
     page.get_by_role("tab", name="Morph").click()
-    return page.get_by_role("region", name="Between")
+    return page.get_by_role("region", name="Morph")
 
 
 def corner(page: Page, name: str) -> Locator:

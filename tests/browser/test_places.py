@@ -1,4 +1,4 @@
-"""The panel "Places": favourites, history and gallery, across restarts, files, tabs and storage errors."""
+"""The section "Browse": favourites, history and gallery, across restarts, files, tabs and storage errors."""
 
 import json
 import re
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.browser
 
 def places(page: Page) -> Locator:
     page.get_by_role("tab", name="Browse").click()
-    return page.get_by_role("region", name="Places")
+    return page.get_by_role("region", name="Browse")
 
 
 def items(page: Page, name: str) -> Locator:

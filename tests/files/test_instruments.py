@@ -78,7 +78,7 @@ def test_the_piece_of_a_model_is_played_and_a_song_opens_as_both(
     assert instruments.read_piece(engine, tmp_path / "song.wav") == piece
     assert formats.read_recipe(tmp_path / "song.wav") == timbre
     sound, _ = instruments.song(engine, timbre, piece)
-    assert formats.pcm16(sound).tobytes() in (tmp_path / "song.wav").read_bytes()
+    assert formats.pcm16(sound.waveform).tobytes() in (tmp_path / "song.wav").read_bytes()
 
 
 def test_a_saved_midi_file_is_its_recipe_unless_its_notes_were_changed(

@@ -297,7 +297,7 @@ def test_the_waveform_sent_to_the_page_is_that_of_the_wav_file(engine: Engine, t
     sound = engine.render(Recipe("toy", seed=3))
     formats.write_wav(tmp_path / "sound.wav", sound)
     stored, _ = sf.read(tmp_path / "sound.wav", dtype="int16")
-    np.testing.assert_array_equal(formats.pcm16(sound), stored)
+    np.testing.assert_array_equal(formats.pcm16(sound.waveform), stored)
 
 
 def test_the_levels_of_a_picture_span_sixty_decibels(engine: Engine) -> None:
@@ -461,7 +461,7 @@ def test_notes_that_the_page_does_not_play_are_sent_with_a_waveform(engine: Engi
     shown = show(engine, Recipe("toy", seed=3))
     assert shown["played_by"] is None
     sent = np.frombuffer(base64.b64decode(shown["pcm"]["data"]), "<i2")
-    np.testing.assert_array_equal(sent, formats.pcm16(engine.render(Recipe("toy", seed=3))))
+    np.testing.assert_array_equal(sent, formats.pcm16(engine.render(Recipe("toy", seed=3)).waveform))
     assert shown["about"].startswith("Piano roll")
     assert "pcm" not in show(engine, Recipe("toy", seed=3), heard=False)
 

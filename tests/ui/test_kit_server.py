@@ -50,7 +50,7 @@ def test_the_sound_of_a_pad_comes_with_its_own_recipe_alone(server: KitServer, e
     assert "seed_b" not in json.loads(hit["recipe"])
     assert "label_b" not in json.loads(hit["recipe"])
     heard = np.frombuffer(base64.b64decode(hit["pcm"]["data"]), "<i2")
-    np.testing.assert_array_equal(heard, formats.pcm16(engine.render(recipe)))
+    np.testing.assert_array_equal(heard, formats.pcm16(engine.render(recipe).waveform))
 
 
 def test_a_pad_that_cannot_be_played_leaves_the_others(server: KitServer) -> None:

@@ -1,4 +1,4 @@
-// The panel "Between": a pad between four seeds, and the morph from A to B in steps, played or saved as a file.
+// The section "Morph": a pad between four seeds, and the morph from A to B in steps, played or saved as a file.
 
 import { MorphFile } from "./morph_file.js";
 import { MorphPlayer } from "./morph_player.js";

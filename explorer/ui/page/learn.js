@@ -1,9 +1,9 @@
-// The panel "Learn": five lessons, each with predictions that one can check by ear, and a slider over the snapshots of
-// training.
+// The section "Learn": five lessons, each with predictions that one can check by ear, and a slider over the snapshots
+// of training.
 
 import { count, drawCurves, measuredAt } from "./curves.js";
 import { drawBlocks, REACH } from "./divergence.js";
-import { ask, card, finder, LESSON, lessonAsked, make, visible, whenSettled } from "./panel.js";
+import { ask, card, copyLink, finder, LESSON, lessonAsked, make, visible, whenSettled } from "./panel.js";
 import { identity, toJson, without } from "./recipe.js";
 import { session } from "./session.js";
 
@@ -244,19 +244,10 @@ export function start({ element, server }) {
 
   // Links to a lesson: the place's address, with the lesson's name after "#lesson="
 
-  async function copyLink(/** @type {string} */ lesson) {
-    const link = `${location.href.split("#")[0]}${LESSON}${lesson}`;
-    try {
-      await navigator.clipboard.writeText(link);
-      session.say("Link copied");
-    } catch { // no permission, or a page without https
-      window.prompt("Copy this link", link);
-    }
-  }
-
   for (const lesson of element.querySelectorAll("details")) lesson.open = lesson.className === lessonAsked;
   for (const button of /** @type {NodeListOf<HTMLElement>} */ (element.querySelectorAll("button.link"))) {
-    button.onclick = () => copyLink(/** @type {HTMLElement} */ (button.closest("details")).className);
+    const { className } = /** @type {HTMLElement} */ (button.closest("details"));
+    button.onclick = () => copyLink(`${location.href.split("#")[0]}${LESSON}${className}`);
   }
   for (const form of element.querySelectorAll("form")) prepare(form);
   for (const control of [shift, width, penalty]) control.oninput = showBlocks;

@@ -6,7 +6,7 @@ import {
   chokes, cleared, essential, PADS, recipeOf, struckAt, toggled, withChoke, withKit, withPad,
 } from "./kit.js";
 import { listen, midiPossible, struckBy } from "./midi_in.js";
-import { ask, finder, make, saveAs, TYPING, whenSettled } from "./panel.js";
+import { ask, copyLink, finder, make, saveAs, TYPING, whenSettled } from "./panel.js";
 import { Picture } from "./picture.js";
 import { identity, seedAlone, toJson } from "./recipe.js";
 import { audible, Hits, Sequencer } from "./sequencer.js";
@@ -350,12 +350,7 @@ export function start({ element, props, server }) {
     if (!kit) return;
     const link = new URL(location.href);
     link.search = withKit(location.search, kit);
-    try {
-      await navigator.clipboard.writeText(link.href);
-      session.say("Link to the kit copied");
-    } catch { // no permission, or a page without https
-      window.prompt("Copy this link", link.href);
-    }
+    await copyLink(link.href, "Link to the kit copied");
   }
 
   // Keys and controllers

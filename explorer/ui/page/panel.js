@@ -25,6 +25,19 @@ const { hash = "" } = globalThis.location ?? {}; // read at once: the address lo
 /** The lesson that the address by which the visitor came names; "" if it names none. */
 export const lessonAsked = hash.startsWith(LESSON) ? hash.slice(LESSON.length) : "";
 
+/** The field for files that the app opens. @returns {HTMLInputElement | null} */
+export const fileField = () => document.querySelector("[data-testid='Open a saved file-upload-button']");
+
+/** Copies a link, or shows it where the browser does not allow that. @param {string} link @param {string} [said] */
+export async function copyLink(link, said = "Link copied") {
+  try {
+    await navigator.clipboard.writeText(link);
+    session.say(said);
+  } catch { // no permission, or a page without https
+    window.prompt("Copy this link", link);
+  }
+}
+
 /** @param {HTMLElement} element */
 export const visible = (element) => element.isConnected && element.offsetParent !== null;
 

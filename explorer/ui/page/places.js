@@ -1,6 +1,6 @@
-// The panel "Places": gallery, favourites and history. Only recipes are stored; visible items fetch their pictures.
+// The section "Browse": gallery, favourites and history. Only recipes are stored; visible items fetch their pictures.
 
-import { ask, card, finder, make, saveAs, visible, whenReady, whenSettled } from "./panel.js";
+import { ask, card, fileField, finder, make, saveAs, visible, whenReady, whenSettled } from "./panel.js";
 import { identity } from "./recipe.js";
 import { session } from "./session.js";
 import { dumps, fromSent } from "./store.js";
@@ -165,8 +165,7 @@ export function start({ element, props, server }) {
   find("keep").onclick = () => session.keep();
   find("export").onclick = () => saveAs("favourites.json", [dumps(stored.favourites.read())]);
   find("samples").onclick = saveSamples;
-  find("import").onclick = () => (
-    /** @type {HTMLElement | null} */ (document.querySelector("input[type=file]"))?.click());
+  find("import").onclick = () => fileField()?.click();
   find("clear").onclick = () => stored.clearVisited();
   find("rescue").onclick = () => saveAs("damaged-places.txt", [stored.trouble?.text ?? ""]);
   for (const group of element.querySelectorAll("details")) group.ontoggle = fill;

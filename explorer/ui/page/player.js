@@ -2,7 +2,7 @@
 
 import { Lights } from "./lights.js";
 import { inUnits, showOffset } from "./offsets.js";
-import { ask, finder, lessonAsked, make, saveAs, TYPING } from "./panel.js";
+import { ask, copyLink, fileField, finder, lessonAsked, make, saveAs, TYPING } from "./panel.js";
 import { Picture } from "./picture.js";
 import { addressQuery, isAnother, withNumber, withOffset, withT } from "./recipe.js";
 import { session } from "./session.js";
@@ -51,12 +51,12 @@ export function start(component) {
     if (heard && isAnother(heard, sound.place)) position ??= 0; // a moved slider goes on where the ear is
     heard = sound.place;
     find("title").textContent = sound.name;
-    showOffsets();
     if (sound.recipe !== appraised) {
       find("verdict").textContent = "";
       find("gauge").hidden = true;
     }
     performance.mark("explorer:picture");
+    if (!session.held) showOffsets();
     await session.heard(speaker.load(sound, position));
     // Browsers let a page play no sound before the visitor's first click or key.
     const wanted = begin && !silenced && !session.beating;
@@ -131,7 +131,7 @@ export function start(component) {
   function animate() {
     if (!element.isConnected) return;
     if (speaker.playing) { speaker.look(); follow(); }
-    lights.draw(speaker);
+    lights.draw(speaker, session.held);
     requestAnimationFrame(animate);
   }
 
@@ -141,13 +141,15 @@ export function start(component) {
 
   /** Shows the offsets in force: on their sliders, and as chips that undo them. */
   function showOffsets() {
-    const place = session.target;
-    if (!place) return;
-    const { offsets } = place;
     for (const [slider, name] of Object.entries(session.offsetNames)) {
       const input = sliderOf(slider);
-      if (input) showOffset(input, offsets[name] ?? 0, session.directions[name]);
+      if (input) showOffset(input, session.target?.offsets[name] ?? 0, session.directions[name]);
     }
+    showChips();
+  }
+
+  function showChips() {
+    const offsets = session.target?.offsets ?? {};
     const old = /** @type {HTMLButtonElement[]} */ ([...chips.children]);
     const present = Object.entries(offsets).map(([name, amount]) => {
       const chip = old.find(({ value }) => value === name) ?? make("button", { type: "button", value: name });
@@ -189,15 +191,6 @@ export function start(component) {
     button.disabled = false;
   }
 
-  async function copy() {
-    try {
-      await navigator.clipboard.writeText(location.href);
-      session.say("Link copied");
-    } catch { // no permission, or a page without https
-      window.prompt("Copy this link", location.href);
-    }
-  }
-
   function seek(/** @type {MouseEvent} */ event) {
     const { area } = picture, x = (event.offsetX - area.x) / area.width;
     if (speaker.sound && x >= 0 && x <= 1) speaker.seek(Math.min(x, 0.999) * speaker.seconds);
@@ -213,7 +206,8 @@ export function start(component) {
     const name = slider.id.slice("live-".length), direction = session.offsetNames[name];
     if (direction) {
       session.drag(withOffset(place, direction, within));
-      showOffsets(); // before the answer
+      showOffset(/** @type {HTMLInputElement} */ (sliderOf(name)), within, session.directions[direction]);
+      showChips(); // both before the answer
     }
     else if (name === "t") session.drag(withT(place, within));
     else if (name === "truncation" || name === "blend") session.drag(withNumber(place, name, within));
@@ -252,7 +246,7 @@ export function start(component) {
 
   /** Opens a file dropped on the page, as if chosen with the button "Open a saved file". */
   function drop(/** @type {DragEvent} */ event) {
-    const input = /** @type {HTMLInputElement | null} */ (document.querySelector("input[type=file]"));
+    const input = fileField();
     if (!event.dataTransfer?.files.length || !input) return;
     event.preventDefault();
     input.files = event.dataTransfer.files;
@@ -270,7 +264,7 @@ export function start(component) {
   find("reset").onclick = () => trigger("reset");
   undoButton.onclick = () => session.travel(-1);
   redoButton.onclick = () => session.travel(1);
-  find("copy").onclick = copy;
+  find("copy").onclick = () => copyLink(location.href);
   find("keep").onclick = () => session.keep();
   loopBox.onchange = () => { speaker.loop = loopBox.checked; };
   volumeBar.oninput = () => { speaker.volume = volumeBar.valueAsNumber; };
