@@ -3,10 +3,13 @@
 import { KEY_WIDTH } from "./picture.js";
 
 const FALL = 0.92; // of the meter from one frame to the next
+const SHORTEST = 0.1; // s for which a note is lit at least
+const NONE = new Float32Array(0);
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class Lights {
   #level = 0;
+  #drawn = ""; // what is lit on the canvas, and in which picture
 
   /**
    * @param {HTMLCanvasElement} canvas that lies over the picture
@@ -20,36 +23,43 @@ export class Lights {
     this.meter = meter;
   }
 
-  /** To be called at every frame. @param {import("./sound.js").Speaker} speaker */
-  draw(speaker) {
-    if (!speaker.playing && this.#level === 0) return; // what was lit is dark already
-    const level = speaker.playing && !still.matches ? Math.max(speaker.peak, this.#level * FALL) : 0;
-    this.meter.style.setProperty("--level", level.toFixed(3));
+  /**
+   * To be called at every frame; it draws only what has changed.
+   * @param {import("./sound.js").Speaker} speaker
+   * @param {boolean} held whether a hand moves something: all is dark then, for the picture to follow it sooner
+   */
+  draw(speaker, held) {
+    const moving = speaker.playing && !held && !still.matches;
+    const level = moving ? Math.max(speaker.peak, this.#level * FALL) : 0, shown = level.toFixed(2);
+    if (shown !== this.#level.toFixed(2)) this.meter.style.setProperty("--level", shown);
     this.#level = level;
-    this.#light(level ? speaker : null);
+    this.#light(moving ? speaker : null);
   }
 
-  /** @param {import("./sound.js").Speaker | null} speaker */
+  /** Lights the notes that sound now, and their keys. @param {import("./sound.js").Speaker | null} speaker */
   #light(speaker) {
-    const { canvas, context, picture: { canvas: { width, height }, area } } = this, notes = speaker?.sound?.notes;
+    const { canvas, context, picture } = this, { canvas: { width, height }, area, range } = picture;
+    const now = speaker?.position ?? 0, notes = speaker?.sound?.notes ?? NONE, lit = [];
+    for (let i = 0; i < notes.length && notes[i + 1] <= now; i += 4) { // notes are sorted by onset
+      if (notes[i + 1] + Math.max(notes[i + 2], SHORTEST) >= now) lit.push(...notes.subarray(i, i + 3));
+    }
+    const wanted = lit.length ? [width, height, range.low, range.high, speaker?.sound?.seconds, ...lit].join() : "";
+    if (wanted === this.#drawn) return;
+    this.#drawn = wanted;
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     context.resetTransform();
     context.clearRect(0, 0, width, height);
-    if (!speaker || !notes) return;
-    const scale = window.devicePixelRatio || 1, now = speaker.position;
+    const scale = window.devicePixelRatio || 1;
     context.setTransform(scale, 0, 0, scale, 0, 0);
-    context.fillStyle = context.shadowColor = "#fff";
-    for (let i = 0; i < notes.length; i += 4) {
-      const [pitch, onset, duration] = notes.subarray(i, i + 3);
-      if (onset > now) break; // notes are sorted by onset
-      if (onset + Math.max(duration, 0.1) < now) continue;
-      const note = this.picture.noteArea(pitch, onset, duration);
+    context.shadowColor = "#fff";
+    for (let i = 0; i < lit.length; i += 3) {
+      const note = picture.noteArea(lit[i], lit[i + 1], lit[i + 2]);
       context.shadowBlur = 10;
+      context.fillStyle = "#fff";
       context.fillRect(note.x, note.y, note.width, note.height);
       context.shadowBlur = 0;
       context.fillStyle = "#2dd4bf";
       context.fillRect(area.x - KEY_WIDTH - 2, note.y, KEY_WIDTH, note.height);
-      context.fillStyle = "#fff";
     }
   }
 }

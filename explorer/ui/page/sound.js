@@ -16,6 +16,7 @@
 const FADE = 0.04; // from one sound to the next
 const SOON = 0.01; // how far ahead of now a sound is started
 const AHEAD = 0.3, TICK = 0.1; // notes are scheduled this long before they sound, this often
+const INSTANT = 1024; // samples whose peak the level meter shows
 const CEILING = 0.98; // above it the output is compressed instead of clipped
 const ROOM = 8; // a limiter's curve has the domain [-1, 1], so its input is scaled down by this first
 const CURVE_POINTS = 8193;
@@ -261,6 +262,7 @@ export class Speaker {
   master;
   /** What the loudspeaker gets. @type {AnalyserNode | undefined} */
   output;
+  #instant = new Float32Array(INSTANT);
   /** What plays now. @type {Voice | null} */
   voice = null;
   /** Fades the voice out. @type {GainNode | null} */
@@ -362,9 +364,8 @@ export class Speaker {
   /** The peak of what the loudspeaker has got in the last instant, 0 to 1. */
   get peak() {
     if (!this.output) return 0;
-    const samples = new Float32Array(this.output.fftSize);
-    this.output.getFloatTimeDomainData(samples);
-    return samples.reduce((peak, x) => Math.max(peak, Math.abs(x)), 0);
+    this.output.getFloatTimeDomainData(this.#instant);
+    return this.#instant.reduce((peak, x) => Math.max(peak, Math.abs(x)), 0);
   }
 
   /** Stops a sound without loop at its end; to be called regularly. */
@@ -383,7 +384,7 @@ export class Speaker {
     const { input, output } = limiter(context, limiterCurve(CEILING));
     this.master = new GainNode(context, { gain: this.level });
     this.master.connect(input);
-    this.output = new AnalyserNode(context, { fftSize: 1024 });
+    this.output = new AnalyserNode(context, { fftSize: INSTANT });
     output.connect(this.output).connect(context.destination);
     return context;
   }
