@@ -1,6 +1,7 @@
-"""What every test keeps to, read from the source: no asserted durations, no wait without an end."""
+"""What every test keeps to, read from the source: no asserted durations, no wait without an end, a name of its own."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -51,6 +52,11 @@ def test_no_test_asserts_a_duration(name: str) -> None:
 @pytest.mark.parametrize("name", TESTS)
 def test_every_wait_has_a_limit(name: str) -> None:
     assert list(endless(TESTS[name].read_text(encoding="utf-8"))) == []
+
+
+def test_no_two_modules_share_a_name() -> None:  # or pytest collects neither
+    names = Counter(path.name for path in TESTS.values() if path.name != "conftest.py")
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 @pytest.mark.parametrize("line", ["time.time()", "from time import perf_counter", "resource.getrusage(0).ru_utime"])
