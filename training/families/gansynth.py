@@ -41,7 +41,8 @@ from training.wgan_gp import WGANGP, AdversarialTask, Networks
 GROUP = 4  # notes of one pitch, which the critic compares
 NEAR = 12  # rows of an instrument, sorted by pitch, between a note and the one it is reconstructed from
 AUDIBLE, SOFTNESS = 1e-3, 0.6  # magnitude (of a full-scale sine: 1) at which the mask is a half; its width in nepers
-EQUALISER = 0.04  # deviation of each of three curves, as a share of the distance from silence
+EQUALISER = 0.01  # deviation of each of three curves, as a share of the distance from silence
+BANDS = 4  # whose levels over time the critic sees
 PLANES = 3  # of a view
 
 
@@ -248,9 +249,12 @@ def _partials(config: GANSynthConfig, device: torch.device) -> Partials:
 
 
 def equalised(seen: Tensor, rng: torch.Generator) -> Tensor:
-    """Changes the level of each view by a random smooth curve over frequency, differentiably."""
+    """Changes the level of each view by a random smooth curve over frequency, differentiably.
+
+    No curve is constant: notes all have one loudness, which a random gain would hide from the critic.
+    """
     along = torch.linspace(0, math.pi, seen.shape[2], device=seen.device)
-    curves = torch.cos(torch.arange(3, device=seen.device)[:, None] * along)
+    curves = torch.cos(torch.arange(1, 4, device=seen.device)[:, None] * along)
     curve = EQUALISER * (randn((len(seen), 3), rng) @ curves)[:, None, :, None]
     return torch.cat([(seen[:, :1] + 1) * (1 + curve) - 1, seen[:, 1:]], dim=1)
 
@@ -263,6 +267,19 @@ def deviation(x: Tensor) -> Tensor:
     size = len(x) if len(x) % GROUP else GROUP
     groups = x.float().flatten(1).unflatten(0, (-1, size))
     return (groups.var(1, unbiased=False) + 1e-8).sqrt().mean(1).repeat_interleave(size)
+
+
+def envelopes(seen: Tensor, spectrum: SpectrumConfig) -> Tensor:
+    """Log power over time, of bands and of all: views (batch, 3, bins, frames) -> (batch, BANDS + 1, frames).
+
+    Silence is -1 and a full-scale sine near 1.
+
+    Convolutions hardly see that a level ripples from frame to frame.
+    """
+    with torch.autocast(seen.device.type, enabled=False):
+        power = SpectrumRepresentation(spectrum).magnitude(seen[:, 0].float()).square()
+        bands = [band.sum(1) for band in (*power.tensor_split(BANDS, dim=1), power)]
+        return 1 - (torch.stack(bands, dim=1) + spectrum.floor**2).log() / math.log(spectrum.floor)
 
 
 class Trunk(nn.Module):
@@ -290,7 +307,8 @@ class Critic(nn.Module):
     def __init__(self, config: GANSynthConfig, width: int = 256) -> None:
         super().__init__()
         self.trunk = Trunk(config)
-        self.last = nn.Linear(math.prod(self.trunk.shape) + 1, width)
+        self.spectrum = config.spectrum
+        self.last = nn.Linear(math.prod(self.trunk.shape) + 1 + (BANDS + 1) * self.spectrum.frames, width)
         self.score = nn.Linear(width, 1)
         self.projection = nn.Linear(len(config.pitches), width, bias=False)
         self.classify = nn.Linear(math.prod(self.trunk.shape), len(config.pitches))
@@ -299,7 +317,8 @@ class Critic(nn.Module):
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, 3, bins, frames), (batch, pitches) -> scores (batch,), logits (batch, pitches)."""
         h = self.trunk(x).flatten(1)
-        both = F.leaky_relu(self.last(torch.cat([h, deviation(h)[:, None].to(h)], dim=1)), 0.2)
+        statistics = torch.cat([deviation(h)[:, None], envelopes(x, self.spectrum).flatten(1)], dim=1)
+        both = F.leaky_relu(self.last(torch.cat([h, statistics.to(h)], dim=1)), 0.2)
         return self.score(both)[:, 0] + (self.projection(condition) * both).sum(1), self.classify(h)
 
 

@@ -11,7 +11,18 @@ from explorer.generators.gansynth import GANSynth, GANSynthConfig
 from explorer.sound.spectrum import SpectrumRepresentation
 from training.data.audio import Waveforms
 from training.data.pitched import KEYS
-from training.families.gansynth import GROUP, Critic, Encoder, SynthTask, _tensors, audible, deviation, view
+from training.families.gansynth import (
+    BANDS,
+    GROUP,
+    Critic,
+    Encoder,
+    SynthTask,
+    _tensors,
+    audible,
+    deviation,
+    envelopes,
+    view,
+)
 from training.runs import TrainingError
 from training.task import Prepared
 from training.wgan_gp import Networks
@@ -88,6 +99,16 @@ def test_a_tone_in_tune_has_no_deviation_at_any_pitch() -> None:
 def test_frequency_is_masked_where_it_is_nearly_silent() -> None:
     x = torch.stack([torch.full((512, 64), -1.0), torch.rand(512, 64, generator=rng()) * 2 - 1])[None]
     assert float(view(x, key(60), CONFIG)[:, 1:].abs().max()) < 0.05
+
+
+def test_the_envelope_of_a_tone_is_its_level_and_falls_by_6_db_with_half_of_it() -> None:
+    loud, soft = (
+        envelopes(view(SPECTRUM.analyse(gain * tone(69)[None]), key(69), CONFIG), CONFIG.spectrum)[0, :, 8:56]
+        for gain in (0.5, 0.25)
+    )
+    per_db = math.log(10) / 10 / -math.log(CONFIG.spectrum.floor)
+    torch.testing.assert_close((loud - soft)[-1] / per_db, torch.full((48,), 20 * math.log10(2)), atol=0.2, rtol=0)
+    assert float(loud[2:BANDS].max()) < float(loud[0].min()) - 40 * per_db  # its partials are below 4 kHz
 
 
 def test_an_item_changes_only_the_deviation_of_its_group() -> None:
