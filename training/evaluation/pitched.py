@@ -39,6 +39,7 @@ CENTS = 20.0  # from the key's pitch, within which a note is in tune
 OCTAVE = 12
 NOISE = 10 ** (-30 / 20)  # of a baseline, beside the note's own root mean square
 PARTIALS, SPANS = 20, ((0.03, 0.2), (0.2, 0.7))  # seconds
+NEIGHBOURS = 3  # k of precision and recall
 FLOOR = 60.0  # dB below a span's energy
 COLUMNS = (
     Column("kept", "pitch kept", True, "high"),
@@ -122,8 +123,7 @@ def note_tables(
         other = _Chosen(load_waveforms(others, cache, options, cut), ("train", "valid"), every)
         if not len(other.instruments):
             raise DataError("--others has no instrument on the keys of the checkpoint")
-        theirs = other.notes(keys, rate)
-        theirs = theirs.rows(np.isin(theirs.timbres, other.instruments[:timbres]))
+        theirs = other.notes(keys, rate, timbres)
         sets["other library"] = replace(theirs, timbres=-1 - theirs.timbres)
     with tqdm(total=timbres * len(keys) + 6 * PAIRS, desc="model", unit="sound", dynamic_ncols=True) as bar:
         sets["model"] = generated(generator, keys, range(timbres), bar.update)
@@ -161,8 +161,9 @@ def note_tables(
         "keys : timbres: mean distance of two notes of one timbre over that of two timbres, at most an octave apart",
         "told from real: by gradient boosting or logistic regression, the better; cross-validated by timbre, of "
         f"equally many notes of {TOLD_KEYS} keys at most; training instruments are told from others of them",
-        "Fréchet, precision, recall (k-NN with k = 3): of as many notes of each key; spread: on one key, over that of "
-        "the training instruments; nearest: mean distance to the nearest training note, over that of notes held out",
+        "Fréchet: of as many notes of each key; precision, recall (k-NN with k = 3): on one key, where a timbre is one "
+        "point, mean of the keys; spread: on one key, over that of the training instruments; nearest: mean distance to "
+        "the nearest training note, over that of notes held out",
         "level: how the loudness of a timbre varies over its keys, standard deviation, median of the timbres",
         "Gaussian: drawn from one normal distribution of waveforms per key; with noise: other training instruments and "
         "white noise 30 dB below; keys shuffled: training notes under the names of others",
@@ -207,8 +208,10 @@ class _Chosen:
         rank = np.array([(families[:k] == family).sum() for k, family in enumerate(families)], dtype=int)
         return present[np.argsort(rank, kind="stable")]
 
-    def notes(self, keys: np.ndarray, sample_rate: int) -> Notes:
-        index = np.flatnonzero(self._usable & np.isin(self._keys, keys))
+    def notes(self, keys: np.ndarray, sample_rate: int, most: int | None = None) -> Notes:
+        """Those on the keys, of all instruments or of so many."""
+        of = np.isin(self._sources, self.instruments[:most])
+        index = np.flatnonzero(self._usable & of & np.isin(self._keys, keys))
         waveforms = self._waveforms[torch.from_numpy(index)].float().numpy()
         return Notes.of(waveforms, self._keys[index], self._sources[index], sample_rate)
 
@@ -281,7 +284,7 @@ class _Scale:
         if min(len(a), len(b)) > 3:
             theirs, ours = self._seen(other)[a], view[b]
             row["frechet"] = frechet_distance(theirs, ours)
-            row["precision"], row["recall"] = precision_recall(theirs, ours)
+            row |= _precision_recall(theirs, ours, other.keys[a], made.keys[b])
             row["told"] = self._told(other.rows(a), made.rows(b))
         return row
 
@@ -318,6 +321,17 @@ def over_keys(view: np.ndarray, keys: np.ndarray, timbres: np.ndarray) -> float:
             counts[side] += pairs.sum()
     within, between = sums / counts.clip(1)
     return float(within / max(between, 1e-9))
+
+
+def _precision_recall(theirs: np.ndarray, ours: np.ndarray, keys: np.ndarray, our_keys: np.ndarray) -> dict[str, float]:
+    """Means over the keys, of two views (n, d), (m, d) with equally many notes of each; {} if all have too few.
+
+    Each key for itself: among all keys the nearest notes to any are those of its own timbre on the next keys, which
+    makes the balls so small that no other instrument's notes lie within them.
+    """
+    on = [(theirs[keys == key], ours[our_keys == key]) for key in np.unique(keys)]
+    found = [precision_recall(*sides, NEIGHBOURS) for sides in on if len(sides[0]) > NEIGHBOURS]
+    return dict(zip(("precision", "recall"), np.mean(found, axis=0).tolist(), strict=True)) if found else {}
 
 
 def _level(made: Notes) -> float:

@@ -20,7 +20,8 @@ from explorer.latent import LatentSpace
 from explorer.sound.base import Representation, Settings, Sound, chosen
 from training.__main__ import main
 from training.data.pitched import released, shape_note
-from training.evaluation.pitched import features, note_tables, over_keys
+from training.evaluation.distribution_metrics import precision_recall
+from training.evaluation.pitched import _precision_recall, features, note_tables, over_keys
 from training.task import DataError
 
 RATE, SAMPLES = 16_000, 16_384
@@ -140,6 +141,21 @@ def test_the_distance_over_keys_is_zero_for_one_point_a_timbre_and_one_for_point
     assert over_keys(points[timbres], keys, timbres) == 0
     cloud = np.random.RandomState(1).standard_normal((480, 3))
     assert over_keys(cloud, keys, timbres) == pytest.approx(1, abs=0.05)
+
+
+def test_precision_and_recall_compare_timbres_though_each_is_nearest_to_itself_on_other_keys() -> None:
+    rng, keys = np.random.RandomState(0), np.tile(np.arange(24), 40)
+
+    def on_keys(timbres: np.ndarray) -> np.ndarray:
+        points: np.ndarray = timbres.repeat(24, axis=0) + 0.01 * rng.standard_normal((len(keys), 2))
+        return points
+
+    theirs, alike = (on_keys(rng.standard_normal((40, 2))) for _ in range(2))
+    found = _precision_recall(theirs, alike, keys, keys)
+    assert min(found.values()) > 0.7
+    assert max(precision_recall(theirs, alike)) < 0.3  # of all keys at once
+    assert _precision_recall(theirs, on_keys(np.zeros((40, 2))), keys, keys)["recall"] == 0
+    assert _precision_recall(theirs, on_keys(np.full((40, 2), 9.0)), keys, keys)["precision"] == 0
 
 
 def test_features_do_not_depend_on_the_level() -> None:
