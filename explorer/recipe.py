@@ -17,12 +17,18 @@ VERSION = 1
 SEED = re.compile("[0-9]{1,10}")  # a seed as a key of a mix
 MAX_MIXED, MAX_WEIGHT = 8, 100.0  # number of seeds in a mix, and size of a weight
 MAX_NAME = 255  # characters of a name that is read: a model, a label, a direction, a setting or its option
+MAX_MESSAGE = 400  # characters of an error message, which may quote a file of any size
 PAIRS = ("mix", "offsets", "settings")  # fields of pairs, written as JSON objects
 MAX_OFFSET = 100.0  # far beyond what a generator was trained on, and small enough to keep sums finite
 
 
 class RecipeError(ValueError):
-    """A recipe that cannot be read or holds a value out of range; the message says which."""
+    """A recipe that cannot be read or holds a value out of range; the message says which, in one line of at most
+    MAX_MESSAGE characters, whatever it quotes."""
+
+    def __init__(self, message: str) -> None:
+        line = " ".join(message[: 2 * MAX_MESSAGE].split())
+        super().__init__(line if len(line) <= MAX_MESSAGE else f"{line[:MAX_MESSAGE]}…")
 
 
 def checked_number(name: str, value: Any, low: float, high: float) -> float:

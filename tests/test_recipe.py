@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explorer.latent import MAX_SEED
-from explorer.recipe import MAX_MIXED, MAX_OFFSET, MAX_WEIGHT, Recipe, RecipeError
+from explorer.recipe import MAX_MESSAGE, MAX_MIXED, MAX_OFFSET, MAX_WEIGHT, Recipe, RecipeError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)  # no lone surrogates: UTF-8 has none
 SEEDS = st.integers(0, MAX_SEED)
@@ -209,3 +209,11 @@ def test_a_full_dict_has_every_field_in_plain_values_and_reads_back() -> None:
         assert set(full) == {"version", *(field.name for field in fields(Recipe))}
         assert Recipe.from_dict(json.loads(json.dumps(full))) == recipe
     assert (full["mix"], full["offsets"], full["settings"]) == ({"3": 1.0, "7": 0.5}, {"z1": 2.0}, {})
+
+
+def test_an_error_is_one_short_line_whatever_it_quotes() -> None:
+    for value in ("x" * 10**6, ["\n" * 10**5], {"[" * 3000: None}):
+        with pytest.raises(RecipeError) as error:
+            Recipe.from_dict({"model": "toy", "version": value})
+        assert len(str(error.value)) <= MAX_MESSAGE + 1
+        assert len(str(error.value).splitlines()) == 1

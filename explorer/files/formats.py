@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date that the ZIP format knows
 MAX_TOLD, MAX_STEM = 3, 120  # offsets that a file's name tells, and characters of it
-MAX_MESSAGE = 400  # characters of an error message about a recipe in a file
 _matplotlib_lock = threading.Lock()  # for saving figures, since matplotlib's rcParams are global
 
 Encoder = Callable[[Sound, str], bytes]  # (sound, recipe as JSON) -> the bytes of a file
@@ -122,9 +121,7 @@ def read_saved(path: Path) -> Recipe | Kit | Song:
         saved: Recipe | Kit | Song = kind.from_dict(data)
         saved.to_json().encode("utf-8")
     except RecipeError as error:
-        message = str(error)
-        short = message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}…"
-        raise RecipeError(f"{path.name}: {short}") from None
+        raise RecipeError(f"{path.name}: {error}") from None
     except (ValueError, RecursionError):  # a lone surrogate; a value nested too deep for JSON
         raise RecipeError(f"{path.name}: its recipe holds a value that no recipe can have") from None
     if isinstance(saved, Recipe) and path.suffix.lower() == ".zip" and file is None:

@@ -34,7 +34,7 @@ from explorer.ui.keys import KeyServer
 from explorer.ui.kits import KitServer, as_json
 from explorer.ui.learn import Lessons
 from explorer.ui.limits import MAX_UPLOAD, Limits, fetch_nothing, is_loopback
-from explorer.ui.panels import PICTURES_AT_ONCE, Queue, error_message, panel, saved, server_function
+from explorer.ui.panels import PICTURES_AT_ONCE, Queue, checked_list, error_message, panel, saved, server_function
 from explorer.ui.scripts import PAGE, scripts, template
 
 Controls = dict[str, Any]  # by name; gradio gives components their events as they are made, unseen by mypy
@@ -170,8 +170,8 @@ def _player(engine: Engine) -> gr.HTML:
 
     def save(request: Any) -> dict[str, str]:
         """Takes [recipe, format], and for MIDI on a grid [recipe, format, tempo]."""
-        text, name, *tempo = request
-        return saved(*handlers.save(engine, handlers.read(text), name, *tempo))
+        text, name, *tempo = checked_list(request, 2, 3)
+        return saved(*handlers.save(engine, handlers.read(text), str(name), *tempo))
 
     def appraise(recipe: Any) -> dict[str, Any]:
         return handlers.appraise(engine, handlers.make_view(engine, handlers.read(recipe)))

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from explorer.engine import Engine
 from explorer.files import formats, morphs
 from explorer.recipe import Recipe
 from explorer.ui import handlers
-from explorer.ui.panels import Answer, ServerFunction, server_function, visitor
+from explorer.ui.panels import Answer, ServerFunction, checked_list, server_function, visitor
 
 MAX_STEPS = 25  # of a morph; the command line takes more
 AT_ONCE, MAX_JOBS = 2, 16  # files that are being made at one time, and those and the waiting ones together
@@ -70,14 +70,14 @@ class MorphServer:
 
     def steps(self, request: Any) -> Answer:
         """Takes [recipe, count, spacing, heard]; returns {"steps": […]}, each as `handlers.show` returns it."""
-        text, count, spacing, heard = _check_list(request, 4)
+        text, count, spacing, heard = checked_list(request, 4)
         recipes = self._recipes(text, count, spacing)
         views = [handlers.make_view(self._engine, recipe) for recipe in recipes]
         return {"steps": [handlers.show(self._engine, view, heard=heard is True) for view in views]}
 
     def begin_file(self, request: Any) -> Answer:
         """Takes [recipe, count, spacing, format], begins to make the file, and returns {"job": its key}."""
-        text, count, spacing, name = _check_list(request, 4)
+        text, count, spacing, name = checked_list(request, 4)
         recipe = handlers.make_view(self._engine, handlers.read(text)).recipe
         start = self._engine.complete(replace(recipe, t=0.0, mix=()))
         possible = morphs.available(self._engine.render(start))
@@ -124,7 +124,7 @@ class MorphServer:
 
     def fetch_file(self, request: Any) -> Answer:
         """Takes [job, number from 0]; returns {"data": that piece of the finished file, in base64}."""
-        key, number = _check_list(request, 2)
+        key, number = checked_list(request, 2)
         job = self._job(key)
         if isinstance(number, bool) or not isinstance(number, int) or number < 0 or not job.future.done():
             raise ValueError("there is no such piece of this file")
@@ -198,9 +198,3 @@ def _drop(job: _Job) -> None:
     job.cancelled = True
     job.future.cancel()
     job.future.add_done_callback(lambda _: shutil.rmtree(job.path.parent, ignore_errors=True))
-
-
-def _check_list(request: Any, size: int) -> Sequence[Any]:
-    if not isinstance(request, list) or len(request) != size:
-        raise ValueError(f"the request must be a list of {size} values")
-    return request

@@ -22,8 +22,9 @@ from explorer.engine import Engine
 from explorer.files import formats, gallery, instruments
 from explorer.latent import MAX_SEED
 from explorer.model import Model
-from explorer.recipe import Place, Recipe, RecipeError
+from explorer.recipe import Place, Recipe, RecipeError, checked_number
 from explorer.sound.base import LogMel, Note
+from explorer.sound.midi import MAX_TEMPO, MIN_TEMPO
 
 SLIDERS = 8  # that are shown at once, of directions and of raw dimensions each
 SETTINGS = 3  # settings of generating and decoding that are shown
@@ -509,8 +510,7 @@ def save(engine: Engine, recipe: Recipe, name: str, tempo: Any = None) -> tuple[
     place = engine.complete(recipe)
     if tempo is None:
         return file_name(engine, place, name), encode(engine, place, name)
-    if isinstance(tempo, bool) or not isinstance(tempo, int | float):
-        raise ValueError(f"the tempo must be a number, not {tempo!r}")
+    tempo = checked_number("the tempo", tempo, MIN_TEMPO, MAX_TEMPO)
     sound = formats.on_grid(engine.render(place), tempo)
     return f"{formats.stem(engine, place.recipe, tempo=tempo)}.{name}", formats.encode(sound, place.recipe, name)
 

@@ -12,7 +12,7 @@ from explorer.sound.base import Note
 from explorer.sound.instrument import Tone
 from explorer.ui import handlers
 from explorer.ui.cache import FileCache
-from explorer.ui.panels import Answer, ServerFunction, saved, server_function
+from explorer.ui.panels import Answer, ServerFunction, checked_list, saved, server_function
 
 AT_ONCE = 2  # requests of all visitors
 TONES = 8  # in one request: few, so that a key that is pressed now waits for few others
@@ -40,7 +40,7 @@ class KeyServer:
 
         Each tone has "pcm" as `handlers.show` sends it, and "loop", "decay" and "gain" of `explorer.sound.instrument`.
         """
-        text, pitches = _checked(request, 2)
+        text, pitches = checked_list(request, 2)
         if not isinstance(pitches, list) or len(pitches) > TONES or not all(type(pitch) is int for pitch in pitches):
             raise ValueError(f"the keys must be a list of at most {TONES} MIDI note numbers")
         found = instruments.tones(self._engine, self._timbre(text), pitches)
@@ -79,7 +79,7 @@ class KeyServer:
         return instruments.complete(self._engine, handlers.read(text))
 
     def _both(self, request: Any) -> tuple[Recipe, Piece]:
-        text, kind, of = _checked(request, 3)
+        text, kind, of = checked_list(request, 3)
         timbre = self._timbre(text)
         if kind == "recipe":
             return timbre, instruments.piece_of(self._engine, handlers.read(of))
@@ -93,12 +93,6 @@ class KeyServer:
             return self._engine.render(Recipe(name)).notes is not None
         except (CheckpointError, ValueError):
             return False
-
-
-def _checked(request: Any, size: int) -> list[Any]:
-    if not isinstance(request, list) or len(request) != size:
-        raise ValueError(f"the request must be a list of {size} values")
-    return request
 
 
 def _as_json(tone: Tone) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from explorer.kit import MAX_SECONDS, PADS, Kit
 from explorer.recipe import RecipeError
 from explorer.ui import handlers
 from explorer.ui.handlers import NAMED_WEIGHTS, View
-from explorer.ui.panels import Answer, ServerFunction, error_message, saved, server_function
+from explorer.ui.panels import Answer, ServerFunction, checked_list, error_message, saved, server_function
 
 AT_ONCE = 2  # requests of all visitors, of up to PADS sounds each
 
@@ -47,9 +47,8 @@ class KitServer:
 
     def save_kit(self, request: Any) -> Answer:
         """Takes [kit, format of `kits.FORMATS`]; returns {"name", "data": the file in base64}."""
-        if not isinstance(request, list) or len(request) != 2:
-            raise ValueError("the request must be a list of a kit and a format")
-        kit, name = read(request[0]), str(request[1])
+        text, name = checked_list(request, 2)
+        kit, name = read(text), str(name)
         data = kits.encode(self._engine, kit, name)
         return saved(f"{kits.stem(kit)}.{name}", data)
 

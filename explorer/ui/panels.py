@@ -19,14 +19,13 @@ from gradio.context import LocalContext
 
 from explorer.checkpoint import CheckpointError
 from explorer.engine import Engine
-from explorer.recipe import RecipeError
+from explorer.recipe import MAX_MESSAGE, RecipeError
 from explorer.ui import handlers
 from explorer.ui.limits import FULL, is_full
 from explorer.ui.scripts import scripts, template
 
 WAIT_SECONDS = 10  # at most, while the requests of others are being answered
 WAITING = 16  # requests that may wait for one function; more are refused at once
-MAX_MESSAGE = 400  # characters of an error message, which may quote what was sent
 BUSY = "The server is busy; try again in a moment."
 PICTURES_AT_ONCE = 24  # in one request
 FOLDER = re.compile(r"(?<![\w/:.])/(?:[^/\s]+/)+")  # the folders of the server in front of a file's name
@@ -81,6 +80,13 @@ def server_function(function: Callable[[Any], Answer], at_once: int, waiting: in
             return {"error": error_message(error)}
 
     return answer
+
+
+def checked_list(request: Any, size: int, most: int | None = None) -> list[Any]:
+    """A request that is a list of `size` values, or of up to `most`. Raises ValueError for any other."""
+    if not isinstance(request, list) or not size <= len(request) <= (most or size):
+        raise ValueError(f"the request must be a list of {size} {f'to {most} ' if most else ''}values")
+    return request
 
 
 class Queue:
