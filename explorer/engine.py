@@ -5,6 +5,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -30,6 +32,7 @@ K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 _setting_threads = threading.Lock()
+_patient: ContextVar[bool] = ContextVar("patient", default=False)
 _this_thread = threading.local()  # `.works` is set in the threads of the engine's pools
 
 
@@ -48,6 +51,17 @@ def _use_one_thread() -> None:
     _this_thread.works = True
 
 
+@contextmanager
+def patiently() -> Iterator[None]:
+    """What is computed inside of this block leaves half of the threads to others, for whom somebody waits: all such
+    blocks of an engine together use one thread, or half of the cores. It holds for the calling thread alone."""
+    token = _patient.set(True)
+    try:
+        yield
+    finally:
+        _patient.reset(token)
+
+
 def cores() -> int:
     """Number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -58,8 +72,9 @@ class Engine:
 
     The same recipe gives the same bits on the same machine, whether the app, the command line or Python asks: every
     sound is computed on one thread, since another number of threads gives other last bits. As many sounds are computed
-    at a time as there are CPU cores, in the order of the requests. Generators in eval mode have no state, so two sounds
-    of one model need no lock. Looking up a model or a card never waits for a sound.
+    at a time as there are CPU cores, in the order of the requests, but half as many of those asked for `patiently`.
+    Generators in eval mode have no state, so two sounds of one model need no lock. Looking up a model or a card never
+    waits for a sound.
 
     Methods take a `Recipe`, which they complete first, or a `Place`, which they use as it is.
     """
@@ -72,6 +87,7 @@ class Engine:
         self._models: OrderedDict[str, Model] = OrderedDict()
         self._sounds: OrderedDict[Place, Sound] = OrderedDict()
         self._pool = ThreadPoolExecutor(cores(), "sound", _use_one_thread)
+        self._patient = threading.Semaphore(max(1, cores() // 2))
         self._searches = ThreadPoolExecutor(1, "directions", _use_one_thread)
         self._traces = ThreadPoolExecutor(1, "tracing", _use_one_thread)
 
@@ -170,7 +186,8 @@ class Engine:
         """Runs a function on a thread of the pool and waits for its result; directly, if already on such a thread."""
         if getattr(_this_thread, "works", False):
             return function()
-        return self._pool.submit(_without_gradients, function).result()
+        with self._patient if _patient.get() else nullcontext():
+            return self._pool.submit(_without_gradients, function).result()
 
     def _cached(self, cache: OrderedDict[K, T], key: K) -> T | None:
         with self._lock:

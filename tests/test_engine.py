@@ -18,7 +18,7 @@ from toy import Toy, make, write
 from explorer import checkpoint
 from explorer.checkpoint import CheckpointError
 from explorer.directions import SEARCH_SAMPLES, Direction, principal
-from explorer.engine import CACHED_MODELS, CACHED_SOUNDS, Engine, cores
+from explorer.engine import CACHED_MODELS, CACHED_SOUNDS, Engine, cores, patiently
 from explorer.generators import FAMILIES
 from explorer.judge import Judge, save_judge
 from explorer.model import Model
@@ -73,6 +73,28 @@ def test_many_threads_get_the_same_bits_as_one(folder: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda recipe: bits(shared, recipe), recipes))
     assert together == [bits(one, recipe) for recipe in recipes]
+
+
+def test_patient_work_leaves_half_of_the_threads_to_others(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("explorer.engine.cores", lambda: 2)
+    engine, begun, held = Engine(folder), threading.Semaphore(0), threading.Event()
+
+    def long(_: int) -> None:
+        def work() -> None:
+            begun.release()
+            assert held.wait(60)
+
+        with patiently():
+            engine._work(work)
+
+    with ThreadPoolExecutor(5) as pool:
+        several = [pool.submit(long, i) for i in range(4)]
+        assert begun.acquire(timeout=60)
+        assert pool.submit(bits, engine, RECIPES[0]).result(60) == bits(Engine(folder), RECIPES[0])
+        assert not begun.acquire(blocking=False)  # the others of them wait
+        held.set()
+        for one in several:
+            one.result(60)
 
 
 def test_render_all_gives_the_bits_of_render(folder: Path) -> None:

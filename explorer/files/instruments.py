@@ -11,6 +11,7 @@ import json
 import struct
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -77,7 +78,10 @@ def tones(engine: Engine, timbre: Recipe, pitches: Collection[int], decaying: bo
         return instrument.tone(sound.waveform, sound.sample_rate, pitch, decaying)
 
     with ThreadPoolExecutor(min(cores(), max(len(pitches), 1))) as pool:
-        return dict(zip(pitches, pool.map(tone, pitches), strict=True))
+        contexts = [copy_context() for _ in pitches]  # `patiently` holds for the threads too
+        return dict(
+            zip(pitches, pool.map(lambda context, pitch: context.run(tone, pitch), contexts, pitches), strict=True)
+        )
 
 
 def piece_of(engine: Engine, recipe: Recipe) -> Piece:

@@ -46,6 +46,7 @@ SAVES_AT_ONCE = 2  # the WAV of a long piece takes a core for a second
 APPRAISALS_AT_ONCE = 1  # some milliseconds each, unless the sound has to be computed again
 EVENTS_AT_ONCE = 4  # of the other controls, of all visitors
 MOVES_WAITING = 256  # one for each visitor who drags a slider
+LIVE_SECONDS = 60.0  # that a move may wait: then the page has given it up
 CALLS_WAITING = 32  # of programs, for the API
 # Events send the recipe that the page holds or has just asked for, in place of the hidden first input.
 WITH_PLACE = "(_, ...values) => [window.explorer ? explorer.sends() : location.search, ...values]"
@@ -183,9 +184,9 @@ def _player(engine: Engine) -> gr.HTML:
         apply_default_css=False,
         elem_id="player",
         server_functions=[
-            server_function(lead, MOVES_AT_ONCE, MOVES_WAITING),
+            server_function(lead, MOVES_AT_ONCE, MOVES_WAITING, LIVE_SECONDS),
             server_function(save, SAVES_AT_ONCE),
-            server_function(appraise, APPRAISALS_AT_ONCE),
+            server_function(appraise, APPRAISALS_AT_ONCE, live_seconds=LIVE_SECONDS),
         ],
         piano=synth.manifest(),
         samples=synth.SAMPLES.as_posix(),
@@ -275,7 +276,7 @@ def _connect(
 ) -> None:
     """Connects the events of the controls to the handlers."""
     values = [controls[name] for name in CONTROLS]
-    events = Queue(EVENTS_AT_ONCE, MOVES_WAITING)
+    events = Queue(EVENTS_AT_ONCE, MOVES_WAITING, LIVE_SECONDS)
     shown = {name: controls[name] for name in CONTROLS}
     outputs = [*shown.values(), player]
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from explorer.engine import Engine
+from explorer.engine import Engine, patiently
 from explorer.files import formats, morphs
 from explorer.recipe import Recipe
 from explorer.ui import handlers
@@ -153,7 +153,8 @@ class MorphServer:
 
         try:
             check(0, 1)  # it may have been cancelled before its turn
-            morphs.write(self._engine, self._recipes(text, count, spacing, check), job.path, tell)
+            with patiently():
+                morphs.write(self._engine, self._recipes(text, count, spacing, check), job.path, tell)
             check(0, 1)
         except BaseException:
             shutil.rmtree(job.path.parent, ignore_errors=True)

@@ -15,6 +15,7 @@ from explorer.ui.cache import FileCache
 from explorer.ui.panels import Answer, ServerFunction, checked_list, saved, server_function
 
 AT_ONCE = 2  # requests of all visitors
+LIVE_SECONDS = 10.0  # that a key may wait to sound
 TONES = 8  # in one request: few, so that a key that is pressed now waits for few others
 SONG_SECONDS = 600.0  # of a song, whose WAV travels as one answer; the command line takes longer ones
 
@@ -28,7 +29,7 @@ class KeyServer:
     def functions(self) -> tuple[ServerFunction, ...]:
         """The functions that the page can call."""
         return (
-            server_function(self.tones, AT_ONCE),
+            server_function(self.tones, AT_ONCE, live_seconds=LIVE_SECONDS),
             server_function(self.piece_models, 1),
             server_function(self.piece, AT_ONCE),
             server_function(self.save_song, AT_ONCE),

@@ -13,6 +13,7 @@ from explorer.ui.handlers import NAMED_WEIGHTS, View
 from explorer.ui.panels import Answer, ServerFunction, checked_list, error_message, saved, server_function
 
 AT_ONCE = 2  # requests of all visitors, of up to PADS sounds each
+LIVE_SECONDS = 10.0  # that a pad may wait to sound
 
 
 class KitServer:
@@ -26,7 +27,7 @@ class KitServer:
         return (
             server_function(self.new_kit, AT_ONCE),
             server_function(self.open_kit, AT_ONCE),
-            server_function(self.hits, AT_ONCE),
+            server_function(self.hits, AT_ONCE, live_seconds=LIVE_SECONDS),
             server_function(self.save_kit, AT_ONCE),
         )
 

@@ -9,6 +9,7 @@ import functools
 import logging
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -18,13 +19,13 @@ from anyio import CapacityLimiter
 from gradio.context import LocalContext
 
 from explorer.checkpoint import CheckpointError
-from explorer.engine import Engine
+from explorer.engine import Engine, patiently
 from explorer.recipe import MAX_MESSAGE, RecipeError
 from explorer.ui import handlers
 from explorer.ui.limits import FULL, is_full
 from explorer.ui.scripts import scripts, template
 
-WAIT_SECONDS = 10  # at most, while the requests of others are being answered
+WAIT_SECONDS = 10  # at most, while the requests of others are being answered, unless a function says otherwise
 WAITING = 16  # requests that may wait for one function; more are refused at once
 BUSY = "The server is busy; try again in a moment."
 PICTURES_AT_ONCE = 24  # in one request
@@ -60,7 +61,9 @@ def saved(name: str, data: bytes) -> Answer:
     return {"name": name, "data": base64.b64encode(data).decode("ascii")}
 
 
-def server_function(function: Callable[[Any], Answer], at_once: int, waiting: int = WAITING) -> ServerFunction:
+def server_function(
+    function: Callable[[Any], Answer], at_once: int, waiting: int = WAITING, live_seconds: float | None = None
+) -> ServerFunction:
     """Wraps a function for calls from the page: it returns {"error": message} where the function raises.
 
     Args:
@@ -68,8 +71,9 @@ def server_function(function: Callable[[Any], Answer], at_once: int, waiting: in
             for bad input. Runs in a thread.
         at_once: calls that may run at one time.
         waiting: calls that may wait, for WAIT_SECONDS at most and without a thread; others are refused at once.
+        live_seconds: as of `Queue`.
     """
-    queue = Queue(at_once, waiting)
+    queue = Queue(at_once, waiting, live_seconds)
 
     @functools.wraps(function)
     async def answer(request: Any) -> Answer:
@@ -94,16 +98,21 @@ class Queue:
 
     Args:
         at_once, waiting: how many run at one time, and how many may wait.
+        live_seconds: None for what may take long, such as files, and so is computed `patiently`. For what follows
+            somebody's hand, the seconds that it may wait.
     """
 
-    def __init__(self, at_once: int, waiting: int) -> None:
-        self._limiter, self._waiting = CapacityLimiter(at_once), waiting
+    def __init__(self, at_once: int, waiting: int, live_seconds: float | None = None) -> None:
+        self._limiter, self._waiting, self._live_seconds = CapacityLimiter(at_once), waiting, live_seconds
 
     async def run(self, function: Callable[..., T], *args: Any) -> T:
         """The result of a function. Raises what it raises, and ValueError if its turn does not come."""
         if self._limiter.statistics().tasks_waiting < self._waiting:
-            with anyio.move_on_after(WAIT_SECONDS):  # ends the wait only: a function that has begun is not interrupted
-                return await anyio.to_thread.run_sync(function, *args, limiter=self._limiter)
+            live = self._live_seconds
+            with nullcontext() if live else patiently():  # the thread has this task's context
+                # Ends the wait only: a function that has begun is not interrupted.
+                with anyio.move_on_after(live or WAIT_SECONDS):
+                    return await anyio.to_thread.run_sync(function, *args, limiter=self._limiter)
         raise ValueError(BUSY)
 
 

@@ -1,10 +1,15 @@
 """When the server fails, is cut off, or does not answer, a visitor sees one sentence and loses nothing."""
 
 import re
+import shutil
+import sys
+from pathlib import Path
 
 import pytest
 from acts import Visit, choose, direction, pixels, place, player, seed, status
-from playwright.sync_api import Page, Route, expect
+from conftest import PATIENCE_MS
+from playwright.sync_api import Browser, Page, Route, expect
+from serving import free_port, offline, serving
 
 pytestmark = pytest.mark.browser
 FUNCTIONS = re.compile("/component_server/")  # requests of the page's scripts
@@ -39,6 +44,36 @@ def test_a_failed_move_is_reported_and_included_in_the_next_one(visit: Visit, fa
     page.wait_for_function("JSON.parse(explorer.place()).offsets?.pc2 === 0.05")
     assert dict(place(page).offsets) == {"pc1": 0.05, "pc2": 0.05}
     expect(page.get_by_role("alert")).to_have_count(0)
+
+
+@pytest.mark.slow
+def test_a_page_goes_on_where_it_was_when_its_server_is_restarted(
+    browser: Browser, folder: Path, tmp_path: Path
+) -> None:
+    shutil.copy(folder / "words.safetensors", tmp_path)
+    port = free_port()
+    command = [sys.executable, "-m", "explorer", "--checkpoints", str(tmp_path), "--port", str(port)]
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.set_default_timeout(PATIENCE_MS)
+    loads: list[str] = []
+    page.on("framenavigated", lambda frame: loads.append(frame.url))
+    with serving(command, port, offline(tmp_path)) as url:
+        page.goto(f"{url}?model=words&seed=5")
+        expect(status(page)).not_to_be_empty()
+        direction(page, 1).press("ArrowRight")
+        page.wait_for_function("JSON.parse(explorer.place()).offsets?.pc1 === 0.05")
+    direction(page, 1).press("ArrowRight")
+    expect(page.get_by_role("alert").filter(has_text=NO_ANSWER)).to_be_visible()
+    with serving(command, port, offline(tmp_path)):
+        direction(page, 2).press("ArrowRight")
+        page.wait_for_function("JSON.parse(explorer.place()).offsets?.pc2 === 0.05")
+        seed(page).fill("6")  # one of gradio's own controls
+        expect(status(page)).to_contain_text("seed 6")
+        now = place(page)
+        assert (now.seed, dict(now.offsets)) == (6, {"pc1": 0.1, "pc2": 0.05})
+        expect(page.get_by_role("alert")).to_have_count(0)
+        assert len(loads) == 1
+        page.close()
 
 
 def test_a_failed_change_of_place_is_reported_and_the_place_stays(visit: Visit) -> None:

@@ -8,6 +8,7 @@ import anyio
 import pytest
 from asynchronous import run_async
 
+from explorer.engine import _patient
 from explorer.ui import panels
 from explorer.ui.panels import BUSY, Queue, server_function
 
@@ -67,6 +68,32 @@ def test_more_than_a_few_waiting_are_refused_at_once() -> None:
         return results, str(refused.value)
 
     assert run(scenario) == ([True] * 5, BUSY)
+
+
+@pytest.mark.parametrize(("live", "patient"), [(None, True), (60.0, False)])
+def test_what_follows_no_hand_is_computed_patiently(live: float | None, patient: bool) -> None:
+    function = server_function(lambda _: {"patient": _patient.get()}, 1, live_seconds=live)
+    assert run(lambda: function(None)) == {"patient": patient}
+
+
+def test_what_follows_a_hand_waits_as_long_as_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(panels, "WAIT_SECONDS", 0.1)
+    held = threading.Event()
+
+    async def scenario() -> list[Any]:
+        function, answers = server_function(lambda _: {"held": held.wait(50)}, 1, live_seconds=50), []
+
+        async def ask(_: int) -> None:
+            answers.append(await function(None))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask, 1)
+            tasks.start_soon(ask, 2)
+            await anyio.sleep(0.3)
+            held.set()
+        return answers
+
+    assert run(scenario) == [{"held": True}] * 2
 
 
 def test_a_wait_has_an_end_and_a_function_that_has_begun_is_not_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
