@@ -112,7 +112,8 @@ class Engine:
         if path is None:
             raise CheckpointError(shelf.no_checkpoint(name, self.folder))
         card = shelf.read_card(path)
-        final = None if path.parent == self.folder else self.model(name.rpartition("@")[0])
+        own = path.parent in (self.folder, self.folder / shelf.LESSONS)
+        final = None if own else self.model(name.rpartition("@")[0])
         if final is not None:  # the hash covers all that affects the sound, such as the final vocoder
             both = f"{card.sha256} {final.card.sha256}"
             card = replace(card, name=name, sha256=sha256(both.encode()).hexdigest())

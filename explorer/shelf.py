@@ -1,8 +1,9 @@
 """Finds the checkpoints, snapshots and parts in a folder.
 
 `NAME.safetensors` is a checkpoint, or a part such as a vocoder, or a judge. `snapshots/NAME` holds the history of NAME:
-`STEP.safetensors`, the weights at that step of its training, without directions and parts, and `metrics.jsonl`, the
-metrics of the run. A snapshot is called NAME@STEP.
+`STEP.safetensors`, the weights at that step of its training, without directions and parts, `metrics.jsonl`, the
+metrics of the run, and `figures.json`, what `python -m training evaluate --snapshots` measured of each. A snapshot is
+called NAME@STEP. `lessons/NAME.safetensors` is a checkpoint that only a lesson plays: found by name, but not listed.
 """
 
 import difflib
@@ -27,7 +28,8 @@ DEFAULT_FOLDER = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "check
 OWN_FOLDER = Path("checkpoints") if DEFAULT_FOLDER == _INSTALLED else DEFAULT_FOLDER
 MAX_NAME = 255  # characters of a checkpoint's name
 MAX_CARD = 1 << 20  # characters of a card that are read
-SNAPSHOTS, METRICS = "snapshots", "metrics.jsonl"
+SNAPSHOTS, METRICS, FIGURES = "snapshots", "metrics.jsonl", "figures.json"
+LESSONS = "lessons"
 STEP = re.compile("0|[1-9][0-9]{0,8}")  # in the name of a snapshot
 FOREIGN = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".h5", ".onnx")  # other formats of weights, which are not read
 
@@ -59,12 +61,14 @@ def nothing_found(folder: Path) -> str:
 
 
 def locate(folder: Path, name: str) -> Path | None:
-    """The path of the checkpoint NAME or the snapshot NAME@STEP in a folder; None if there is no such file."""
+    """The path of the checkpoint NAME, the snapshot NAME@STEP, or the lessons' checkpoint NAME in a folder; None if
+    there is no such file."""
     if len(name) > MAX_NAME:
         return None
-    path = folder / f"{name}.safetensors"
-    if path.parent == folder and isfile(path):  # a name from a link must not lead out of the folder
-        return path
+    for inside in (folder, folder / LESSONS):
+        path = inside / f"{name}.safetensors"
+        if path.parent == inside and isfile(path):  # a name from a link must not lead out of the folder
+            return path
     model, at, step = name.rpartition("@")
     final = folder / f"{model}.safetensors"
     if not at or not STEP.fullmatch(step) or final.parent != folder or not isfile(final):

@@ -414,12 +414,24 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="sounds to generate (speech: 2048, piano: 1024, one-shots: 100 of each label, notes: 40 of each key)",
     )
+    parser.add_argument(
+        "--snapshots",
+        action="store_true",
+        help="measure each snapshot of its training too, and keep the figures beside them for the explorer's lessons",
+    )
     parser.set_defaults(run=_evaluate)
 
 
 def _evaluate(args: argparse.Namespace, argv: Sequence[str]) -> None:
-    from training.commands import evaluate_checkpoint
+    from training.commands import evaluate_checkpoint, evaluate_snapshots
+    from training.runs import TrainingError
 
+    if args.snapshots:
+        if args.json or args.others:
+            raise TrainingError("--snapshots writes its figures beside the snapshots: leave out --json and --others")
+        table = evaluate_snapshots(_checkpoint(args, args.checkpoint), args.data, args.cache, args.samples, args.judge)
+        print(table.markdown() if args.markdown else table.text())
+        return
     report = evaluate_checkpoint(
         _checkpoint(args, args.checkpoint), args.data, args.cache, args.samples, args.judge, args.json, args.others
     )

@@ -15,7 +15,7 @@ import torch
 from explorer import atomic
 from explorer.checkpoint import config_from_dict
 from explorer.generators import FAMILIES
-from explorer.shelf import OWN_FOLDER, SNAPSHOTS
+from explorer.shelf import FIGURES, OWN_FOLDER, SNAPSHOTS
 from explorer.sound.vocoder import VocoderConfig
 from training import parallel, vocoder
 from training.data import inventory
@@ -392,6 +392,19 @@ def evaluate_checkpoint(
     report = evaluate(path, folders, cache, samples, judge, others)
     _write_json(out, report.to_dict())
     return report
+
+
+def evaluate_snapshots(
+    path: Path, folders: Sequence[Path], cache: Path, samples: int | None = None, judge: Path | None = None
+) -> Any:
+    """Measures a checkpoint's snapshots on one thread (`training.evaluation.evaluate`); keeps the figures beside them,
+    where the explorer's lessons show them."""
+    from training.evaluation import evaluate
+
+    torch.set_num_threads(1)
+    table, figures = evaluate.evaluate_snapshots(path, folders, cache, samples, judge)
+    atomic.write_text(path.parent / SNAPSHOTS / path.stem / FIGURES, json.dumps(figures, ensure_ascii=False) + "\n")
+    return table
 
 
 def measure_inversion(

@@ -9,7 +9,9 @@ from toy import make, write
 
 from explorer import checkpoint
 from explorer.checkpoint import CheckpointError
+from explorer.directions import Direction
 from explorer.engine import Engine
+from explorer.measures import measure
 from explorer.recipe import Recipe, RecipeError
 from explorer.ui.learn import Lessons
 
@@ -38,6 +40,10 @@ def test_a_checkpoint_and_its_snapshots_have_the_same_lesson_data(folder: Path, 
         "inversion": None,
         "curves": [("reconstruction_loss", [(10, 3.0)]), ("wasserstein", [(90, 0.5)])],
         "game": 10,
+        "labelled": {"model": "toy", "labels": ["low", "high"]},
+        "direction": None,
+        "figures": None,
+        "collapsed": None,
     }
 
 
@@ -52,6 +58,43 @@ def test_a_damaged_file_of_metrics_is_ignored(folder: Path) -> None:
     assert Lessons(Engine(folder)).lesson_data(Recipe("toy").to_json())["curves"] == []
 
 
+def test_the_direction_that_explains_most_of_its_measure_is_the_one_that_is_taught(folder: Path) -> None:
+    directions = [
+        Direction(name, torch.eye(6)[k], name.title(), "dB", {"per_step": 2.0, "r2": r2})
+        for k, (name, r2) in enumerate((("loudness", 0.3), ("brightness", 0.6), ("pitch", 0.2)))
+    ]
+    checkpoint.save(folder / "toy.safetensors", make(), directions=(*directions, Direction("pc1", torch.eye(6)[3])))
+    assert Lessons(Engine(folder)).lesson_data(Recipe("toy").to_json())["direction"] == {
+        "model": "toy",
+        "name": "brightness",
+        "title": "Brightness",
+        "unit": "dB",
+        "step": 2.0,
+        "r2": 0.6,
+    }
+
+
+def test_figures_are_shown_by_step_until_the_weights_are_replaced(folder: Path) -> None:
+    engine = Engine(folder)
+    rows = {"90": {"frechet": 2.0, "ndb": 0.1}, "0": {"frechet": 9.0}}
+    real = {"training, recordings": {"frechet": 0.0}, "validation, recordings": {"frechet": 1.5}}
+    figures = {"sha256": engine.model("toy").card.sha256, "data": "notes", "samples": 20, "steps": rows, "real": real}
+    (folder / "snapshots" / "toy" / "figures.json").write_text(json.dumps(figures), encoding="utf-8")
+    found = Lessons(engine).lesson_data(Recipe("toy@30").to_json())["figures"]
+    assert found["steps"] == [(0, {"frechet": 9.0}), (90, {"frechet": 2.0})]
+    assert found["real"] == {"frechet": 1.5}
+    write(folder, "toy", seed=4)
+    assert Lessons(engine).lesson_data(Recipe("toy").to_json())["figures"] is None
+
+
+def test_a_checkpoint_for_lessons_is_played_by_name_but_not_listed(folder: Path) -> None:
+    write(folder / "lessons", "stuck", seed=5)
+    engine = Engine(folder)
+    assert engine.names() == ["toy"]
+    assert Lessons(engine).lesson_data(Recipe("toy").to_json())["collapsed"] == "stuck"
+    assert torch.isfinite(engine.output(Recipe("stuck", seed=1))).all()
+
+
 def test_half_way_the_latent_is_shorter_on_a_line_but_not_on_an_arc(tmp_path: Path) -> None:
     write(tmp_path, latent=4096)
     recipes = [Recipe("toy", seed=1), *(Recipe("toy", seed=1, seed_b=2, t=0.5, path=path) for path in ("arc", "line"))]
@@ -64,6 +107,19 @@ def test_distances_are_root_mean_square_differences_of_outputs_from_the_first(fo
     first, second = (engine.output(recipe).numpy() for recipe in recipes)
     found = Lessons(engine).measure([recipe.to_json() for recipe in recipes])["distances"]
     assert found == pytest.approx([0, ((first - second) ** 2).mean() ** 0.5])
+
+
+def test_truncation_halves_distances_of_latents_and_measures_are_those_of_the_sounds(folder: Path) -> None:
+    engine = Engine(folder)
+    recipes = [Recipe("toy", seed=seed, truncation=t) for t in (1.0, 0.5) for seed in (1, 2)]
+    whole, half = (engine.latent(recipes[k]) - engine.latent(recipes[k + 1]) for k in (0, 2))
+    torch.testing.assert_close(half, whole / 2)
+    found = Lessons(engine).measure([recipe.to_json() for recipe in recipes])
+    outputs = [engine.output(recipe) for recipe in recipes]
+    assert found["pairs"] == pytest.approx(
+        [float((outputs[k] - outputs[k + 1]).square().mean().sqrt()) for k in (0, 2)]
+    )
+    assert found["measures"] == [measure(engine.render(recipe)) for recipe in recipes]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Evaluates a checkpoint: tables that compare it with real data and with simple baselines, all measured alike."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from explorer import checkpoint, shelf
-from explorer.directions import principal
+from explorer.directions import Direction, principal
+from explorer.generators.base import Generator
 from explorer.sound.notes import NotesRepresentation
 from training.evaluation import one_shots, piano, pitched, speech
 from training.evaluation.latent_space import draw
@@ -86,6 +87,69 @@ def evaluate(
         )
     card = shelf.read_card(path)
     generator, directions = checkpoint.load(path)
+    tables = _tables(path, generator, directions or principal(generator), folders, cache, samples, judge, others)
+    return Report(card.name, card.sha256, _named(folders), tables)
+
+
+def evaluate_snapshots(
+    path: Path,
+    folders: Path | Sequence[Path],
+    cache: Path,
+    samples: int | None = None,
+    judge: Path | None = None,
+) -> tuple[Table, dict[str, Any]]:
+    """Measures a checkpoint and the snapshots of its training, all with the checkpoint's decoding, on one thread.
+
+    Arguments are those of `evaluate`.
+
+    Returns:
+        The first table of `evaluate` with a row for each step, and what `shelf.FIGURES` holds: "sha256" of the
+        checkpoint, "data", "samples" and "steps", the figures by step.
+    Raises:
+        CheckpointError, DataError, TrainingError: as `evaluate`; TrainingError also if there are no snapshots.
+    """
+    card, (final, _) = shelf.read_card(path), checkpoint.load(path)
+    steps = shelf.snapshots(path.parent, card.name)
+    if not steps or "step" not in card.provenance:
+        raise TrainingError(f"{path} has no snapshots of its training")
+    measured: dict[int, Table] = {}
+    for step in [*steps, int(card.provenance["step"])]:
+        snapshot = shelf.locate(path.parent, f"{card.name}@{step}")
+        generator = final if snapshot is None else checkpoint.load(snapshot)[0]
+        generator.representation = final.representation  # with its vocoder, as the explorer plays them
+        measured[step] = _tables(path, generator, (), folders, cache, samples, judge)[0]
+    last = list(measured.values())[-1]
+    rows = {f"step {step:,}": table.rows["model"] for step, table in measured.items()}
+    others = {name: row for name, row in last.rows.items() if name != "model"}
+    about = {
+        "sha256": card.sha256,
+        "data": _named(folders),
+        "samples": samples,
+        "steps": {step: _rounded(table.rows["model"]) for step, table in measured.items()},
+        "real": {name: _rounded(row) for name, row in others.items()},
+    }
+    return Table(last.title, last.columns, {**rows, **others}, last.targets, last.notes), about
+
+
+def _rounded(row: Mapping[str, float]) -> dict[str, float]:
+    return {name: float(f"{value:.4g}") for name, value in row.items()}
+
+
+def _named(folders: Path | Sequence[Path]) -> str:
+    return ", ".join(folder.name for folder in ((folders,) if isinstance(folders, Path) else folders))
+
+
+def _tables(
+    path: Path,
+    generator: Generator,
+    directions: tuple[Direction, ...],
+    folders: Path | Sequence[Path],
+    cache: Path,
+    samples: int | None,
+    judge: Path | None,
+    others: Path | None = None,
+) -> tuple[Table, ...]:
+    """The tables of `evaluate`; `directions` are those along which sounds should keep their label."""
     folders = (folders,) if isinstance(folders, Path) else tuple(folders)
     with torch.inference_mode():
         z, condition, _ = draw(generator, range(1))
@@ -107,7 +171,5 @@ def evaluate(
     elif piece is not None:
         tables = piano.piano_tables(generator, piece, folders[0], cache, samples or piano.SAMPLES)
     else:
-        tables = speech.speech_tables(
-            generator, directions or principal(generator), folders[0], cache, judge, samples or speech.SAMPLES
-        )
-    return Report(card.name, card.sha256, ", ".join(folder.name for folder in folders), tuple(tables))
+        tables = speech.speech_tables(generator, directions, folders[0], cache, judge, samples or speech.SAMPLES)
+    return tuple(tables)

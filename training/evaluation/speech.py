@@ -29,6 +29,7 @@ SAMPLES = 2048
 DIRECTION_SEEDS = 50  # sounds that are moved along each direction
 SIGMAS = 2.0  # how far, in standard deviations of the latent
 COLUMNS = (
+    Column("named", "named", True, "high"),
     Column("accuracy", "right", True, "high"),
     Column("is", "IS", ideal="high"),
     Column("mis", "mIS", ideal="high"),
@@ -131,7 +132,7 @@ def speech_tables(
         paths = path_table(generator, bar.update)
         bar.set_description("directions")
         kept = label_kept_table(generator, judge, directions, bar.update)
-    scale = _Scale(real, reference)
+    scale = _Scale(judge, real, reference)
     rows = {
         "training, recordings": scale.row(real, itself=True),
         "validation, recordings": scale.row(held_out),
@@ -183,8 +184,8 @@ def speech_tables(
 class _Scale:
     """The reference of all rows: the training recordings, and validation as the unit of nearest distances."""
 
-    def __init__(self, real: JudgedSounds, reference: JudgedSounds) -> None:
-        self.real, self.few = real, len(reference.mel)
+    def __init__(self, judge: Judge, real: JudgedSounds, reference: JudgedSounds) -> None:
+        self.judge, self.real, self.few = judge, real, len(reference.mel)
         self.spread = distribution_metrics.spread(real.features, real.classes)
         self.mel_spread = distribution_metrics.spread(real.mel, real.classes)
         self.nearest = distribution_metrics.nearest_distances(reference.features, real.features).mean()
@@ -202,6 +203,7 @@ class _Scale:
             real.stratified_subsample(count).features, sounds.stratified_subsample(len(real.mel)).features
         )
         row = {
+            "named": float(self.judge.knows(sounds.features).mean()),
             "is": distribution_metrics.inception_score(sounds.probabilities),
             "mis": distribution_metrics.modified_inception_score(sounds.probabilities),
             "am": distribution_metrics.am_score(real.probabilities, sounds.probabilities),

@@ -13,6 +13,40 @@ const nameOf = (/** @type {string} */ metric) => NAMES.get(metric) ?? metric;
 
 const shortName = (/** @type {string} */ metric) => nameOf(metric).split(",")[0];
 
+// What `python -m training evaluate --snapshots` measures: its title, and what is good.
+const FIGURES = new Map([
+  ["frechet", "Fréchet distance (falls)"], ["named", "named by the judge at all"], ["accuracy", "right label"], ["precision", "precision"], ["recall", "recall"],
+  ["spread", "spread (1 is real)"], ["nearest", "distance to the nearest training clip"],
+]);
+const SHARES = ["named", "accuracy"]; // are written in per cent
+
+/** A figure as text. @param {string} name @param {number} value */
+export const figureText = (name, value) => (
+  SHARES.includes(name) ? `${(100 * value).toFixed(1)} %` : Number(value.toPrecision(3)).toString());
+
+/**
+ * Fills a table with a row for each figure, and a column for each step of training and for unheard recordings.
+ * @param {HTMLTableElement} table
+ * @param {import("./asking.js").Answer | null} figures as Lessons.lesson_data in learn.py gives them
+ * @param {boolean} last whether to show only the last step
+ */
+export function figuresTable(table, figures, last) {
+  table.hidden = figures === null;
+  if (figures === null) return;
+  const steps = /** @type {Array<[number, Record<string, number>]>} */ (last ? figures.steps.slice(-1) : figures.steps);
+  const row = (/** @type {string} */ title, /** @type {string[]} */ cells, /** @type {"th" | "td"} */ kind) => {
+    const made = document.createElement("tr"), head = document.createElement("th");
+    head.textContent = title;
+    made.append(head, ...cells.map((text) => Object.assign(document.createElement(kind), { textContent: text })));
+    return made;
+  };
+  const names = [...FIGURES.keys()].filter((name) => steps.some(([, found]) => name in found));
+  const text = (/** @type {Record<string, number>} */ found, /** @type {string} */ name) => (
+    name in found ? figureText(name, found[name]) : "–");
+  table.replaceChildren(row("step", [...steps.map(([step]) => count(step)), "unheard"], "th"), ...names.map((name) => (
+    row(FIGURES.get(name) ?? name, [...steps.map(([, found]) => text(found, name)), text(figures.real, name)], "td"))));
+}
+
 /** A number with separators between thousands. @param {number} x */
 export const count = (x) => x.toLocaleString("en");
 

@@ -1,11 +1,12 @@
-// The section "Learn": five lessons, each with predictions that one can check by ear, and a slider over the snapshots
+// The section "Learn": eleven lessons, each with predictions that one can check by ear, and a slider over the snapshots
 // of training.
 
-import { count, drawCurves, measuredAt } from "./curves.js";
+import { count, drawCurves, figuresTable, figureText, measuredAt } from "./curves.js";
 import { drawBlocks, REACH } from "./divergence.js";
 import { ask, card, copyLink, finder, LESSON, lessonAsked, make, visible, whenSettled } from "./panel.js";
 import { identity, toJson, without } from "./recipe.js";
 import { session } from "./session.js";
+import { printSheet } from "./sheet.js";
 
 /** @typedef {import("./recipe.js").Place} Place */
 /** @typedef {import("./recipe.js").Recipe} Recipe */
@@ -23,9 +24,13 @@ const NUDGE = 2; // standard deviations
 const GIVE_UP = 10_000; // ms after which a sound is no longer played when it arrives
 const FAR_SEEDS = [1_000_003, 2_000_003, 3_000_017, 4_000_037, 5_000_011];
 const SEEDS = 2 ** 32;
+const LONGEST_STEP = 4; // seconds of each snapshot's sound that are played, one after another
 
 /** The smallest and the largest of some numbers, in words. @param {number[]} numbers */
 const range = (numbers) => `from ${Math.min(...numbers).toFixed(2)} to ${Math.max(...numbers).toFixed(2)}`;
+
+/** A number with its sign, to two figures. @param {number} x */
+const signed = (x) => `${x < 0 ? "−" : "+"}${Number(Math.abs(x).toPrecision(2))}`;
 
 /** The neighbour of a seed. @param {number} seed */
 const neighbour = (seed) => (seed ? seed - 1 : 1);
@@ -36,12 +41,12 @@ export function start({ element, server }) {
   const input = (/** @type {string} */ name) => /** @type {HTMLInputElement} */ (find(name));
   const shift = input("shift"), width = input("width"), penalty = input("penalty"), stepBar = input("step");
   const blocks = /** @type {HTMLCanvasElement} */ (find("line")), curves = /** @type {HTMLCanvasElement} */ (find("curves"));
-  const stepCards = find("steps"), finalButton = /** @type {HTMLButtonElement} */ (find("final"));
+  const stepCards = find("steps"), finalButton = /** @type {HTMLButtonElement} */ (find("back")), allButton = find("all");
   // What the checkpoint offers to the lessons, see Lessons.lesson_data in learn.py.
   let data = /** @type {Answer | null} */ (null);
   // Its snapshots in the order of training; the last is the checkpoint itself.
   let steps = /** @type {Array<{ model: string, step: number, name: string }>} */ ([]);
-  let stepsShown = "", refreshing = false;
+  let stepsShown = "", refreshing = false, playingAll = 0;
 
   const place = () => /** @type {Place} */ (session.place);
 
@@ -50,6 +55,12 @@ export function start({ element, server }) {
     const { version, seed, label, settings } = place();
     return { version, model: data?.model, seed, label, settings };
   };
+
+  const four = () => [0, 1, 2, 3].map((i) => (place().seed + i) % SEEDS);
+
+  /** The plain place on another checkpoint, which may have other labels and settings. */
+  const on = (/** @type {string} */ model) => (
+    model === data?.model ? plain() : { ...without(plain(), "label", "settings"), model });
 
   /** @type {Record<string, () => Example | null>} */
   const examples = {
@@ -77,12 +88,65 @@ export function start({ element, server }) {
       return { sounds: [[first.name, { ...here, model: first.model }], ["final", { ...here, model: data.model }]], played: 0 };
     },
     variety() {
-      const base = plain(), seeds = [0, 1, 2, 3].map((i) => (base.seed + i) % SEEDS);
+      const base = plain();
       return {
-        sounds: seeds.map((seed) => [`seed ${seed}`, { ...base, seed }]), played: 1,
+        sounds: four().map((seed) => [`seed ${seed}`, { ...base, seed }]), played: 1,
         sentence: ({ distances: [, ...found] }) => "Measured here: the outputs of the other three are "
           + `${found.map((/** @type {number} */ x) => x.toFixed(2)).join(", ")} away from the first.`,
       };
+    },
+    condition() {
+      if (!data?.labelled) return null;
+      const [label, other] = twoLabels(), base = { ...on(data.labelled.model), label }, next = neighbour(place().seed);
+      return {
+        sounds: [[label, base], [other, { ...base, label: other }], [`${label}, seed ${next}`, { ...base, seed: next }]],
+        played: 1,
+        sentence: ({ distances: [, byLabel, bySeed] }) => "Measured here: with the other label the output is "
+          + `${byLabel.toFixed(2)} away, with another seed and the same label ${bySeed.toFixed(2)}.`,
+      };
+    },
+    truncation() {
+      const base = plain(), seeds = four();
+      const sounds = (/** @type {number} */ truncation) => seeds.map((seed) => (
+        /** @type {[string, Recipe]} */ ([`seed ${seed}, ${truncation}`, { ...base, seed, truncation }])));
+      return {
+        sounds: [...sounds(1), ...sounds(0.5)], played: 4,
+        sentence: ({ pairs: [whole, half] }) => `Measured here, mean distance of two of the four: ${whole.toFixed(2)} `
+          + `with truncation 1, ${half.toFixed(2)} with 0.5.`,
+      };
+    },
+    direction() {
+      if (!data?.direction) return null;
+      const { model, name, title, unit } = data.direction, base = on(model), seeds = four();
+      const moved = seeds.map((seed) => ({ ...base, seed, offsets: { [name]: 1 } }));
+      return {
+        sounds: [...seeds.map((seed) => /** @type {[string, Recipe]} */ ([`seed ${seed}`, { ...base, seed }])),
+          ...moved.map((recipe) => /** @type {[string, Recipe]} */ ([`seed ${recipe.seed}, +1`, recipe]))], played: 4,
+        sentence: ({ measures }) => {
+          const changes = seeds.map((_, i) => measures[i + seeds.length][name.replace(/-only$/, "")]
+            - measures[i][name.replace(/-only$/, "")]).filter(Number.isFinite);
+          return `Measured here: one step changes “${title}” by ${changes.map(signed).join(", ")} ${unit}.`;
+        },
+      };
+    },
+    collapse() {
+      if (!data?.collapsed) return null;
+      const seeds = four(), model = data.collapsed, base = on(model);
+      return {
+        sounds: seeds.map((seed) => [`seed ${seed}`, { ...base, seed }]), played: 1,
+        sentence: ({ distances: [, ...found] }) => "Measured here: the outputs of the other three are "
+          + `${found.map((/** @type {number} */ x) => x.toFixed(2)).join(", ")} away from the first; in lesson 3 are those `
+          + "of the present checkpoint.",
+      };
+    },
+    copying() {
+      const base = plain();
+      return { sounds: four().map((seed) => [`seed ${seed}`, { ...base, seed }]), played: 0 };
+    },
+    judging() {
+      if (!data?.collapsed) return { sounds: [[`seed ${place().seed}`, plain()]], played: 0 };
+      const base = on(data.collapsed);
+      return { sounds: four().map((seed) => [`seed ${seed}`, { ...base, seed }]), played: 0 };
     },
     phase() {
       if (!data?.inversion) return null;
@@ -104,6 +168,12 @@ export function start({ element, server }) {
       };
     },
   };
+
+  /** The label that is heard, if the lesson's checkpoint has it, and the one after it. @returns {[string, string]} */
+  function twoLabels() {
+    const labels = /** @type {string[]} */ (data?.labelled.labels), at = Math.max(0, labels.indexOf(place().label ?? ""));
+    return [labels[at], labels[(at + 1) % labels.length]];
+  }
 
   /** Goes to a place, with the recipe as the server has completed it, and plays it. */
   function hear(/** @type {string} */ recipe) {
@@ -146,6 +216,7 @@ export function start({ element, server }) {
   /** Shows and plays the sounds of a lesson; false if that fails. */
   async function playExample(/** @type {string} */ lesson, /** @type {HTMLElement} */ sounds,
     /** @type {HTMLElement} */ measured) {
+    if (!data) await loadData();
     const example = data && examples[lesson]();
     if (!example) return false;
     const recipes = example.sounds.map(([, recipe]) => toJson(recipe)), others = (example.others ?? []).map(toJson);
@@ -214,10 +285,34 @@ export function start({ element, server }) {
     find("borrowed").textContent = `The present checkpoint turns its output into sound in one way only, so this lesson plays ${inversion?.model}.`;
     stepBar.max = String(steps.length - 1);
     find("scrubber").hidden = !snapshots.length;
-    for (const [lesson, possible] of /** @type {const} */ ([["training", snapshots.length > 0], ["phase", inversion !== null]])) {
+    const { labelled, direction, collapsed } = answer;
+    for (const [lesson, possible] of /** @type {const} */ ([["training", snapshots.length > 0], ["phase", inversion !== null],
+      ["condition", labelled !== null], ["direction", direction !== null], ["collapse", collapsed !== null]])) {
       /** @type {HTMLElement} */ (find(lesson).querySelector("form")).hidden = !possible;
       /** @type {HTMLElement} */ (find(lesson).querySelector(".without")).hidden = possible;
     }
+    const borrows = (/** @type {string} */ other, /** @type {string} */ what) => (
+      other === model ? "" : `The present checkpoint has ${what}, so this lesson plays ${other}.`);
+    find("of-labels").textContent = labelled ? borrows(labelled.model, "no labels") : "";
+    find("of-direction").textContent = direction ? `${borrows(direction.model, "none that was measured")} `
+      + `Here “${direction.title}” has R² ${direction.r2.toFixed(2)}: a step is ${signed(direction.step)} ${direction.unit}, on average.` : "";
+    find("of-collapsed").textContent = collapsed ? `It is called ${collapsed}.` : "";
+    showFigures();
+  }
+
+  /** Writes what `python -m training evaluate --snapshots` has measured into the lessons that speak of it. */
+  function showFigures() {
+    const figures = data?.figures ?? null, own = figures?.steps[figures.steps.length - 1]?.[1];
+    const none = "No figures of this checkpoint are kept here; python -m training evaluate NAME --data FOLDER --snapshots measures them.";
+    const from = figures && `${figures.samples ? `${count(figures.samples)} sounds of each step` : "Sounds"}, measured against ${figures.data} by python -m training evaluate --snapshots; compare them within this table only. `;
+    find("of-copying").textContent = own?.nearest === undefined ? none
+      : `This checkpoint has ${figureText("nearest", own.nearest)}${own.nearest < 1 ? ", a little nearer to its training recordings than unheard ones are." : ": it is not nearer to its training recordings than unheard ones are."} ${from}`;
+    find("of-judging").textContent = figures ? from : none;
+    for (const table of /** @type {NodeListOf<HTMLTableElement>} */ (element.querySelectorAll("table.measured"))) {
+      figuresTable(table, figures, table.closest("details")?.className === "judging");
+    }
+    find("about-figures").hidden = !figures;
+    find("about-figures").textContent = from ?? "";
   }
 
   /** Shows the pictures of the present place at every snapshot. */
@@ -242,6 +337,30 @@ export function start({ element, server }) {
     drawCurves(curves, data.curves, step, steps.map((s) => s.step), data.game);
   }
 
+  /** Plays the present place at every step, one after another, until the visitor goes elsewhere or presses again. */
+  async function playAll() {
+    const mine = playingAll = playingAll ? 0 : Date.now();
+    allButton.textContent = playingAll ? "Stop" : "Play all steps";
+    for (let i = 0; mine && i < steps.length; i += 1) {
+      await settled(() => session.go(atStep(i)));
+      if (mine !== playingAll || place().model !== steps[i].model) break;
+      await session.play();
+      await new Promise((done) => { setTimeout(done, 1000 * Math.min(LONGEST_STEP, session.shown?.seconds ?? 1)); });
+      if (mine !== playingAll || place().model !== steps[i].model) break;
+    }
+    if (mine !== playingAll) return;
+    playingAll = 0;
+    allButton.textContent = "Play all steps";
+  }
+
+  /** Waits until the sound that an act asks for has settled, or for GIVE_UP. @param {() => void} act */
+  const settled = (act) => new Promise((done) => {
+    const limit = AbortSignal.timeout(GIVE_UP);
+    limit.onabort = () => done(undefined);
+    session.addEventListener("settle", () => done(undefined), { once: true, signal: limit });
+    act();
+  });
+
   // Links to a lesson: the place's address, with the lesson's name after "#lesson="
 
   for (const lesson of element.querySelectorAll("details")) lesson.open = lesson.className === lessonAsked;
@@ -252,6 +371,8 @@ export function start({ element, server }) {
   for (const form of element.querySelectorAll("form")) prepare(form);
   for (const control of [shift, width, penalty]) control.oninput = showBlocks;
   stepBar.oninput = () => session.go(atStep(stepBar.valueAsNumber));
+  allButton.onclick = playAll;
+  find("sheet").onclick = () => printSheet(element);
   finalButton.onclick = () => hear(atStep(steps.length - 1));
   element.addEventListener("toggle", refresh, true); // because the event does not bubble
   new IntersectionObserver(refresh).observe(element);

@@ -187,9 +187,26 @@ def test_the_command_prints_the_tables_and_writes_them_as_json(
     assert figures == again, "the same checkpoint and data give the same figures"
 
 
+def test_snapshots_are_measured_as_the_checkpoint_is_and_kept_for_the_lessons(
+    pieces: Path, cache: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    final, early = PianoGAN(TINY), PianoGAN(TINY)
+    checkpoint.save(tmp_path / "tiny.safetensors", final, provenance={"step": 9})
+    checkpoint.save(tmp_path / "snapshots" / "tiny" / "0.safetensors", early)
+    arguments = ["tiny", "--checkpoints", str(tmp_path), "--data", str(pieces), "--cache", str(cache)]
+    assert main(["evaluate", *arguments, "--samples", str(SAMPLES), "--snapshots"]) == 0
+    figures = json.loads((tmp_path / "snapshots" / "tiny" / "figures.json").read_text(encoding="utf-8"))
+    assert list(figures["steps"]) == ["0", "9"]
+    (first, *_) = evaluate(tmp_path / "tiny.safetensors", pieces, cache, SAMPLES).tables
+    assert figures["steps"]["9"] == pytest.approx(dict(first.rows["model"]), rel=1e-3)
+    assert figures["steps"]["0"] != figures["steps"]["9"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["evaluate", "SHIPPED", "--data", "DATA", "--snapshots"], "has no snapshots"),
         (["evaluate", "nowhere", "--data", "DATA"], "no checkpoint 'nowhere'; there are:"),
         (["evaluate", "SHIPPED", "--data", "nowhere"], "no such folder"),
         (["evaluate", "SHIPPED", "--data", "DATA", "--samples", "3"], "too few"),

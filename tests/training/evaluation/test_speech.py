@@ -118,6 +118,13 @@ def test_a_model_with_one_sound_is_half_right_and_has_no_spread(stuck: list[Tabl
     assert row["spread"] == row["mel_spread"] == pytest.approx(0, abs=1e-3)
 
 
+def test_noise_is_not_named(folder: Path, cache: Path, judge_file: Path) -> None:
+    noise = torch.rand(2, 20, 1, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    rows = speech_tables(Speaker(noise), (), folder, cache, judge_file, SAMPLES)[0].rows
+    assert rows["model"]["named"] == 0
+    assert rows["training, recordings"]["named"] >= 0.97
+
+
 def test_a_model_with_one_sound_is_told_from_real(good: list[Table], stuck: list[Table]) -> None:
     assert stuck[0].rows["model"]["told"] > good[0].rows["validation, recordings"]["told"]
     assert "told" not in good[0].rows["validation, inverted"]
