@@ -220,6 +220,9 @@ def _sections(engine: Engine) -> Controls:
     def gallery(model: Any) -> dict[str, Any]:
         return places.gallery_of(engine, model)
 
+    def variations(request: Any) -> dict[str, Any]:
+        return places.variations_of(engine, request)
+
     def samples(text: Any) -> dict[str, Any]:
         return places.samples_of(engine, text)
 
@@ -242,7 +245,8 @@ def _sections(engine: Engine) -> Controls:
         with gr.Tab("Morph"):
             panel("between", engine, MorphServer(engine).functions())
         with gr.Tab("Browse"):
-            panel("places", engine, (server_function(gallery, 1), server_function(samples, 1)), batch=PICTURES_AT_ONCE)
+            functions = tuple(server_function(function, 1) for function in (gallery, variations, samples))
+            panel("places", engine, functions, batch=PICTURES_AT_ONCE)
         with gr.Tab("Learn"):
             panel("learn", engine, Lessons(engine).functions())
         with gr.Tab("Advanced"):

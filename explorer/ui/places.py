@@ -1,4 +1,4 @@
-"""The server's part of the section "Browse": the gallery of a checkpoint, and the places in a file that is opened."""
+"""The server's part of the section "Browse": the gallery of a checkpoint, variations of a place, files of places."""
 
 import json
 from pathlib import Path
@@ -8,16 +8,31 @@ from explorer.checkpoint import CheckpointError
 from explorer.engine import Engine
 from explorer.files import gallery, samples
 from explorer.files.gallery import NamedRecipe
+from explorer.files.variations import variations
 from explorer.recipe import RecipeError
 from explorer.ui import handlers
 from explorer.ui.panels import saved
 
 MAX_BYTES = 8 << 20  # of a file of places, enough for ten thousand places
+MAX_VARIATIONS = 9  # in one request
 
 
 def gallery_of(engine: Engine, model: Any) -> dict[str, Any]:
     """The places of a checkpoint's gallery, as JSON values. Raises CheckpointError."""
     return {"places": [_as_json(engine, place) for place in gallery.shown(engine, str(model))]}
+
+
+def variations_of(engine: Engine, request: Any) -> dict[str, Any]:
+    """Takes [recipe, distance, seeds]; returns {"places": [...]}, one for each seed, as `variations` has them.
+
+    Raises:
+        CheckpointError, RecipeError: as `variations`; also if the request is of another form.
+    """
+    text, distance, seeds = request if isinstance(request, list) and len(request) == 3 else (None, 0.0, None)
+    if not isinstance(seeds, list) or len(seeds) > MAX_VARIATIONS:
+        raise RecipeError(f"variations need a recipe, a distance, and a list of at most {MAX_VARIATIONS} seeds")
+    found = variations(engine, handlers.read(text), distance, seeds)
+    return {"places": [_as_json(engine, NamedRecipe("", recipe)) for recipe in found]}
 
 
 def samples_of(engine: Engine, text: Any) -> dict[str, Any]:

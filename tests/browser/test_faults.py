@@ -106,7 +106,7 @@ def test_missing_pictures_are_fetched_once_the_server_answers_again(visit: Visit
     expect(page.get_by_role("alert").filter(has_text=NO_ANSWER)).to_be_visible()
     page.unroute(FUNCTIONS)
     seed(page).fill("2")
-    expect(page.get_by_role("list", name="History").get_by_role("button")).to_have_count(2)
+    expect(page.get_by_role("list", name="History").get_by_role("listitem")).to_have_count(2)
 
 
 def test_a_repeated_mistake_is_reported_again(visit: Visit) -> None:

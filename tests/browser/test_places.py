@@ -195,3 +195,42 @@ def test_hold_the_others_keeps_the_sound_and_is_checked_from_a_link(visit: Visit
     assert place(page) == before
     again = visit("?model=steered&offsets.register-only=1")
     expect(again.get_by_role("checkbox", name="Hold the others")).to_be_checked()
+
+
+def test_nine_variations_are_heard_by_keys_starred_and_gone_on_from(visit: Visit) -> None:
+    page = visit("?model=toy&seed=8&label=high")
+    places(page).get_by_role("button", name="Nine like this").click()
+    nine = page.get_by_role("list", name="Variations").get_by_role("listitem")  # `items` would click the section's name
+    expect(nine.get_by_role("button", name="Keep")).to_have_count(10)
+    origin = card(page, "Variations", "This")
+    expect(origin).to_have_attribute("aria-current", "true")
+    origin.focus()
+    page.keyboard.press("3")
+    expect(status(page)).to_contain_text("mix of seeds")
+    third = nine.nth(3)
+    expect(third.get_by_role("button", name=re.compile(" 3$"))).to_be_focused()
+    expect(third.get_by_role("button", name=re.compile(" 3$"))).to_have_attribute("aria-current", "true")
+    page.wait_for_function("explorer.speaker.playing")
+    varied = place(page)
+    assert 8 in dict(varied.mix)
+    assert varied.label == "high"
+    page.keyboard.press("ArrowRight")
+    expect(nine.nth(4).get_by_role("button", name=re.compile(" 4$"))).to_be_focused()
+    third.get_by_role("button", name="Keep").click()
+    card(page, "Favourites", "mix of seeds").click()
+    page.wait_for_function("place => explorer.place() === place", arg=varied.to_json())
+    places(page).get_by_role("button", name="Nine like this").click()
+    expect(card(page, "Variations", "This")).to_have_attribute("aria-current", "true")
+    both = r"\b.*\b".join(str(seed) for seed, _ in varied.mix)
+    expect(nine.last.get_by_role("button", name=re.compile(rf"Keep .*\b{both}"))).to_be_visible()
+
+
+def test_a_card_that_is_pressed_is_heard_even_after_stop(visit: Visit) -> None:
+    page = visit("?model=toy&seed=8")
+    for name in ("Play", "Stop"):
+        player(page).get_by_role("button", name=name, exact=True).click()
+    seed(page).fill("9")
+    expect(status(page)).to_contain_text("seed 9")
+    assert not page.evaluate("explorer.speaker.playing")
+    card(page, "History", "seed 8").click()
+    page.wait_for_function("explorer.speaker.playing")

@@ -1,4 +1,4 @@
-"""Files of places that are opened in the app, without a browser."""
+"""Places of the section "Browse", without a browser: files that are opened, and variations."""
 
 import json
 from pathlib import Path
@@ -48,3 +48,17 @@ def test_an_error_in_a_file_of_places_names_the_file_without_its_folder(engine: 
     path.write_text(json.dumps({"version": 1, "places": [{"recipe": {"model": "toy", "t": "far"}}]}))
     with pytest.raises(RecipeError, match=r"^favourites\.json: place 1: t must be a number"):
         places.read_places(engine, path)
+
+
+def test_variations_are_places_of_ordinary_recipes_and_a_bounded_number(engine: Engine) -> None:
+    link = Recipe("toy", seed=3).to_url()
+    found = places.variations_of(engine, [link, 0.3, [100, 101]])["places"]
+    recipes = [Recipe.from_json(place["recipe"]) for place in found]
+    assert [{seed for seed, _ in recipe.mix} for recipe in recipes] == [{3, 100}, {3, 101}]
+    assert all(handlers.make_view(engine, recipe).recipe == recipe for recipe in recipes)
+    for request in (None, [link, 0.3], [link, 0.3, list(range(10))], [link, 0.3, 7]):
+        with pytest.raises(RecipeError, match="a list of at most 9 seeds"):
+            places.variations_of(engine, request)
+    for seeds in ([-1], ["7"], [[7]], [1.5]):
+        with pytest.raises(RecipeError, match="seed"):
+            places.variations_of(engine, [link, 0.3, seeds])

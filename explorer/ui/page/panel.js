@@ -90,12 +90,12 @@ export async function ask(send, request, limit) {
 }
 
 /**
- * A button with the picture of a sound, which goes to that sound.
+ * A button with the picture of a sound, which goes to that sound and plays it.
  * @param {Answer} sent the sound as the server has sent it
  * @param {string} caption
  * @param {() => void} act
  */
-export function card(sent, caption, act = () => session.go(sent.recipe)) {
+export function card(sent, caption, act = () => session.hear(sent.recipe)) {
   const button = make("button", { type: "button", className: "card" }, make("span", { textContent: caption }));
   if (sent.error) {
     button.disabled = true;

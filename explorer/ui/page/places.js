@@ -1,12 +1,14 @@
-// The section "Browse": gallery, favourites and history. Only recipes are stored; visible items fetch their pictures.
+// The section "Browse": variations, gallery, favourites and history. Only recipes are stored; visible items fetch their
+// pictures.
 
 import { ask, card, fileField, finder, make, saveAs, visible, whenReady, whenSettled } from "./panel.js";
-import { identity } from "./recipe.js";
+import { identity, toJson } from "./recipe.js";
 import { session } from "./session.js";
 import { dumps, fromSent } from "./store.js";
 import { decodeBase64 } from "./unpack.js";
 
 const SAVING_LIMIT = 300_000; // ms that all samples may take
+const VARIATIONS = 9, ROLLED = 10_000; // seeds of variations are below this
 const REQUEST = 100_000; // characters; the server refuses much more
 
 /** @typedef {import("./store.js").StoredPlace} StoredPlace */
@@ -21,12 +23,20 @@ export function start({ element, props, server }) {
   const find = finder(element), { stored } = session;
   const pictures = /** @type {Map<string, Answer>} */ (new Map()); // by recipe
   const items = /** @type {WeakMap<Element, Item>} */ (new WeakMap()), filled = new WeakSet();
+  const distance = /** @type {HTMLInputElement} */ (find("distance"));
+  let variations = /** @type {StoredPlace[]} */ ([]); // the first is the place that they are like
+  let seeds = /** @type {number[]} */ ([]); // of the others
+  let kept = /** @type {Map<string, StoredPlace>} */ (new Map()); // the favourites, by the identity of their recipe
+  let present = ""; // the identity of the recipe that is shown
   let gallery = { model: "", places: /** @type {StoredPlace[]} */ ([]) }, filling = false;
 
   /** Brings all lists up to date. */
   function draw() {
     if (!visible(element)) return;
     const favourites = stored.favourites.read(), visited = stored.visited.read(), { trouble } = stored;
+    kept = new Map(favourites.map((place) => [identity(place.recipe), place]));
+    present = session.shown ? identity(session.toStore(session.shown).recipe) : "";
+    list(find("variations"), variations, picture);
     list(find("gallery"), gallery.places, picture);
     list(find("favourites"), favourites, favourite);
     list(find("history"), visited, picture);
@@ -35,8 +45,7 @@ export function start({ element, props, server }) {
       /** @type {HTMLButtonElement} */ (find(name)).disabled = !favourites.length;
     }
     /** @type {HTMLButtonElement} */ (find("clear")).disabled = !visited.length;
-    const kept = session.shown !== null && stored.has(session.toStore(session.shown));
-    find("keep").setAttribute("aria-pressed", String(kept));
+    find("keep-this").setAttribute("aria-pressed", String(kept.has(present)));
     find("notice").hidden = !trouble;
     find("notice").querySelector("span")?.replaceChildren(trouble?.words ?? "");
     find("rescue").hidden = !trouble?.text;
@@ -60,13 +69,25 @@ export function start({ element, props, server }) {
     if (focused && root.contains(focused)) focused.focus({ preventScroll: true });
   }
 
-  /** An item with a picture and a name. @returns {Item} */
+  /** An item with a picture, a name, and a star that makes it a favourite. @returns {Item} */
   function picture(/** @type {StoredPlace} */ place) {
-    const item = make("li");
-    return {
-      item,
-      fill: (sent) => item.replaceChildren(card(sent, place.name || (sent.title ?? place.recipe.model))),
+    const item = make("li"), star = make("button", { type: "button", className: "keep" }), key = identity(place.recipe);
+    let title = place.recipe.model ?? "";
+    star.onclick = () => stored.toggle({ name: title, time: new Date().toISOString(), recipe: place.recipe });
+    const update = (now = place) => {
+      place = now;
+      const name = kept.get(key)?.name || title, shown = item.querySelector(".card");
+      star.setAttribute("aria-label", `Keep ${name}`);
+      star.setAttribute("aria-pressed", String(kept.has(key)));
+      shown?.setAttribute("aria-current", String(key === present));
+      shown?.querySelector("span")?.replaceChildren(place.name || name);
     };
+    const fillItem = (/** @type {Answer} */ sent) => {
+      title = sent.title ?? title;
+      item.replaceChildren(card(sent, ""), ...(sent.error ? [] : [star]));
+      update();
+    };
+    return { item, fill: fillItem, update };
   }
 
   /** An item with a picture, an editable name, a title, and buttons to move and remove it. @returns {Item} */
@@ -141,6 +162,42 @@ export function start({ element, props, server }) {
     }
   }
 
+  /** Shows places that are like another one. @param {StoredPlace["recipe"]} recipe of that one */
+  async function vary(recipe) {
+    const button = /** @type {HTMLButtonElement} */ (find("vary")), wanted = distance.value;
+    button.disabled = true;
+    const answer = await ask(server.variations, [toJson(recipe), Number(wanted) / 100, seeds]);
+    button.disabled = false;
+    if (!answer) return;
+    const found = /** @type {StoredPlace[]} */ (answer.places.map(fromSent));
+    variations = [{ recipe, name: "This" }, ...found.map((place, i) => ({ ...place, name: `${i + 1}` }))];
+    draw();
+    if (wanted !== distance.value) vary(recipe); // it has moved on meanwhile
+  }
+
+  function varyPresent() {
+    if (!session.shown) return;
+    seeds = [];
+    while (seeds.length < VARIATIONS) {
+      const seed = Math.floor(Math.random() * ROLLED);
+      if (!seeds.includes(seed)) seeds.push(seed);
+    }
+    vary(session.toStore(session.shown).recipe);
+  }
+
+  /** In the list of variations, digits and arrows lead to their cards and play them. */
+  function choose(/** @type {KeyboardEvent} */ event) {
+    const cards = /** @type {HTMLButtonElement[]} */ ([...find("variations").querySelectorAll(".card")]);
+    const item = /** @type {Element} */ (event.target).closest("li"), at = [...find("variations").children].indexOf(/** @type {any} */ (item));
+    const by = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
+    const chosen = cards[by === undefined ? (/^[0-9]$/.test(event.key) ? Number(event.key) : -1) : at + by];
+    if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey || !chosen) return;
+    event.preventDefault();
+    event.stopPropagation(); // elsewhere digits strike pads
+    chosen.focus();
+    chosen.click();
+  }
+
   async function saveSamples() {
     const button = /** @type {HTMLButtonElement} */ (find("samples"));
     button.disabled = true;
@@ -156,13 +213,18 @@ export function start({ element, props, server }) {
     undo.onclick = () => {
       putBack();
       find("removed").replaceChildren();
-      find("keep").focus();
+      find("keep-this").focus();
     };
     find("removed").replaceChildren(words, " ", undo);
     if (document.activeElement === document.body) undo.focus(); // because the button that was pressed is gone
   }
 
-  find("keep").onclick = () => session.keep();
+  find("vary").onclick = varyPresent;
+  find("variations").onkeydown = choose;
+  distance.oninput = () => { find("percent").textContent = `${distance.value} %`; };
+  distance.onchange = () => { if (variations.length) vary(variations[0].recipe); };
+  distance.dispatchEvent(new Event("input"));
+  find("keep-this").onclick = () => session.keep();
   find("export").onclick = () => saveAs("favourites.json", [dumps(stored.favourites.read())]);
   find("samples").onclick = saveSamples;
   find("import").onclick = () => fileField()?.click();

@@ -39,6 +39,7 @@ export function start(component) {
   const root = /** @type {any} */ (window).gradio_config.root;
   const speaker = new Speaker(new Piano(props.piano, `${root}/gradio_api/file=${props.samples}/`), refresh);
   let silenced = false; // by the visitor
+  let fromStart = false; // whether the next sound begins at its beginning
   let appraising = /** @type {ReturnType<typeof setTimeout> | undefined} */ (undefined);
   let appraised = ""; // the recipe that the verdict is about
   let heard = /** @type {import("./recipe.js").Place | null} */ (null); // the place that was drawn last
@@ -48,7 +49,9 @@ export function start(component) {
     const sound = /** @type {Sound} */ (session.shown);
     performance.mark("explorer:answer");
     picture.show(sound);
-    if (heard && isAnother(heard, sound.place)) position ??= 0; // a moved slider goes on where the ear is
+    // A moved slider goes on where the ear is.
+    if (heard && (fromStart || isAnother(heard, sound.place))) position ??= 0;
+    fromStart = false;
     heard = sound.place;
     find("title").textContent = sound.name;
     if (sound.recipe !== appraised) {
@@ -285,6 +288,10 @@ export function start(component) {
   session.addEventListener("silence", () => {
     silenced = true;
     if (speaker.playing) speaker.stop();
+  });
+  session.addEventListener("listen", () => {
+    silenced = false;
+    fromStart = true;
   });
   session.addEventListener("say", (event) => { find("status").textContent = /** @type {CustomEvent} */ (event).detail; });
   session.addEventListener("warn", (event) => {

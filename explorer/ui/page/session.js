@@ -48,6 +48,7 @@ export class Undo {
  * - "settle": the place that is shown has not changed for a moment, so it counts as visited.
  * - "kit": the detail is a kit, as kit.js has it, from a file that was opened.
  * - "piece": the detail is the recipe of a piece, as JSON, from a song that was opened.
+ * - "listen": a place that is asked for next shall be heard, from its beginning.
  * - "silence": something else begins to play, so the sound that is shown stops until it is played again.
  * - "say" and "warn": the detail is a sentence for the visitor; an empty warning clears the last one.
  */
@@ -129,6 +130,12 @@ export class Session extends EventTarget {
   go(recipe) {
     this.#destination = typeof recipe === "string" ? recipe : toJson(recipe);
     this.#component().trigger("go");
+  }
+
+  /** Goes to a place that the visitor wants to hear, even after Stop. @param {string} recipe */
+  hear(recipe) {
+    this.dispatchEvent(new Event("listen"));
+    this.go(recipe);
   }
 
   /** Goes to another model, with the same seeds. @param {string} name */
