@@ -16,6 +16,7 @@ import hashlib
 import io
 import json
 import re
+import struct
 import threading
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
@@ -93,7 +94,7 @@ def save(sound: Sound, recipe: Recipe, path: Path) -> Path:
 
 def write_wav(path: Path, sound: Sound) -> None:
     """Writes a WAV file without a recipe, e.g. of a training run."""
-    atomic.write_bytes(path, _wav(sound))
+    atomic.write_bytes(path, wav(sound))
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -216,7 +217,8 @@ def pcm16(waveform: np.ndarray) -> np.ndarray:
     return np.floor(waveform * 32768.0).clip(-32768, 32767).astype("<i2")
 
 
-def _wav(sound: Sound, comment: str | None = None, title: str | None = None) -> bytes:
+def wav(sound: Sound, comment: str | None = None, title: str | None = None) -> bytes:
+    """A sound as a WAV file of 16 bit."""
     stream = io.BytesIO()
     with sf.SoundFile(stream, "w", sound.sample_rate, channels=1, format="WAV", subtype="PCM_16") as file:
         if comment is not None:
@@ -227,8 +229,17 @@ def _wav(sound: Sound, comment: str | None = None, title: str | None = None) -> 
     return stream.getvalue()
 
 
+def with_loop(data: bytes, sample_rate: int, pitch: int, loop: tuple[int, int] | None) -> bytes:
+    """A WAV file with a chunk `smpl` that tells samplers its MIDI note and its loop from a sample up to another."""
+    loops = [(0, 0, loop[0], loop[1] - 1, 0, 0)] if loop else []  # forward, without an end
+    content = struct.pack("<9I", 0, 0, round(1e9 / sample_rate), pitch, 0, 0, 0, len(loops), 0)
+    content += b"".join(struct.pack("<6I", *loop) for loop in loops)
+    chunk = b"smpl" + struct.pack("<I", len(content)) + content
+    return data[:4] + struct.pack("<I", len(data) + len(chunk) - 8) + data[8:] + chunk
+
+
 def _ready_wav(sound: Sound, comment: str) -> bytes:
-    return _wav(ready.ready(sound), comment, ready.WORDS)
+    return wav(ready.ready(sound), comment, ready.WORDS)
 
 
 def _mid(sound: Sound, recipe: str) -> bytes:
@@ -287,7 +298,7 @@ def _json(sound: Sound, recipe: str) -> bytes:
 
 
 FORMATS: Mapping[str, Encoder] = {
-    "wav": _wav,
+    "wav": wav,
     "ready.wav": _ready_wav,
     "mid": _mid,
     "png": _picture("png"),

@@ -8,7 +8,6 @@ Every file contains its recipes, so the app opens it again. Equal recipes and no
 """
 
 import json
-import struct
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -197,7 +196,7 @@ def samples(engine: Engine, timbre: Recipe) -> Iterator[tuple[str, bytes]]:
         name = f"{pitch:03}-{keys[pitch].replace('#', 's')}.wav"  # in an .sfz, # begins a directive
         waveform = tone.samples * np.float32(level * tone.gain)
         wav = formats.encode(_played(waveform, tone.sample_rate), replace(timbre, label=keys[pitch]), "wav")
-        yield name, _with_loop(wav, pitch, tone)
+        yield name, formats.with_loop(wav, tone.sample_rate, pitch, tone.loop)
         low = 0 if pitch == min(keys) else pitch
         high = 127 if pitch == max(keys) else pitch
         loop = f"loop_continuous loop_start={tone.loop[0]} loop_end={tone.loop[1] - 1}" if tone.loop else "no_loop"
@@ -214,12 +213,3 @@ def write_instrument(engine: Engine, timbre: Recipe, folder: Path) -> int:
 
 def _played(waveform: np.ndarray, sample_rate: int) -> Sound:
     return Sound(lambda: waveform, sample_rate, len(waveform) / sample_rate)
-
-
-def _with_loop(wav: bytes, pitch: int, tone: Tone) -> bytes:
-    """A WAV file with a chunk that tells samplers its note and its loop."""
-    loops = [(0, 0, tone.loop[0], tone.loop[1] - 1, 0, 0)] if tone.loop else []  # forward, without an end
-    content = struct.pack("<9I", 0, 0, round(1e9 / tone.sample_rate), pitch, 0, 0, 0, len(loops), 0)
-    content += b"".join(struct.pack("<6I", *loop) for loop in loops)
-    chunk = b"smpl" + struct.pack("<I", len(content)) + content
-    return wav[:4] + struct.pack("<I", len(wav) + len(chunk) - 8) + wav[8:] + chunk

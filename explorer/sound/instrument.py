@@ -99,7 +99,7 @@ def tone(waveform: np.ndarray, sample_rate: int, pitch: int, decaying: bool = Tr
     level = np.exp(np.arange(-size, end - start) * (-growth / sample_rate)).astype(np.float32)
     before = x[start - size : start] * level[:size]
     x[start:] *= level[size:]
-    _close(x, before)
+    close_loop(x, before)
     looped = Tone(x.clip(-1, 1), sample_rate, 1.0, (start, end), max(-growth, 0.0))
     return replace(looped, gain=_gain(looped.held(2 * end), sample_rate))  # as it is heard
 
@@ -144,8 +144,8 @@ def _find_loop(x: np.ndarray, sample_rate: int, frequency: float) -> tuple[int, 
     return int(starts[j]), int(ends[i]), float(like[i, j]), float(growth[i, j])
 
 
-def _close(x: np.ndarray, new: np.ndarray) -> None:
-    """Fades from the end of a sound to what comes before its loop's start, with constant power."""
+def close_loop(x: np.ndarray, new: np.ndarray) -> None:
+    """Fades in place from the end of a sound x to `new`, what comes before its loop's start, with constant power."""
     size = len(new)
     old = x[len(x) - size :]
     like = float(old @ new) / max(float(np.linalg.norm(old) * np.linalg.norm(new)), 1e-12)

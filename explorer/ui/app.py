@@ -174,6 +174,15 @@ def _player(engine: Engine) -> gr.HTML:
         text, name, *tempo = checked_list(request, 2, 3)
         return saved(*handlers.save(engine, handlers.read(text), str(name), *tempo))
 
+    def loop(request: Any) -> dict[str, Any]:
+        """Takes [recipe, start, end], the times in seconds."""
+        text, start, end = checked_list(request, 3, 3)
+        return handlers.loop(engine, handlers.read(text), start, end)
+
+    def save_loop(request: Any) -> dict[str, str]:
+        text, start, end = checked_list(request, 3, 3)
+        return saved(*handlers.save_loop(engine, handlers.read(text), start, end))
+
     def appraise(recipe: Any) -> dict[str, Any]:
         return handlers.appraise(engine, handlers.make_view(engine, handlers.read(recipe)))
 
@@ -186,6 +195,8 @@ def _player(engine: Engine) -> gr.HTML:
         server_functions=[
             server_function(lead, MOVES_AT_ONCE, MOVES_WAITING, LIVE_SECONDS),
             server_function(save, SAVES_AT_ONCE),
+            server_function(loop, SAVES_AT_ONCE),
+            server_function(save_loop, SAVES_AT_ONCE),
             server_function(appraise, APPRAISALS_AT_ONCE, live_seconds=LIVE_SECONDS),
         ],
         piano=synth.manifest(),

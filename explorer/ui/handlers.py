@@ -19,7 +19,7 @@ from explorer import shelf
 from explorer.checkpoint import CheckpointError
 from explorer.directions import ONLY, Direction, details
 from explorer.engine import Engine
-from explorer.files import formats, gallery, instruments
+from explorer.files import formats, gallery, instruments, loops
 from explorer.latent import MAX_SEED
 from explorer.model import Model
 from explorer.recipe import Place, Recipe, RecipeError, checked_number
@@ -513,6 +513,22 @@ def save(engine: Engine, recipe: Recipe, name: str, tempo: Any = None) -> tuple[
     tempo = checked_number("the tempo", tempo, MIN_TEMPO, MAX_TEMPO)
     sound = formats.on_grid(engine.render(place), tempo)
     return f"{formats.stem(engine, place.recipe, tempo=tempo)}.{name}", formats.encode(sound, place.recipe, name)
+
+
+def loop(engine: Engine, recipe: Recipe, start: Any, end: Any) -> dict[str, Any]:
+    """A part of a place's sound as a loop, for the page to play: "pcm" as of `show`, and where it really starts and
+    ends, in seconds. Raises as `loops.cut_loop`."""
+    cut = loops.cut_loop(engine.render(engine.complete(recipe)), start, end)
+    rate = cut.sample_rate
+    pcm = {"rate": rate, "data": packed(formats.pcm16(cut.waveform))}
+    return {"start": cut.start / rate, "end": cut.end / rate, "pcm": pcm}
+
+
+def save_loop(engine: Engine, recipe: Recipe, start: Any, end: Any) -> tuple[str, bytes]:
+    """Name and bytes of a loop's WAV file, with the samples that the page plays. Raises as `loops.cut_loop`."""
+    place = engine.complete(recipe)
+    cut = loops.cut_loop(engine.render(place), start, end)
+    return loops.name(engine, place, cut), loops.encode(engine, place, cut)
 
 
 def file_name(engine: Engine, place: Place, name: str) -> str:

@@ -16,6 +16,7 @@ from acts import (
     direction,
     download,
     drag,
+    drag_in,
     expect_another_picture,
     expect_offset,
     picture,
@@ -414,3 +415,33 @@ def test_a_checkpoint_without_directions_plays_at_once_and_gets_its_sliders_late
     expect(direction(page)).to_be_visible()
     expect(progress).to_be_hidden()
     assert "z1" in dict(place(page).offsets)
+
+
+def test_a_part_of_the_picture_is_looped_and_saved_as_it_is_heard(visit: Visit, tmp_path: Path) -> None:
+    page = visit("?model=toy&seed=8")
+    drag_in(page, picture(page), (0.3, 0.5), (0.6, 0.5))
+    page.wait_for_function("explorer.speaker.region?.pcm && explorer.speaker.playing")
+    start, end, heard = page.evaluate(
+        "(({ start, end, pcm }) => [start, end, [...pcm.samples]])(explorer.speaker.region)"
+    )
+    page.wait_for_function("([start, end]) => explorer.speaker.position > (start + end) / 2", arg=[start, end])
+    assert start <= page.evaluate("explorer.speaker.position") < end
+    with page.expect_download() as info:
+        player(page).get_by_role("button", name="Save loop").click()
+    saved, rate = sf.read(info.value.path())
+    assert saved.tolist() == heard
+    assert len(saved) == pytest.approx((end - start) * rate)
+    later = page.get_by_role("slider", name="Loop's start")
+    later.focus()
+    page.keyboard.press("Shift+ArrowLeft")
+    page.wait_for_function("start => explorer.speaker.region?.start < start - 0.05", arg=start)
+    drag(page, direction(page), 0.7)  # the part stays, of the sound at hand
+    page.wait_for_function("explorer.shown().place.offsets.pc1 && explorer.speaker.region?.pcm")
+    page.keyboard.press("Escape")
+    expect(later).to_be_hidden()
+    assert page.evaluate("explorer.speaker.region") is None
+    page.keyboard.press("i")
+    expect(later).to_be_visible()
+    page.wait_for_function("explorer.speaker.region?.pcm")
+    seed(page).fill("9")  # another sound is heard whole
+    expect(later).to_be_hidden()

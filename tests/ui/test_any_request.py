@@ -57,6 +57,8 @@ REQUESTS: dict[str, Any] = {
     "presets": None,
     "lead": TEXT,
     "save": [TEXT, "mid", 120],
+    "loop": [TEXT, 0.1, 0.4],
+    "save_loop": [TEXT, 0.1, 0.4],
     "appraise": LINK,
     "steps": [TEXT, 3, "equal", True],
     "begin_file": [TEXT, 2, "t", "wav"],

@@ -5,6 +5,7 @@ import { inUnits, showOffset } from "./offsets.js";
 import { ask, copyLink, fileField, finder, lessonAsked, make, saveAs, TYPING } from "./panel.js";
 import { Picture } from "./picture.js";
 import { addressQuery, isAnother, withNumber, withOffset, withT } from "./recipe.js";
+import { Selection } from "./selection.js";
 import { session } from "./session.js";
 import { Piano, Speaker } from "./sound.js";
 import { decodeBase64 } from "./unpack.js";
@@ -38,6 +39,7 @@ export function start(component) {
   const lights = new Lights(/** @type {HTMLCanvasElement} */ (find("lights")), picture, find("meter"));
   const root = /** @type {any} */ (window).gradio_config.root;
   const speaker = new Speaker(new Piano(props.piano, `${root}/gradio_api/file=${props.samples}/`), refresh);
+  const selection = new Selection(find("screen"), picture, speaker, server);
   let silenced = false; // by the visitor
   let fromStart = false; // whether the next sound begins at its beginning
   let appraising = /** @type {ReturnType<typeof setTimeout> | undefined} */ (undefined);
@@ -50,7 +52,9 @@ export function start(component) {
     performance.mark("explorer:answer");
     picture.show(sound);
     // A moved slider goes on where the ear is.
-    if (heard && (fromStart || isAnother(heard, sound.place))) position ??= 0;
+    const another = heard !== null && isAnother(heard, sound.place);
+    selection.follow(another);
+    if (heard && (fromStart || another)) position ??= 0;
     fromStart = false;
     heard = sound.place;
     find("title").textContent = sound.name;
@@ -76,6 +80,7 @@ export function start(component) {
     offer(find("direct"), sound.formats.filter((format) => AT_HAND.includes(format)));
     offer(find("rest"), sound.formats.filter((format) => !AT_HAND.includes(format)));
     session.say(`${sound.title}. ${sound.about}`);
+    selection.settle();
     refresh();
     appraise();
   }
@@ -194,11 +199,6 @@ export function start(component) {
     button.disabled = false;
   }
 
-  function seek(/** @type {MouseEvent} */ event) {
-    const { area } = picture, x = (event.offsetX - area.x) / area.width;
-    if (speaker.sound && x >= 0 && x <= 1) speaker.seek(Math.min(x, 0.999) * speaker.seconds);
-  }
-
   /** Asks for the place at a slider's new value, however the slider was moved. */
   function slide(/** @type {Event} */ event) {
     const input = /** @type {HTMLInputElement} */ (event.target), slider = input.closest("[id^=live-]");
@@ -229,6 +229,9 @@ export function start(component) {
     " ": toggle,
     home: () => speaker.seek(0),
     l: () => loopBox.click(),
+    i: () => selection.mark("start"),
+    o: () => selection.mark("end"),
+    escape: () => selection.clear(),
     r: () => trigger("random"),
     "[": () => document.querySelector(/** @type {"button"} */ ("#models .previous"))?.click(),
     "]": () => document.querySelector(/** @type {"button"} */ ("#models .next"))?.click(),
@@ -242,6 +245,7 @@ export function start(component) {
     else if (command && key === "s" && !event.shiftKey) session.keep();
     else if (!keys[key] || command || event.altKey || event.repeat || typing) return;
     else if (key === " " && target.closest(PRESSABLE)) return;
+    else if (key === "escape" && !selection.span) return; // it may close the list of keys
     else if (key === "home" && target.matches("input")) return; // the least value of a slider
     else keys[key]();
     event.preventDefault();
@@ -272,7 +276,6 @@ export function start(component) {
   loopBox.onchange = () => { speaker.loop = loopBox.checked; };
   volumeBar.oninput = () => { speaker.volume = volumeBar.valueAsNumber; };
   positionBar.oninput = () => speaker.seek(Math.min(positionBar.valueAsNumber, speaker.seconds * 0.999));
-  canvas.onclick = seek;
   chips.onclick = undoOffset;
   document.addEventListener("keydown", shortcut);
   document.addEventListener("dragover", (event) => event.preventDefault());

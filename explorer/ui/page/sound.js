@@ -133,18 +133,24 @@ export class Piano {
  * @property {() => void} leave
  */
 
+/** A part of a sound that is repeated in its place; with `pcm` its seamless loop, which is played instead.
+ * @typedef {{ start: number, end: number, pcm?: { rate: number, samples: Float32Array } }} Region */
+
 /** A waveform that plays. @implements {Voice} */
 export class WaveformVoice {
   /**
    * @param {AudioContext} context
-   * @param {Sound} sound
+   * @param {Pick<Sound, "pcm">} sound
    * @param {boolean} loop
+   * @param {Region | null} [region] that is repeated; by default the whole
    */
-  constructor(context, sound, loop) {
+  constructor(context, sound, loop, region) {
     const { rate, samples } = /** @type {{ rate: number, samples: Float32Array<ArrayBuffer> }} */ (sound.pcm);
     const buffer = new AudioBuffer({ length: samples.length, sampleRate: rate });
     buffer.copyToChannel(samples, 0);
-    this.output = this.source = new AudioBufferSourceNode(context, { buffer, loop });
+    this.output = this.source = new AudioBufferSourceNode(context, {
+      buffer, loop, loopStart: region?.start ?? 0, loopEnd: region?.end ?? 0, // 0 and 0 repeat the whole
+    });
   }
 
   /**
@@ -269,6 +275,8 @@ export class Speaker {
   fall = null;
   /** The sound that plays, or that Play would start. @type {Sound | null} */
   sound = null;
+  /** What is played of the sound; null for all of it. @type {Region | null} */
+  region = null;
   /** The context's time at which the sound would have begun to be at its present position now. */
   origin = 0;
   /** The position at which Play will start. */
@@ -298,8 +306,20 @@ export class Speaker {
 
   /** The position in the sound at a time of the context. @param {number} time */
   at(time) {
-    const since = Math.max(0, time - this.origin);
-    return this.looping ? since % this.seconds : Math.min(since, this.seconds);
+    const since = Math.max(0, time - this.origin), { start, end } = this.span;
+    return this.looping ? start + since % (end - start) : Math.min(start + since, end);
+  }
+
+  /** What is played of the sound. */
+  get span() { return this.region ?? { start: 0, end: this.seconds }; }
+
+  /** Plays a part of the sound, or all of it again. @param {Region | null} region */
+  select(region) {
+    const { position } = this;
+    this.region = region;
+    if (this.playing) this.begin(position);
+    else this.resting = position;
+    this.changed();
   }
 
   /** Length of the crossfade between two sounds. */
@@ -311,6 +331,10 @@ export class Speaker {
    * @param {number} [position]
    */
   async load(sound, position) {
+    if (this.region) {
+      if (byPiano(sound) && this.playing) position ??= this.at(this.now); // it repeats no part until its loop is made
+      this.region = byPiano(sound) ? null : { start: this.region.start, end: this.region.end };
+    }
     this.sound = sound;
     this.resting = (position ?? this.resting) % sound.seconds;
     if (!this.playing) return;
@@ -338,7 +362,7 @@ export class Speaker {
 
   stop() {
     const { position } = this;
-    this.resting = position < this.seconds ? position : 0;
+    this.resting = position < this.span.end ? position : this.span.start;
     this.end(this.now + SOON);
     this.changed();
   }
@@ -370,7 +394,7 @@ export class Speaker {
 
   /** Stops a sound without loop at its end; to be called regularly. */
   look() {
-    if (this.playing && !this.looping && this.position >= this.seconds) this.stop();
+    if (this.playing && !this.looping && this.position >= this.span.end) this.stop();
   }
 
   /** Gets what is needed to play a sound. @param {Sound} sound */
@@ -392,16 +416,18 @@ export class Speaker {
   /** @param {number} [position] in the sound; by default the present one */
   begin(position) {
     const context = /** @type {AudioContext} */ (this.context), sound = /** @type {Sound} */ (this.sound);
-    const when = context.currentTime + SOON, from = position ?? this.at(when) % sound.seconds;
+    const when = context.currentTime + SOON, wanted = position ?? this.at(when) % sound.seconds;
+    const { region, span: { start, end } } = this, from = wanted >= start && wanted < end ? wanted : start;
     this.end(when);
-    const voice = byPiano(sound) ? new PianoVoice(context, sound, this.looping, this.piano)
-      : new WaveformVoice(context, sound, this.looping);
+    const voice = region?.pcm ? new WaveformVoice(context, region, this.looping)
+      : byPiano(sound) ? new PianoVoice(context, sound, this.looping, this.piano)
+        : new WaveformVoice(context, sound, this.looping, region);
     // A node for each fade, because a voice may have to fade out while it still fades in.
     const rise = new GainNode(context, { gain: 0 }), fall = new GainNode(context);
     rise.gain.setValueCurveAtTime(RISE.map((x) => x * sound.gain), when, FADE);
     voice.output.connect(rise).connect(fall).connect(/** @type {GainNode} */ (this.master));
-    voice.start(when, from);
-    this.origin = when - from;
+    voice.start(when, region?.pcm ? from - start : from);
+    this.origin = when - (from - start);
     this.voice = voice;
     this.fall = fall;
   }
