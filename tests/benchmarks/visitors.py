@@ -14,7 +14,7 @@ STEP_SECONDS, STEPS = 0.033, 30  # between two positions of a dragged slider, an
 REACH = 3.0  # of the dragged slider, in standard deviations
 IDLE_SECONDS = 1.0  # between two acts, on average
 PATIENCE_SECONDS = 120.0
-LONG = ("steps", "file", "wav", "song")  # acts that take the server long
+LONG = ("steps", "file", "save", "render")  # acts that take the server long
 
 
 @dataclass
@@ -76,10 +76,10 @@ class Visitor:
             await self._drag()
         elif kind == "steps":
             await self._timed(kind, "steps", [self._text(), 7, "equal", True])
-        elif kind == "wav":
+        elif kind == "save":
             await self._timed(kind, "save", [self._text(), "wav"])
-        elif kind == "song":
-            await self._timed(kind, "save", [self._text(), "npz"])
+        elif kind == "render":
+            await self._render()
         else:
             await self._file()
 
@@ -113,6 +113,12 @@ class Visitor:
         await self._ask("cancel_file", job)
         self._note("file", time.monotonic() - begun, state)
 
+    async def _render(self) -> None:
+        """As a program: a call of the API, whose file the server keeps."""
+        begun = time.monotonic()
+        answer = await self._post("/gradio_api/run/render", {"data": [self._text(), "npz"]})
+        self._note("render", time.monotonic() - begun, answer)
+
     async def _timed(self, kind: str, function: str, request: Any) -> dict[str, Any]:
         begun = time.monotonic()
         answer = await self._ask(function, request)
@@ -132,8 +138,11 @@ class Visitor:
             "fn_name": function,
             "session_hash": self._page,
         }
+        return await self._post("/gradio_api/component_server", sent)
+
+    async def _post(self, path: str, sent: dict[str, Any]) -> dict[str, Any]:
         try:
-            answer = await self._client.post("/gradio_api/component_server", json=sent)
+            answer = await self._client.post(path, json=sent)
             found: dict[str, Any] = answer.json()
             return found
         except (httpx.HTTPError, ValueError) as error:

@@ -1,9 +1,11 @@
 """What happens to a server that runs: whatever is done to a checkpoint or the disk, the others are served."""
 
+import json
 import os
 import re
 import resource
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -100,6 +102,18 @@ def test_a_checkpoint_that_is_replaced_plays_anew(url: str, folder: Path) -> Non
     path.write_bytes(first)
     assert rendered(url, "new") == before
     path.unlink()
+
+
+def test_browsers_that_leave_in_mid_render_keep_nobody_waiting(url: str) -> None:
+    good = rendered(url, "good")
+    address = httpx.URL(url)
+    for seed in range(100, 120):
+        body = json.dumps({"data": [{"model": "good", "seed": seed}, "png"]})
+        head = f"POST /gradio_api/run/render HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+        with socket.create_connection((address.host, address.port or 80), timeout=PATIENCE_SECONDS) as connection:
+            connection.sendall(f"{head}Content-Type: application/json\r\n\r\n{body}".encode())
+    assert isinstance(rendered(url, "good", 200), bytes)
+    assert rendered(url, "good") == good
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux bounds the files of a running process")
