@@ -11,12 +11,13 @@ from typing import Any
 
 import httpx
 import pytest
+from asynchronous import run_async
 from toy import write
 
 from explorer.engine import Engine
 from explorer.recipe import Recipe
 from explorer.ui import serve
-from explorer.ui.limits import MAX_BODY, MAX_UPLOAD
+from explorer.ui.limits import MAX_BODY, MAX_UPLOAD, Limits
 from explorer.ui.starting import TEMPORARY, temporary_files
 
 API = "/gradio_api"
@@ -104,6 +105,27 @@ def test_a_large_request_is_refused_before_it_is_parsed(client: httpx.Client, pa
     answer = client.post(f"{API}/{path}", content=content, headers=AS_JSON)
     assert answer.status_code == 413
     assert sentence(answer) == "This is too large: at most 128 kB are taken."
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_large_request_is_refused_before_it_has_ended(chunked: bool) -> None:
+    pieces = [{"type": "http.request", "body": bytes(MAX_BODY + 1), "more_body": True}] if chunked else []
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return pieces.pop()  # an error, once more is asked for
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def parse(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive())["more_body"]:
+            pass
+
+    headers = [] if chunked else [(b"content-length", b"%d" % (MAX_BODY + 1))]
+    scope = {"type": "http", "method": "POST", "path": f"{API}/component_server", "headers": headers}
+    run_async(Limits(parse, loopback=False), scope, receive, send)
+    assert sent[0]["status"] == 413
 
 
 def test_a_request_for_24_pictures_of_long_recipes_is_small_enough_to_be_answered() -> None:
