@@ -13,6 +13,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
 from explorer import checkpoint
+from explorer.directions import Direction
 from explorer.engine import Engine
 from explorer.generators import FAMILIES
 from explorer.sound.vocoder import LearnedVocoder, VocoderConfig
@@ -33,7 +34,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         vocoder = LearnedVocoder(VocoderConfig(channels=16, blocks=2, rounds=2)).eval()
         piano = FAMILIES[SMALL["piano"][0]](SMALL["piano"][1]).eval()
     final.representation.carry("vocoder", vocoder)
-    checkpoint.save(folder / "words.safetensors", final, provenance={"step": 900})
+    longer = Direction("duration", torch.eye(16)[0], "Duration", "s", {"per_step": 0.1, "r2": 0.4})
+    checkpoint.save(folder / "words.safetensors", final, provenance={"step": 900}, directions=(longer,))
+    checkpoint.save(folder / "lessons" / "stuck.safetensors", first)
     checkpoint.save(folder / "piano.safetensors", piano)
     for step, generator in ((0, first), (300, later)):
         checkpoint.save(folder / "snapshots" / "words" / f"{step}.safetensors", generator, dtype=torch.int8)
@@ -71,7 +74,11 @@ def test_each_lesson_answers_a_prediction_with_a_sound_and_an_explanation(visit:
         (DISTANCE, "Four seeds", "four different", "seed 7", {"model": "words", "seed": 7}),
         (PHASE, "With Griffin-Lim", "hollow", "griffin-lim", {"settings": (("inversion", "griffin-lim"),)}),
         (INTERPOLATION, "the middle of the straight line", "0.71", "line, middle", {"t": 0.5, "path": "line"}),
-        (TRAINING, "Before the first step", "without form", "step 0", {"model": "words@0", "seed": 7}),
+        ("Conditioning", "only the label changes", "although", "no", {"label": "no", "seed": 7}),
+        ("Truncation", "Four seeds", "more alike", "seed 7, 0.5", {"seed": 7, "truncation": 0.5}),
+        ("What a slider is", "An R² below 1", "on average", "seed 7, +1", {"offsets": (("duration", 1.0),)}),
+        ("Collapse", "Four seeds of that", "nearly the same", "seed 8", {"model": "stuck", "seed": 8}),
+        (TRAINING, "Before the first step", "without form", "step 0", {"model": "words@0", "seed": 8}),
     ):
         group = predict(lesson(page, title), question, answer)
         expect(group.get_by_role("button", name=caption)).to_have_attribute("aria-current", "true")
@@ -101,7 +108,7 @@ def test_the_slider_over_snapshots_keeps_the_latent_and_comes_back_to_the_checkp
     final, link = pixels(page), place(page)
     learn = lesson(page, TRAINING)
     snapshots = learn.get_by_role("group", name="Training, step by step")
-    expect(snapshots.get_by_role("button", name="step")).to_have_count(3)
+    expect(snapshots.locator(".steps button")).to_have_count(3)
     slider = snapshots.get_by_role("slider", name="Step of training")
     expect(slider).to_have_attribute("aria-valuetext", "step 900, the final checkpoint")
     slider.press("ArrowLeft")
@@ -115,6 +122,30 @@ def test_the_slider_over_snapshots_keeps_the_latent_and_comes_back_to_the_checkp
     expect(slider).to_have_attribute("aria-valuetext", "step 900, the final checkpoint")
     assert place(page) == link
     assert pixels(page) == final
+
+
+def test_all_steps_are_played_one_after_another_and_the_last_is_the_checkpoint(visit: Visit) -> None:
+    page = visit("?model=words&seed=7")
+    snapshots = lesson(page, TRAINING).get_by_role("group", name="Training, step by step")
+    slider = snapshots.get_by_role("slider", name="Step of training")
+    snapshots.get_by_role("button", name="Play all steps").click()
+    for step in ("step 0", "step 300", "step 900, the final checkpoint"):
+        expect(slider).to_have_attribute("aria-valuetext", step)
+    expect(snapshots.get_by_role("button", name="Play all steps")).to_be_visible()
+    assert place(page).seed == 7
+
+
+def test_the_teachers_sheet_marks_the_right_answer_of_every_question_of_every_lesson(visit: Visit) -> None:
+    page = visit("?model=words")
+    page.get_by_role("tab", name="Learn").click()
+    learn = page.get_by_role("region", name="Learn")
+    page.evaluate("() => { const f = open; window.open = (...a) => Object.assign(f(...a), { print() {} }); }")
+    with page.expect_popup() as opened:
+        learn.get_by_role("button", name="Teacher’s sheet").click()
+    sheet = opened.value
+    expect(sheet.get_by_role("heading", level=2)).to_have_count(learn.locator("details").count())
+    expect(sheet.get_by_text("✓")).to_have_count(learn.locator("form").count())
+    expect(sheet.get_by_role("link", name="#lesson=collapse")).to_have_count(1)
 
 
 def test_a_checkpoint_without_snapshots_says_so_and_the_phase_lesson_uses_another(visit: Visit) -> None:
