@@ -279,7 +279,7 @@ def envelopes(seen: Tensor, spectrum: SpectrumConfig) -> Tensor:
     with torch.autocast(seen.device.type, enabled=False):
         power = SpectrumRepresentation(spectrum).magnitude(seen[:, 0].float()).square()
         bands = [band.sum(1) for band in (*power.tensor_split(BANDS, dim=1), power)]
-        return 1 - (torch.stack(bands, dim=1) + spectrum.floor**2).log() / math.log(spectrum.floor)
+        return (torch.stack(bands, dim=1) + spectrum.floor**2).log() / -math.log(spectrum.floor) + 1
 
 
 class Trunk(nn.Module):
