@@ -66,6 +66,7 @@ REQUESTS: dict[str, Any] = {
     "fetch_file": [JOB, 0],
     "cancel_file": JOB,
     "gallery": "toy",
+    "variations": [TEXT, 0.3, [1, 2]],
     "samples": PLACES,
     "lesson_data": TEXT,
     "measure": [TEXT, MIX.to_json()],

@@ -21,6 +21,7 @@ export class BeatGrid {
       const name = make("span", { className: "name" });
       const cells = Array.from({ length: STEPS }, (_, step) => {
         const cell = make("button", { type: "button", tabIndex: pad + step === 0 ? 0 : -1 });
+        cell.setAttribute("aria-label", `Pad ${pad + 1}, step ${step + 1}`); // until the kit is there
         cell.onclick = () => toggle(pad, step);
         cell.onkeydown = (event) => this.#move(event, pad, step);
         cell.onfocus = () => this.#enter(cell);
