@@ -176,11 +176,11 @@ def _player(engine: Engine) -> gr.HTML:
 
     def loop(request: Any) -> dict[str, Any]:
         """Takes [recipe, start, end], the times in seconds."""
-        text, start, end = checked_list(request, 3, 3)
+        text, start, end = checked_list(request, 3)
         return handlers.loop(engine, handlers.read(text), start, end)
 
     def save_loop(request: Any) -> dict[str, str]:
-        text, start, end = checked_list(request, 3, 3)
+        text, start, end = checked_list(request, 3)
         return saved(*handlers.save_loop(engine, handlers.read(text), start, end))
 
     def appraise(recipe: Any) -> dict[str, Any]:

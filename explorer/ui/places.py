@@ -11,7 +11,7 @@ from explorer.files.gallery import NamedRecipe
 from explorer.files.variations import variations
 from explorer.recipe import RecipeError
 from explorer.ui import handlers
-from explorer.ui.panels import saved
+from explorer.ui.panels import checked_list, saved
 
 MAX_BYTES = 8 << 20  # of a file of places, enough for ten thousand places
 MAX_VARIATIONS = 9  # in one request
@@ -26,11 +26,12 @@ def variations_of(engine: Engine, request: Any) -> dict[str, Any]:
     """Takes [recipe, distance, seeds]; returns {"places": [...]}, one for each seed, as `variations` has them.
 
     Raises:
-        CheckpointError, RecipeError: as `variations`; also if the request is of another form.
+        CheckpointError, RecipeError: as `variations`.
+        ValueError: if the request is of another form.
     """
-    text, distance, seeds = request if isinstance(request, list) and len(request) == 3 else (None, 0.0, None)
+    text, distance, seeds = checked_list(request, 3)
     if not isinstance(seeds, list) or len(seeds) > MAX_VARIATIONS:
-        raise RecipeError(f"variations need a recipe, a distance, and a list of at most {MAX_VARIATIONS} seeds")
+        raise ValueError(f"the seeds must be a list of at most {MAX_VARIATIONS}")
     found = variations(engine, handlers.read(text), distance, seeds)
     return {"places": [_as_json(engine, NamedRecipe("", recipe)) for recipe in found]}
 

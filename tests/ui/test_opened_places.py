@@ -57,7 +57,7 @@ def test_variations_are_places_of_ordinary_recipes_and_a_bounded_number(engine: 
     assert [{seed for seed, _ in recipe.mix} for recipe in recipes] == [{3, 100}, {3, 101}]
     assert all(handlers.make_view(engine, recipe).recipe == recipe for recipe in recipes)
     for request in (None, [link, 0.3], [link, 0.3, list(range(10))], [link, 0.3, 7]):
-        with pytest.raises(RecipeError, match="a list of at most 9 seeds"):
+        with pytest.raises(ValueError, match=r"a list of (3 values|at most 9)"):
             places.variations_of(engine, request)
     for seeds in ([-1], ["7"], [[7]], [1.5]):
         with pytest.raises(RecipeError, match="seed"):

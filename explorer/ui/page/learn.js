@@ -21,7 +21,7 @@ import { printSheet } from "./sheet.js";
  */
 
 const NUDGE = 2; // standard deviations
-const GIVE_UP = 10_000; // ms after which a sound is no longer played when it arrives
+const GIVE_UP = 10_000; // ms after which a step that does not arrive is passed over
 const FAR_SEEDS = [1_000_003, 2_000_003, 3_000_017, 4_000_037, 5_000_011];
 const SEEDS = 2 ** 32;
 const LONGEST_STEP = 4; // seconds of each snapshot's sound that are played, one after another
@@ -177,9 +177,7 @@ export function start({ element, server }) {
 
   /** Goes to a place, with the recipe as the server has completed it, and plays it. */
   function hear(/** @type {string} */ recipe) {
-    if (recipe === session.shown?.recipe) return session.play();
-    session.addEventListener("settle", () => session.play(), { once: true, signal: AbortSignal.timeout(GIVE_UP) });
-    return session.go(recipe);
+    return recipe === session.shown?.recipe ? session.play() : session.hear(recipe);
   }
 
   function soundCard(/** @type {Answer} */ sent, /** @type {string} */ caption) {
@@ -306,7 +304,7 @@ export function start({ element, server }) {
     const none = "No figures of this checkpoint are kept here; python -m training evaluate NAME --data FOLDER --snapshots measures them.";
     const from = figures && `${figures.samples ? `${count(figures.samples)} sounds of each step` : "Sounds"}, measured against ${figures.data} by python -m training evaluate --snapshots; compare them within this table only. `;
     find("of-copying").textContent = own?.nearest === undefined ? none
-      : `This checkpoint has ${figureText("nearest", own.nearest)}${own.nearest < 1 ? ", a little nearer to its training recordings than unheard ones are." : ": it is not nearer to its training recordings than unheard ones are."} ${from}`;
+      : `This checkpoint has ${figureText("nearest", own.nearest)}${own.nearest < 1 ? ", nearer to its training recordings than unheard ones are." : ": it is not nearer to its training recordings than unheard ones are."} ${from}`;
     find("of-judging").textContent = figures ? from : none;
     for (const table of /** @type {NodeListOf<HTMLTableElement>} */ (element.querySelectorAll("table.measured"))) {
       figuresTable(table, figures, table.closest("details")?.className === "judging");
