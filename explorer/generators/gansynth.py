@@ -10,6 +10,8 @@ The default differs in what a small network on a CPU needs:
   advance as those of the nearest partial, plus a deviation that is learned: a vibrato, or strings that are stiff.
 * It draws that deviation as a direction in the plane, whose angle has no edge between -1 and 1.
 * It modulates every layer by latent and pitch, as SpectoGAN does, and ends with groups of bins as channels.
+* Its notes have one loudness, as those that it is trained on: what is left to learn is how loud partials are beside
+  each other.
 
 A weighted mean of two pitches is a pitch between them.
 """
@@ -32,6 +34,7 @@ from explorer.sound.spectrum import SpectrumConfig, SpectrumRepresentation, wrap
 NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 GROUP = 4  # bins that the default network draws as channels of one row
 FEATURES = 6  # of a bin at a pitch
+LOUDNESS, LOUD_SECONDS = 0.15, 0.25  # root mean square of the loudest part of a note
 WIDEST, DEEPEST = 4096, 12  # upper limits: size of a layer, and number of `channels`
 
 
@@ -161,6 +164,9 @@ class Harmonic(nn.Module):
         super().__init__()
         channels, style = config.channels, config.style
         self.group, self.coarse = config.group, (channels[0], *config.coarse)
+        self.representation = SpectrumRepresentation(config.spectrum)
+        frames = round(LOUD_SECONDS * config.spectrum.sample_rate / config.spectrum.hop_length)
+        self.loud_frames = min(max(1, frames), config.spectrum.frames)
         self.partials = Partials(config)
         self.embedding = nn.Linear(len(config.pitches), style, bias=False)
         inputs = config.latent + style
@@ -192,7 +198,15 @@ class Harmonic(nn.Module):
         with torch.autocast(x.device.type, enabled=False):  # 8 bits of mantissa would be heard as noise
             level, along, across = _bins(x.float(), 3, self.group).unbind(1)
             deviation = torch.atan2(across, along + 1e-6) / math.pi
-            return torch.stack([torch.tanh(level), wrapped(advance + deviation)], dim=1)
+            return torch.stack([self.evened(torch.tanh(level)), wrapped(advance + deviation)], dim=1)
+
+    def evened(self, level: Tensor) -> Tensor:
+        """Levels (batch, bins, frames) at the gain at which a note's loudest part has `LOUDNESS`."""
+        magnitude = self.representation.magnitude(level)
+        # A Hann window's squares sum to three times the mean square, at the scale where a full-scale sine has 1.
+        square = F.avg_pool1d(magnitude.square().sum(1), self.loud_frames, stride=1) / 3
+        loudest = square.amax(1).clamp_min(self.representation.config.floor**2).sqrt()
+        return self.representation.level(magnitude * (LOUDNESS / loudest)[:, None, None])
 
 
 class Partials(nn.Module):

@@ -112,10 +112,10 @@ class SpectrumRepresentation(Representation):
         window = torch.hann_window(c.n_fft, device=waveform.device)
         spectrum = torch.stft(waveform, c.n_fft, c.hop_length, window=window, pad_mode="constant", return_complex=True)
         spectrum = spectrum[:, 1:, : c.frames]  # leaves out the last frame, centred on the end of the sound
-        magnitude = ((spectrum.abs() * (4 / c.n_fft) + c.floor).log() - self._low) / self._half - 1
+        level = self.level(spectrum.abs() * (4 / c.n_fft))
         turns = spectrum.angle() / math.pi
         advance = torch.cat([turns[..., :1], turns.diff(dim=-1)], dim=-1)
-        return torch.stack([magnitude.clamp(-1, 1), wrapped(advance)], dim=1)
+        return torch.stack([level, wrapped(advance)], dim=1)
 
     def synthesise(self, x: Tensor) -> Tensor:
         """(batch, 2, bins, frames) -> waveforms (batch, samples)."""
@@ -125,6 +125,10 @@ class SpectrumRepresentation(Representation):
         spectrum = torch.nn.functional.pad(torch.polar(magnitude, phase), (0, 0, 1, 0))
         window = torch.hann_window(c.n_fft, device=x.device)
         return torch.istft(spectrum, c.n_fft, c.hop_length, window=window, length=c.samples)
+
+    def level(self, magnitude: Tensor) -> Tensor:
+        """Magnitudes of any shape as values of the first plane."""
+        return (((magnitude + self.config.floor).log() - self._low) / self._half - 1).clamp(-1, 1)
 
     def magnitude(self, values: Tensor) -> Tensor:
         """The first plane as magnitudes, of any shape; a full-scale sine has 1."""

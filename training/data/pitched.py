@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from explorer.generators.gansynth import LOUD_SECONDS, LOUDNESS
 from training.data.audio import Cut, Part
 from training.data.drum_kits import Rendered
 from training.data.files import AUDIO, Content
@@ -26,7 +27,6 @@ HELD_SECONDS = 0.75  # a key is held, or a longer recording heard, before it is 
 RELEASE_SECONDS = 0.25  # in which a longer recording falls by 60 dB
 FADE_OUT_SECONDS = 0.02
 ONSET, ONSET_LEVEL = 64, 0.02  # sample of the window at which the sound first has that share of its peak
-LOUDNESS, LOUD_SECONDS = 0.15, 0.25  # root mean square of the loudest part; less for what would clip
 PEAK = 0.95
 SILENCE = 1e-3  # peak
 KEYS = range(36, 85)
