@@ -304,7 +304,7 @@ def _vocoder(args: argparse.Namespace, argv: Sequence[str]) -> None:
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=_path, metavar="RUN")
+    parser.add_argument("folder", type=_path, metavar="RUN", help="folder that was given as --out")
     parser.add_argument("--name", type=_name, required=True, help="name of the checkpoint")
     _add_checkpoints(parser, "where to put it")
     parser.add_argument(
@@ -329,7 +329,7 @@ def _export(args: argparse.Namespace, argv: Sequence[str]) -> None:
 
 
 def _add_snapshots(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=_path, metavar="RUN")
+    parser.add_argument("folder", type=_path, metavar="RUN", help="folder that was given as --out")
     parser.add_argument("--name", type=_name, required=True, help="name of the checkpoint, as exported")
     _add_checkpoints(parser, "folder that it is in")
     parser.add_argument(
@@ -350,7 +350,7 @@ def _snapshots(args: argparse.Namespace, argv: Sequence[str]) -> None:
 
 
 def _add_push(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=_path, metavar="RUN")
+    parser.add_argument("folder", type=_path, metavar="RUN", help="folder that was given as --out")
     parser.add_argument("repo", metavar="USER/REPO", help="where to; it is made if there is none")
     parser.add_argument("--name", type=_name, help="name of the checkpoint (default: REPO)")
     _add_checkpoints(parser, "folder that it is in, or is exported to")

@@ -179,7 +179,7 @@ def _mid(engine: Engine, kit: Kit) -> bytes:
     from explorer.sound import midi
 
     stream = io.BytesIO()
-    midi.write_drums(pattern(kit), kit.tempo, stream, kit.to_json())
+    midi.write_drums(pattern(kit), kit.tempo, kit.bar, stream, kit.to_json())
     return stream.getvalue()
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+import mido
 import pretty_midi
 
 from explorer.sound.base import Note
@@ -77,11 +78,12 @@ def write_midi(
     midi.write(file if not isinstance(file, Path) else str(file))
 
 
-def write_drums(notes: Sequence[Note], tempo: float, file: BinaryIO, text: str) -> None:
+def write_drums(notes: Sequence[Note], tempo: float, seconds: float, file: BinaryIO, text: str) -> None:
     """Writes one track of drums, on channel 10, whose pitches are General MIDI drum notes.
 
     Args:
         tempo: beats per minute.
+        seconds: where the track ends, so that programs that repeat it keep its last rest.
         text: stored as a text event at the start.
     """
     midi = pretty_midi.PrettyMIDI(resolution=RESOLUTION, initial_tempo=tempo)
@@ -89,7 +91,12 @@ def write_drums(notes: Sequence[Note], tempo: float, file: BinaryIO, text: str) 
     drums.notes = [pretty_midi.Note(n.velocity, n.pitch, n.onset, n.onset + n.duration) for n in notes]
     midi.instruments.append(drums)
     midi.text_events.append(_text(text))
-    midi.write(file)
+    midi.write(stream := io.BytesIO())
+    stream.seek(0)
+    written = mido.MidiFile(file=stream)
+    *events, end = written.tracks[-1]
+    end.time = max(midi.time_to_tick(seconds) - sum(event.time for event in events), 0)
+    written.save(file=file)
 
 
 def _text(text: str) -> pretty_midi.Text:

@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 from explorer.recipe import Recipe
 
 Visit = Callable[..., Page]
-AT_HAND = ("WAV", "MID", "PNG")  # formats whose buttons are not in the menu
+AT_HAND = ("WAV", "MIDI", "PNG")  # formats whose buttons are not in the menu
 
 
 def player(page: Page) -> Locator:

@@ -165,7 +165,7 @@ def test_the_downloaded_midi_has_the_notes_that_are_shown(visit: Visit, tmp_path
     drag(page, direction(page), 0.8)
     expect_offset(page, "pc1", direction(page))
     shown = np.array(page.evaluate("[...explorer.shown().notes]")).reshape(-1, 4)
-    notes = pretty_midi.PrettyMIDI(str(download(page, "MID", tmp_path))).instruments[0].notes
+    notes = pretty_midi.PrettyMIDI(str(download(page, "MIDI", tmp_path))).instruments[0].notes
     read = np.array(sorted((n.start, n.pitch, n.end - n.start, n.velocity) for n in notes))
     np.testing.assert_allclose(read, shown[np.lexsort((shown[:, 0], shown[:, 1]))][:, [1, 0, 2, 3]], atol=0.002)
 
@@ -196,7 +196,7 @@ def test_the_address_opens_the_same_place(visit: Visit) -> None:
     assert pixels(again) == pixels(page)
 
 
-@pytest.mark.parametrize("name", ["WAV", "PNG", "PDF", "JSON", "MID"])
+@pytest.mark.parametrize("name", ["WAV", "PNG", "PDF", "JSON", "MIDI"])
 def test_a_saved_file_opens_at_its_place(visit: Visit, tmp_path: Path, name: str) -> None:
     page = visit("?model=toy&seed=8&label=high&offsets.pc1=1.5")
     path = download(page, name, tmp_path)

@@ -6,6 +6,7 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import mido
 import numpy as np
 import pretty_midi
 import pytest
@@ -100,6 +101,7 @@ def test_the_pattern_has_the_steps_of_the_beat_on_the_drum_channel(engine: Engin
     expected = sorted((kit.onset(step), kit.notes()[pad]) for step, pad in kit.strikes())
     assert [pitch for _, pitch in sorted(heard)] == [pitch for _, pitch in expected]
     np.testing.assert_allclose(sorted(t for t, _ in heard), [t for t, _ in expected], atol=tick)
+    assert mido.MidiFile(tmp_path / "pattern.mid").length == pytest.approx(kit.bar, abs=tick)  # whole bars repeat
 
 
 def test_the_hits_for_a_sampler_are_the_sounds_of_the_pads_on_their_notes(

@@ -157,7 +157,8 @@ export function start({ element, props, server }) {
     if (model !== gallery.model) return;
     if (!answer) gallery.model = ""; // asks again next time
     else {
-      gallery.places = answer.places.map(fromSent);
+      gallery.places = answer.places.map(fromSent).map((/** @type {StoredPlace} */ { name, recipe }) => (
+        { name: [name, recipe.label].filter(Boolean).join(" · "), recipe }));
       draw();
     }
   }

@@ -16,6 +16,7 @@ const AT_HAND = ["wav", "ready.wav", "mid", "png"]; // formats whose buttons are
 /** The caption of a format's button, and what it saves, where the format's own name does not say it. */
 const CAPTIONS = /** @type {Record<string, [caption: string, title: string]>} */ ({
   wav: ["WAV", "As rendered"],
+  mid: ["MIDI", "The notes, for other music programs"],
   "ready.wav": ["Ready WAV", "To use elsewhere: peak at -1 dBFS, cut to 5 ms before its onset, faded, 44.1 kHz"],
 });
 const UNSAFE = /[^\p{L}\p{N}_.+-]/gu; // characters of a favourite's name that no file's name has
