@@ -175,8 +175,8 @@ def stem(engine: Engine, recipe: Recipe, to: int | None = None, tempo: float | N
 
 
 def safe_name(text: str) -> str:
-    """A text as part of a file name: everything but letters, digits and . + - becomes an underscore."""
-    return re.sub(r"[^\w.+-]", "_", text)
+    """A text as part of a file name: whatever lies between letters, digits and . + - becomes one underscore."""
+    return re.sub(r"[^\w.+-]+", "_", text)
 
 
 def zipped(files: Iterable[tuple[str, bytes]]) -> bytes:

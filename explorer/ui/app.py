@@ -276,7 +276,15 @@ def _sections(engine: Engine) -> Controls:
                 0, 1, 0, step=0.01, visible=False, elem_classes="slider-row", elem_id="live-blend"
             )
             made |= {f"setting{i}": gr.Radio([], visible=False, elem_classes="keys") for i in range(SETTINGS)}
-            made["first"] = gr.Slider(0, SLIDERS, 0, step=SLIDERS, label="First dimension", elem_classes="slider-row")
+            made["first"] = gr.Slider(
+                0,
+                SLIDERS,
+                0,
+                step=SLIDERS,
+                label="First dimension",
+                elem_classes="slider-row",
+                info=f"{SLIDERS} numbers of the latent vector, from this one on",
+            )
             with gr.Column(elem_classes="bars"):
                 made |= {name: offset(name) for name in RAW_SLIDERS}
     # Outside the sections: gradio renders only the one that is open, and files may be dropped on the page at any time.

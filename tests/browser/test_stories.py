@@ -445,3 +445,11 @@ def test_a_part_of_the_picture_is_looped_and_saved_as_it_is_heard(visit: Visit, 
     page.wait_for_function("explorer.speaker.region?.pcm")
     seed(page).fill("9")  # another sound is heard whole
     expect(later).to_be_hidden()
+
+
+def test_the_list_of_keys_covers_what_lies_behind_it(visit: Visit) -> None:
+    page = visit("?model=words")
+    page.keyboard.press("?")
+    shown = page.get_by_role("dialog", name="Keys")
+    expect(shown).to_be_visible()
+    assert shown.evaluate("list => getComputedStyle(list).backgroundColor") not in ("transparent", "rgba(0, 0, 0, 0)")

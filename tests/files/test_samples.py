@@ -16,7 +16,7 @@ from explorer.recipe import Recipe, RecipeError
 
 def test_favourites_become_samples_on_keys_under_their_names(tmp_path: Path) -> None:
     write(tmp_path)
-    places = [NamedRecipe("My Bass/1", Recipe("toy", seed=1)), NamedRecipe("", Recipe("toy", seed=2, label="high"))]
+    places = [NamedRecipe("My Bass · 1", Recipe("toy", seed=1)), NamedRecipe("", Recipe("toy", seed=2, label="high"))]
     with zipfile.ZipFile(io.BytesIO(samples.pack(Engine(tmp_path), places))) as archive:
         names = ["01-My_Bass_1-36.wav", "02-toy-high-seed0002-37.wav"]
         assert archive.namelist() == [*names, "samples.sfz", "favourites.json"]

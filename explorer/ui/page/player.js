@@ -19,7 +19,7 @@ const CAPTIONS = /** @type {Record<string, [caption: string, title: string]>} */
   mid: ["MIDI", "The notes, for other music programs"],
   "ready.wav": ["Ready WAV", "To use elsewhere: peak at -1 dBFS, cut to 5 ms before its onset, faded, 44.1 kHz"],
 });
-const UNSAFE = /[^\p{L}\p{N}_.+-]/gu; // characters of a favourite's name that no file's name has
+const UNSAFE = /[^\p{L}\p{N}_.+-]+/gu; // characters of a favourite's name that no file's name has
 const OPENED = 200; // ms in which gradio makes the controls of a section that is opened
 const AGAIN = 1000; // ms between two requests for the progress of the search for directions
 const SAVING_LIMIT = 600_000; // ms that a file may take
