@@ -17,14 +17,18 @@ examples:
   python -m training pianogan --data maestro-v3.0.0 --out runs/piano --batch-size 32 --threads 1
   python -m training pianogan --data maestro-v3.0.0 --out runs/piano --dry-run
   python -m training wavegan --data drums FluidR3_GM.sf2 --out runs/drums --config condition=drum
+  python -m training gansynth --data FluidR3_GM.sf2 my-notes --out runs/timbres
+  python -m training diffwave --data drums FluidR3_GM.sf2 --out runs/hits
   python -m training spectogan --out runs/digits --resume --steps 40000
   python -m training spectogan --data my-voice --out runs/mine --init-from spoken-digits
   torchrun --nproc_per_node=4 -m training spectogan --data sc09 --out runs/sc09 --batch-size 128
   python -m training export runs/digits --name my-digits
   python -m training snapshots runs/digits --name my-digits
   python -m training push runs/digits USER/my-digits --license cc-by-4.0
+  python -m training curves runs/digits --out curves.png
   python -m training judge --data speech_commands --out judge.safetensors
   python -m training evaluate my-digits --data speech_commands --json figures.json
+  python -m training inversion my-digits --data speech_commands
   python -m training drums-data FluidR3_GM.sf2 my-one-shots --out drums
   python -m training vocoder --data free-spoken-digits speech_commands --out runs/vocoder --name vocoder-8k
 
@@ -90,6 +94,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, add: Callable[..., None], help: str, description: str = "", **more: Any) -> None:
+        example = next((line.strip() for line in examples.splitlines() if f" {name} " in line), "")
+        more.setdefault("epilog", example and f"example: {example}")
         add(commands.add_parser(name, help=help, description=description or f"{help[0].upper()}{help[1:]}.", **more))
 
     for family, task in TASKS.items():

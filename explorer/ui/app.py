@@ -72,7 +72,6 @@ def serve(
     if mcp := mcp or os.environ.get(MCP, "").lower() == "true":
         speak_mcp()
     cache = FileCache(Path(utils.get_upload_folder()) / FILES)
-    threading.Thread(target=_prepare, args=(engine,), daemon=True).start()
     app = build(engine, cache)
     fetch_nothing()
     loopback = not share and is_loopback(host or os.environ.get("GRADIO_SERVER_NAME") or DEFAULT_HOST)
@@ -94,6 +93,8 @@ def serve(
         run_history=False,  # would copy every move of a slider into the browser's storage
         mcp_server=mcp,
     )
+    # Not sooner: on a busy machine, gradio takes its own page for unreachable if that needs more than 3 s.
+    threading.Thread(target=_prepare, args=(engine,), daemon=True).start()
     return app
 
 

@@ -191,7 +191,7 @@ export function start(component) {
 
   async function save(/** @type {string} */ format, /** @type {HTMLButtonElement} */ button) {
     button.disabled = true;
-    session.say(`Preparing the ${format.toUpperCase()} file …`);
+    session.say(`Preparing the ${button.textContent} file …`);
     const tempo = format === "mid" && session.shown?.free ? bpm.valueAsNumber : NaN; // NaN if nothing is typed
     const onGrid = !Number.isNaN(tempo), request = [session.shown?.recipe, format, ...(onGrid ? [tempo] : [])];
     const own = session.shown && session.stored.nameOf(session.toStore(session.shown)).replace(UNSAFE, "_");
