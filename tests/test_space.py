@@ -5,10 +5,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import soundfile
 from gradio_client import Client
-from serving import free_port, offline, rendered, serving
+from serving import PATIENCE_SECONDS, free_port, offline, rendered, serving
 
 from explorer import deploy
 from explorer.engine import Engine
@@ -66,3 +67,8 @@ def test_a_space_renders_every_shipped_checkpoint_to_the_bits_of_the_engine(spac
         assert file.read_bytes() == (tmp_path / f"{name}.wav").read_bytes()
         waveform, _ = soundfile.read(file)
         assert abs(waveform).max() > 0.01
+
+
+def test_a_public_server_answers_to_any_name(space: str) -> None:
+    headers = {"Host": "someone-latent-explorer.hf.space"}
+    assert httpx.get(f"{space}/config", headers=headers, timeout=PATIENCE_SECONDS).status_code == 200

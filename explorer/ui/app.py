@@ -18,6 +18,8 @@ import gradio as gr
 from gradio import utils
 from gradio.components import Component
 from starlette.middleware import Middleware
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
 
 from explorer.engine import Engine
 from explorer.files import formats, kits, readers
@@ -48,6 +50,7 @@ EVENTS_AT_ONCE = 4  # of the other controls, of all visitors
 MOVES_WAITING = 256  # one for each visitor who drags a slider
 LIVE_SECONDS = 60.0  # that a move may wait: then the page has given it up
 CALLS_WAITING = 32  # of programs, for the API
+SESSIONS = 256  # pages and programs of which gradio keeps what it does not need again: some 100 kB for each
 # Events send the recipe that the page holds or has just asked for, in place of the hidden first input.
 WITH_PLACE = "(_, ...values) => [window.explorer ? explorer.sends() : location.search, ...values]"
 TO_DESTINATION = "(_, ...values) => [explorer.sendsDestination(), ...values]"  # the recipe that `go` was called with
@@ -83,12 +86,12 @@ def serve(
         theme=_theme(),
         css_paths=[PAGE / "style.css"],
         app_kwargs={
-            "routes": [scripts().route(), cache.route()],
+            "routes": [scripts().route(), cache.route(), Mount("/samples", StaticFiles(directory=synth.SAMPLES))],
             "middleware": [Middleware(Limits, loopback=loopback)],
         },
-        allowed_paths=[str(synth.SAMPLES)],
         footer_links=["api", "settings"],
         max_file_size=MAX_UPLOAD,
+        state_session_capacity=SESSIONS,
         ssr_mode=False,
         run_history=False,  # would copy every move of a slider into the browser's storage
         mcp_server=mcp,
@@ -163,6 +166,9 @@ def build(engine: Engine, cache: FileCache | None = None) -> gr.Blocks:
         _connect(app, engine, cache, place, player, controls)
         Api(engine, cache).add()
     app.queue(max_size=CALLS_WAITING)
+    # What is kept until a call's answer is fetched; gradio keeps those of 2,000 sessions, and the names of all.
+    app._queue.pending_messages_per_session = utils.LRUCache(SESSIONS)
+    app._queue.pending_event_ids_session = utils.LRUCache(SESSIONS)
     return app
 
 
@@ -201,7 +207,6 @@ def _player(engine: Engine) -> gr.HTML:
             server_function(appraise, APPRAISALS_AT_ONCE, live_seconds=LIVE_SECONDS),
         ],
         piano=synth.manifest(),
-        samples=synth.SAMPLES.as_posix(),
     )
 
 

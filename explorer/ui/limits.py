@@ -8,9 +8,12 @@ import errno
 import ipaddress
 import json
 import logging
+import math
 import re
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
+import anyio
 from gradio import processing_utils
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -19,6 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY = 128 << 10  # bytes of a request; a recipe with offsets along 512 raw dimensions has 15,000
 MAX_UPLOAD = 16 << 20  # bytes of an uploaded file; the WAV of the longest piano pieces has 8 MB
+MAX_UPLOADS = 128 << 20  # bytes of all uploads that arrive at one time: they are not yet in the cache, which is bounded
+ARRIVAL_SECONDS = 120.0  # that a request may take to arrive: 16 MB at 1.1 Mbit/s
 UPLOAD = "/gradio_api/upload"
 FRAMING = 4 << 10  # bytes of an upload's request beside those of its file
 
@@ -51,6 +56,7 @@ HEADERS = {
 
 NOT_UNDERSTOOD = "This request cannot be understood."
 FULL = "The server's disk is full; try again later."
+BUSY = "The server is busy; try again in a moment."
 
 
 def is_full(error: BaseException) -> bool:
@@ -85,7 +91,7 @@ class Limits:
     """
 
     def __init__(self, app: ASGIApp, loopback: bool) -> None:
-        self._app, self._loopback = app, loopback
+        self._app, self._loopback, self._arriving = app, loopback, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -97,9 +103,9 @@ class Limits:
             nonlocal begun, replaced, failed
             if message["type"] == "http.response.start":
                 begun = True
-                if body is not None and body.left < 0:  # gradio may call this a mistake of another kind
+                if body is not None and body.refused:  # gradio may call this a mistake of another kind
                     replaced = True
-                    await _refusal(too_large(body.limit))(scope, receive, with_headers)
+                    await _refusal(body.refused)(scope, receive, with_headers)
                 elif message["status"] == 500:  # a function refuses; or there is no such function, or a field lacks
                     replaced = failed = True
             elif failed:
@@ -126,6 +132,9 @@ class Limits:
             logging.getLogger(__name__).error("%s %s failed", scope["method"], path[:200], exc_info=error)
             answer = HTTPException(507, FULL) if is_full(error) else HTTPException(400, NOT_UNDERSTOOD)
             await _refusal(answer)(scope, receive, with_headers)
+        finally:
+            if body is not None:
+                self._arriving -= body.counted
 
     def _body(self, scope: Scope, receive: Receive) -> "_Body":
         """The body of a request that may be answered. Raises HTTPException for any other."""
@@ -144,21 +153,53 @@ class Limits:
         length = headers.get("content-length", "0")
         if not length.isdecimal() or len(length) > 20 or int(length) > limit:
             raise too_large(limit)
-        return _Body(receive, limit)
+        return _Body(receive, limit, self._count if upload else None)
+
+    def _count(self, size: int) -> bool:
+        """Counts bytes of an upload, if there is room for them."""
+        fits = self._arriving + size <= MAX_UPLOADS
+        self._arriving += size if fits else 0
+        return fits
 
 
 class _Body:
-    """Receives a request's body, and raises HTTPException at the limit, which is in bytes."""
+    """Receives a request's body, and raises HTTPException where it is too large, too slow, or one too many.
 
-    def __init__(self, receive: Receive, limit: int) -> None:
-        self._receive, self.limit, self.left = receive, limit, limit
+    Args:
+        limit: in bytes.
+        count: takes the bytes of each piece; whether there is room for them.
+
+    Attributes:
+        counted: bytes for which there was room.
+        refused: what was raised.
+    """
+
+    def __init__(self, receive: Receive, limit: int, count: Callable[[int], bool] | None) -> None:
+        self._receive, self._limit, self._count = receive, limit, count
+        self._received, self._deadline = 0, anyio.current_time() + ARRIVAL_SECONDS
+        self.counted = 0
+        self.refused: HTTPException | None = None
 
     async def __call__(self) -> Message:
-        message = await self._receive()
-        self.left -= len(message.get("body", b""))
-        if self.left < 0:
-            raise too_large(self.limit)
+        with anyio.CancelScope(deadline=self._deadline) as waiting:
+            message = await self._receive()
+        if waiting.cancelled_caught:
+            raise self._refuse(HTTPException(408, "This request takes too long to arrive."))
+        size = len(message.get("body", b""))
+        self._received += size
+        if self._received > self._limit:
+            raise self._refuse(too_large(self._limit))
+        if self._count:
+            if not self._count(size):
+                raise self._refuse(HTTPException(503, BUSY))
+            self.counted += size
+        if not message.get("more_body"):
+            self._deadline = math.inf  # what comes now is that the client is gone
         return message
+
+    def _refuse(self, refused: HTTPException) -> HTTPException:
+        self.refused = refused
+        return refused
 
 
 def _from_this_machine(headers: Headers) -> bool:

@@ -22,12 +22,11 @@ from explorer.checkpoint import CheckpointError
 from explorer.engine import Engine, patiently
 from explorer.recipe import MAX_MESSAGE, RecipeError
 from explorer.ui import handlers
-from explorer.ui.limits import FULL, is_full
+from explorer.ui.limits import BUSY, FULL, is_full
 from explorer.ui.scripts import scripts, template
 
 WAIT_SECONDS = 10  # at most, while the requests of others are being answered, unless a function says otherwise
 WAITING = 16  # requests that may wait for one function; more are refused at once
-BUSY = "The server is busy; try again in a moment."
 PICTURES_AT_ONCE = 24  # in one request
 FOLDER = re.compile(r"(?<![\w/:.])/(?:[^/\s]+/)+")  # the folders of the server in front of a file's name
 UNEXPECTED = "Something went wrong on the server and was written to its log; try another place or file."

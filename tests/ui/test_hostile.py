@@ -5,24 +5,29 @@ import json
 import os
 import re
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from asynchronous import run_async
+from serving import ROOT
 from toy import write
 
 from explorer.engine import Engine
 from explorer.recipe import Recipe
-from explorer.ui import serve
+from explorer.sound import synth
+from explorer.ui import limits, serve
 from explorer.ui.limits import MAX_BODY, MAX_UPLOAD, Limits
 from explorer.ui.starting import TEMPORARY, temporary_files
 
 API = "/gradio_api"
 LINK = "?model=toy&seed=3"
 MEGABYTE = 1 << 20
+SESSIONS = 3
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     write(folder)
     with pytest.MonkeyPatch.context() as patch, temporary_files():
         patch.setenv("GRADIO_SSR_MODE", "true")
+        patch.setattr("explorer.ui.app.SESSIONS", SESSIONS)
         app = serve(Engine(folder), "127.0.0.1")
         yield app
         app.close()
@@ -126,6 +132,71 @@ def test_a_large_request_is_refused_before_it_has_ended(chunked: bool) -> None:
     scope = {"type": "http", "method": "POST", "path": f"{API}/component_server", "headers": headers}
     run_async(Limits(parse, loopback=False), scope, receive, send)
     assert sent[0]["status"] == 413
+
+
+async def sent_to(app: Limits, receive: Callable[[], Any], path: str = "component_server") -> int:
+    """The status with which a request is answered whose body is received so."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app({"type": "http", "method": "POST", "path": f"{API}/{path}", "headers": []}, receive, send)
+    return int(sent[0]["status"])
+
+
+async def answer_all(scope: Any, receive: Any, send: Any) -> None:
+    """An app that reads a request, answers it, and then waits until its client is gone."""
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    assert (await receive())["type"] == "http.disconnect"
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_request_that_takes_long_to_arrive_is_refused_but_an_answer_may_take_long(
+    monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    monkeypatch.setattr(limits, "ARRIVAL_SECONDS", 0.05)
+    messages = iter([{"type": "http.request", "body": b"{", "more_body": not whole}, {"type": "http.disconnect"}])
+
+    async def receive() -> Any:
+        message = next(messages)
+        if message["type"] == "http.disconnect":
+            await anyio.sleep(0.2 if whole else 100)
+        return message
+
+    assert run_async(sent_to, Limits(answer_all, loopback=False), receive) == (200 if whole else 408)
+
+
+def test_uploads_that_arrive_at_one_time_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_UPLOADS", 2 * MAX_BODY)
+
+    async def scenario() -> tuple[int, list[int]]:
+        app, begun, released, first = Limits(answer_all, loopback=False), anyio.Event(), anyio.Event(), list[int]()
+
+        def body(held: bool) -> Callable[[], Any]:
+            pieces = [{"type": "http.request", "body": bytes(MAX_BODY), "more_body": more} for more in (True, False)]
+
+            async def receive() -> Any:
+                if held and len(pieces) == 1:
+                    begun.set()
+                    await released.wait()
+                return pieces.pop(0) if pieces else {"type": "http.disconnect"}
+
+            return receive
+
+        async def slow() -> None:
+            first.append(await sent_to(app, body(True), "upload"))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(slow)
+            await begun.wait()
+            first += [await sent_to(app, body(False), "upload") for _ in range(2)]
+            released.set()
+        return await sent_to(app, body(False), "upload"), first
+
+    assert run_async(scenario) == (200, [503, 503, 200])
 
 
 def test_a_request_for_24_pictures_of_long_recipes_is_small_enough_to_be_answered() -> None:
@@ -394,7 +465,37 @@ def test_the_same_upload_is_the_same_file(client: httpx.Client) -> None:
 def test_every_answer_has_the_security_headers(client: httpx.Client, path: str) -> None:
     headers = client.get(path).headers
     assert headers["x-content-type-options"] == "nosniff"
-    assert "object-src 'none'" in headers["content-security-policy"] or "sandbox" in headers["content-security-policy"]
-    assert "frame-ancestors" in headers["content-security-policy"]
-    assert headers["referrer-policy"] == "same-origin"
-    assert "camera=()" in headers["permissions-policy"]
+    for policy in ("referrer-policy", "cross-origin-resource-policy", "cross-origin-opener-policy"):
+        assert headers[policy] == "same-origin"
+    assert headers["permissions-policy"].startswith("camera=(), microphone=()")
+    parts = [part.strip().partition(" ") for part in headers["content-security-policy"].split(";")]
+    content = {name: sources for name, _, sources in parts}
+    if path.startswith(f"{API}/file="):  # is never shown as a page
+        assert content == {"default-src": "'none'", "frame-ancestors": "'none'", "sandbox": ""}
+        return
+    assert content.pop("frame-ancestors") == "'self' https://huggingface.co"  # of Spaces
+    assert (content["default-src"], content["object-src"], content["base-uri"]) == ("'self'", "'none'", "'self'")
+    assert set(" ".join(content.values()).split()) == {
+        *("'self'", "'none'", "data:", "blob:"),
+        *("'unsafe-inline'", "'unsafe-eval'"),  # gradio's page needs them
+    }
+
+
+def test_the_page_says_nothing_of_the_servers_folders_and_has_the_samples(client: httpx.Client) -> None:
+    for path in ("/", "/config", f"{API}/info"):
+        text = client.get(path).text
+        assert [folder for folder in (str(ROOT), sys.prefix, os.environ[TEMPORARY]) if folder in text] == []
+    assert client.get("/samples/hard-C2.ogg").content == (synth.SAMPLES / "hard-C2.ogg").read_bytes()
+    assert client.get("/samples/%2e%2e/synth.py").status_code == 404
+
+
+def test_what_is_kept_of_pages_and_programs_is_bounded(
+    server: Any, client: httpx.Client, config: dict[str, Any], call: Callable[..., httpx.Response]
+) -> None:
+    (measure,) = (x["id"] for x in config["dependencies"] if x["api_name"] == "measure")
+    for i in range(SESSIONS + 3):
+        assert call("cancel_file", "nothing", page=f"{i}").status_code == 200
+        request = {"data": [{"model": "toy"}], "fn_index": measure, "session_hash": "x" * 100_000 + str(i)}
+        assert client.post(f"{API}/queue/join", json=request).status_code == 200  # whose answer nobody fetches
+    kept = server._queue.pending_messages_per_session, server._queue.pending_event_ids_session
+    assert [len(x) for x in (server.app.state_holder.session_data, *kept)] == [SESSIONS] * 3

@@ -39,7 +39,7 @@ export function start(component) {
   const picture = new Picture(canvas);
   const lights = new Lights(/** @type {HTMLCanvasElement} */ (find("lights")), picture, find("meter"));
   const root = /** @type {any} */ (window).gradio_config.root;
-  const speaker = new Speaker(new Piano(props.piano, `${root}/gradio_api/file=${props.samples}/`), refresh);
+  const speaker = new Speaker(new Piano(props.piano, `${root}/samples/`), refresh);
   const selection = new Selection(find("screen"), picture, speaker, server);
   let silenced = false; // by the visitor
   let fromStart = false; // whether the next sound begins at its beginning
