@@ -46,6 +46,8 @@ POLICY = (
     "frame-ancestors 'self' https://huggingface.co"
 )
 FILE_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"  # a file is never a page of this app
+# For a part of a file gradio answers with all headers of the request, such as Transfer-Encoding or Set-Cookie.
+OF_FILES = re.compile(rb"content-.*|accept-ranges|etag|last-modified|vary|access-control-.*", re.IGNORECASE)
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",  # a link holds a recipe
@@ -116,9 +118,11 @@ class Limits:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
+                headers, is_file = MutableHeaders(scope=message), path.startswith("/gradio_api/file=")
+                if is_file:
+                    headers.raw[:] = [(name, value) for name, value in headers.raw if OF_FILES.fullmatch(name)]
                 headers.update(HEADERS)
-                headers["Content-Security-Policy"] = FILE_POLICY if path.startswith("/gradio_api/file=") else POLICY
+                headers["Content-Security-Policy"] = FILE_POLICY if is_file else POLICY
             await send(message)
 
         try:

@@ -455,6 +455,14 @@ def test_an_upload_that_breaks_off_leaves_nothing(server: Any, client: httpx.Cli
     assert files() == before
 
 
+def test_a_part_of_a_file_does_not_have_the_headers_of_its_request(client: httpx.Client) -> None:
+    (path,) = uploaded(client, "a.json", b"0123456789").json()
+    sent = {"Range": "bytes=2-4", "Set-Cookie": "a=b", "Refresh": "0; url=https://evil.example/", "X-Evil": "1"}
+    answer = client.get(f"{API}/file={path}", headers=sent)
+    assert (answer.status_code, answer.content, answer.headers["content-range"]) == (206, b"234", "bytes 2-4/10")
+    assert answer.headers.keys() & {"set-cookie", "refresh", "x-evil", "host"} == set()
+
+
 def test_the_same_upload_is_the_same_file(client: httpx.Client) -> None:
     assert uploaded(client, "a.json", b"{}").json() == uploaded(client, "a.json", b"{}").json()
 
