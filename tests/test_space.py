@@ -1,6 +1,10 @@
 """The repository as a Hugging Face Space: `python app.py`, read-only, offline, with an empty home folder."""
 
+import json
+import os
+import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +13,7 @@ import httpx
 import pytest
 import soundfile
 from gradio_client import Client
-from serving import PATIENCE_SECONDS, free_port, offline, rendered, serving
+from serving import PATIENCE_SECONDS, ROOT, free_port, offline, rendered, serving
 
 from explorer import deploy
 from explorer.engine import Engine
@@ -72,3 +76,37 @@ def test_a_space_renders_every_shipped_checkpoint_to_the_bits_of_the_engine(spac
 def test_a_public_server_answers_to_any_name(space: str) -> None:
     headers = {"Host": "someone-latent-explorer.hf.space"}
     assert httpx.get(f"{space}/config", headers=headers, timeout=PATIENCE_SECONDS).status_code == 200
+
+
+# Programs that end in what the README's lines have as their result.
+CALLERS = {
+    "python": (sys.executable, "-c", "{}\nimport json; print(json.dumps([open(file, 'rb').read(4).decode(), recipe]))"),
+    "js": ("node", "--input-type=module", "-e", "{}\nconsole.log(JSON.stringify(['RIFF', result.recipe]))"),
+    "bash": ("bash", "-c", "{}"),
+}
+
+
+@pytest.mark.parametrize("language", CALLERS)
+def test_the_lines_of_the_readme_call_the_app(space: str, tmp_path: Path, language: str) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = readme.split("## From other programs")[1].split("\n## ")[0]
+    (lines,) = re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+    lines = lines.split("pip install")[0].replace("http://127.0.0.1:7860", space)
+    *program, last = CALLERS[language]
+    if shutil.which(program[0]) is None and "CI" not in os.environ:
+        pytest.skip(f"{program[0]} is not installed")
+    done = subprocess.run(
+        [*program, last.replace("{}", lines)],
+        env={**os.environ, "TMPDIR": str(tmp_path), "HF_HUB_DISABLE_TELEMETRY": "1"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    start, recipe = found if isinstance(found, list) else found["data"]
+    if isinstance(start, dict):  # curl gets the file's address
+        start = httpx.get(start["url"], timeout=PATIENCE_SECONDS).text[:4]
+    assert start == "RIFF"
+    (model,) = re.findall(r'"?model"?: "([\w-]+)", "?seed"?: 7', lines)
+    assert (recipe["model"], recipe["seed"]) == (model, 7)

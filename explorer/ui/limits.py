@@ -129,7 +129,8 @@ class Limits:
             body = self._body(scope, receive)
             await self._app(scope, body, guarded_send)
         except HTTPException as refused:
-            await _refusal(refused)(scope, receive, with_headers)
+            if not begun:
+                await _refusal(refused)(scope, receive, with_headers)
         except Exception as error:
             if begun:
                 raise

@@ -142,7 +142,8 @@ async def sent_to(app: Limits, receive: Callable[[], Any], path: str = "componen
         sent.append(message)
 
     await app({"type": "http", "method": "POST", "path": f"{API}/{path}", "headers": []}, receive, send)
-    return int(sent[0]["status"])
+    (status,) = (message["status"] for message in sent if message["type"] == "http.response.start")
+    return int(status)
 
 
 async def answer_all(scope: Any, receive: Any, send: Any) -> None:
