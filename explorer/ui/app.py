@@ -5,6 +5,7 @@ page's recipe and the values of all controls through gradio. The answer is a new
 for the player, which is one component with canvas and Web Audio. The server keeps no state of a visitor.
 """
 
+import asyncio
 import functools
 import os
 import secrets
@@ -35,7 +36,7 @@ from explorer.ui.handlers import CONTROLS, DIRECTION_SLIDERS, LIVE_SLIDERS, RAW_
 from explorer.ui.keys import KeyServer
 from explorer.ui.kits import KitServer, as_json
 from explorer.ui.learn import Lessons
-from explorer.ui.limits import MAX_UPLOAD, Limits, fetch_nothing, is_loopback
+from explorer.ui.limits import MAX_UPLOAD, Limits, Newest, fetch_nothing, is_loopback
 from explorer.ui.panels import PICTURES_AT_ONCE, Queue, checked_list, error_message, panel, saved, server_function
 from explorer.ui.scripts import PAGE, scripts, template
 
@@ -167,8 +168,8 @@ def build(engine: Engine, cache: FileCache | None = None) -> gr.Blocks:
         Api(engine, cache).add()
     app.queue(max_size=CALLS_WAITING)
     # What is kept until a call's answer is fetched; gradio keeps those of 2,000 sessions, and the names of all.
-    app._queue.pending_messages_per_session = utils.LRUCache(SESSIONS)
-    app._queue.pending_event_ids_session = utils.LRUCache(SESSIONS)
+    app._queue.pending_messages_per_session = Newest(SESSIONS, asyncio.Queue)
+    app._queue.pending_event_ids_session = Newest(SESSIONS, set)
     return app
 
 

@@ -11,10 +11,12 @@ import logging
 import math
 import re
 from collections.abc import Callable
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import anyio
 from gradio import processing_utils
+from gradio.utils import LRUCache
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
@@ -56,6 +58,8 @@ HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
 }
 
+T = TypeVar("T")
+
 NOT_UNDERSTOOD = "This request cannot be understood."
 FULL = "The server's disk is full; try again later."
 BUSY = "The server is busy; try again in a moment."
@@ -82,6 +86,18 @@ def fetch_nothing() -> None:
         raise ValueError("only uploaded files can be opened, no addresses")
 
     processing_utils.async_ssrf_protected_download = refuse
+
+
+class Newest(LRUCache[str, T]):
+    """A dictionary of the newest keys. An older key has a new value each time, since gradio's queue would end with the
+    KeyError that it met in writing to a session that is no longer kept."""
+
+    def __init__(self, size: int, make: Callable[[], T]) -> None:
+        super().__init__(size)
+        self._make = make
+
+    def __missing__(self, key: str) -> T:
+        return self._make()
 
 
 class Limits:

@@ -38,7 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch, temporary_files():
         patch.setenv("GRADIO_SSR_MODE", "true")
         patch.setattr("explorer.ui.app.SESSIONS", SESSIONS)
-        app = serve(Engine(folder), "127.0.0.1")
+        app = serve(Engine(folder))  # at an address of this machine alone
         yield app
         app.close()
 
@@ -498,13 +498,19 @@ def test_the_page_says_nothing_of_the_servers_folders_and_has_the_samples(client
     assert client.get("/samples/%2e%2e/synth.py").status_code == 404
 
 
-def test_what_is_kept_of_pages_and_programs_is_bounded(
+def test_what_is_kept_of_pages_and_programs_is_bounded_and_others_are_served(
     server: Any, client: httpx.Client, config: dict[str, Any], call: Callable[..., httpx.Response]
 ) -> None:
     (measure,) = (x["id"] for x in config["dependencies"] if x["api_name"] == "measure")
-    for i in range(SESSIONS + 3):
+
+    def join(session: str) -> None:
+        request = {"data": [{"model": "toy"}], "fn_index": measure, "session_hash": session}
+        assert client.post(f"{API}/queue/join", json=request).status_code == 200
+
+    for i in range(SESSIONS + 5):
         assert call("cancel_file", "nothing", page=f"{i}").status_code == 200
-        request = {"data": [{"model": "toy"}], "fn_index": measure, "session_hash": "x" * 100_000 + str(i)}
-        assert client.post(f"{API}/queue/join", json=request).status_code == 200  # whose answer nobody fetches
+        join("x" * 100_000 + str(i))  # whose answer nobody fetches
+    join("last")
+    assert '"success":true' in client.get(f"{API}/queue/data", params={"session_hash": "last"}).text
     kept = server._queue.pending_messages_per_session, server._queue.pending_event_ids_session
     assert [len(x) for x in (server.app.state_holder.session_data, *kept)] == [SESSIONS] * 3

@@ -116,10 +116,6 @@ def test_browsers_that_leave_in_mid_render_keep_nobody_waiting(url: str) -> None
     assert rendered(url, "good") == good
 
 
-def test_a_server_that_is_started_without_an_address_is_for_its_own_machine(url: str) -> None:
-    assert httpx.get(f"{url}/config", headers={"Host": "evil.example"}, timeout=PATIENCE_SECONDS).status_code == 403
-
-
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux bounds the files of a running process")
 def test_a_full_disk_is_named_and_what_fits_is_written_once_there_is_room(
     url: str, processes: list[subprocess.Popen[str]]
