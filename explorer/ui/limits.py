@@ -150,7 +150,7 @@ class Limits:
         except Exception as error:
             if begun:
                 raise
-            logging.getLogger(__name__).error("%s %s failed", scope["method"], path[:200], exc_info=error)
+            logging.getLogger(__name__).error("%s %r failed", scope["method"], path[:200], exc_info=error)
             answer = HTTPException(507, FULL) if is_full(error) else HTTPException(400, NOT_UNDERSTOOD)
             await _refusal(answer)(scope, receive, with_headers)
         finally:

@@ -21,7 +21,7 @@ from explorer.engine import Engine
 from explorer.recipe import Recipe
 from explorer.sound import synth
 from explorer.ui import limits, serve
-from explorer.ui.limits import MAX_BODY, MAX_UPLOAD, Limits
+from explorer.ui.limits import MAX_BODY, MAX_UPLOAD, Limits, Newest
 from explorer.ui.starting import TEMPORARY, temporary_files
 
 API = "/gradio_api"
@@ -135,23 +135,24 @@ def test_a_large_request_is_refused_before_it_has_ended(chunked: bool) -> None:
 
 
 async def sent_to(app: Limits, receive: Callable[[], Any], path: str = "component_server") -> int:
-    """The status with which a request is answered whose body is received so."""
+    """The status with which a request is answered, to the end, whose body is received so."""
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
         sent.append(message)
 
     await app({"type": "http", "method": "POST", "path": f"{API}/{path}", "headers": []}, receive, send)
-    (status,) = (message["status"] for message in sent if message["type"] == "http.response.start")
-    return int(status)
+    start, _ = sent
+    return int(start["status"])
 
 
 async def answer_all(scope: Any, receive: Any, send: Any) -> None:
-    """An app that reads a request, answers it, and then waits until its client is gone."""
+    """An app that reads a request, begins to answer it, and ends once its client is gone."""
     while (await receive()).get("more_body"):
         pass
     await send({"type": "http.response.start", "status": 200, "headers": []})
     assert (await receive())["type"] == "http.disconnect"
+    await send({"type": "http.response.body", "body": b""})
 
 
 @pytest.mark.parametrize("whole", [False, True])
@@ -514,3 +515,11 @@ def test_what_is_kept_of_pages_and_programs_is_bounded_and_others_are_served(
     assert '"success":true' in client.get(f"{API}/queue/data", params={"session_hash": "last"}).text
     kept = server._queue.pending_messages_per_session, server._queue.pending_event_ids_session
     assert [len(x) for x in (server.app.state_holder.session_data, *kept)] == [SESSIONS] * 3
+
+
+def test_what_is_written_for_a_session_that_is_no_longer_kept_is_lost() -> None:
+    kept = Newest(2, list[int])
+    for session in "abc":
+        kept[session] = [0]
+    kept["a"].append(1)
+    assert kept == {"b": [0], "c": [0]}
