@@ -154,12 +154,15 @@ class Engine:
         model, place = self._resolve(at)
         sound = self._cached(self._sounds, place)
         if sound is None:
-            sound = self._work(lambda: model.sound(place))
-            synthesize = sound.synthesize
-            sound = replace(sound, synthesize=lambda: self._work(synthesize))
+            sound = self._queued(self._work(lambda: model.sound(place)))
             self._cache(self._sounds, place, sound, CACHED_SOUNDS)
         self._drop_sounds()
         return sound
+
+    def stages(self, at: Recipe | Place) -> list[Sound]:
+        """The sounds from which that of a place emerges, as `Model.stages`. Raises as `complete`."""
+        model, place = self._resolve(at)
+        return [self._queued(sound) for sound in self._work(lambda: model.stages(place))]
 
     def hear(self, at: Recipe | Place) -> dict[str, float]:
         """Probability of each label, by the judge, for the sound of a place, as `Model.hear`. Raises as `complete`."""
@@ -189,6 +192,10 @@ class Engine:
             return function()
         with self._patient if _patient.get() else nullcontext():
             return self._pool.submit(_without_gradients, function).result()
+
+    def _queued(self, sound: Sound) -> Sound:
+        """A sound whose waveform is synthesised on a thread of the pool."""
+        return replace(sound, synthesize=lambda: self._work(sound.synthesize))
 
     def _cached(self, cache: OrderedDict[K, T], key: K) -> T | None:
         with self._lock:

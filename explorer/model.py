@@ -157,6 +157,13 @@ class Model:
         """The sound of a place. Raises as `output`."""
         return self._decoded(place, self.output(place))
 
+    def draft(self, place: Place) -> Place:
+        """The place whose sound stands in for a place's while a slider moves; the place itself in most families."""
+        if not self.generator.draft:
+            return place
+        settings = dict(place.recipe.settings) | self.generator.draft
+        return self.complete(replace(place.recipe, settings=tuple(settings.items())))
+
     @torch.inference_mode()
     def stages(self, place: Place) -> list[Sound]:
         """The sounds from which that of a place emerges, step by step, itself the last; it alone in most families."""

@@ -69,6 +69,8 @@ class Generator(nn.Module, ABC):
             seeds alone: neither truncation nor an offset changes it.
         settings: options of generating, by name, the default first; a name must not be one of the representation's
             settings too.
+        draft: of some settings, the option with which an output is made soonest, e.g. {"steps": "2"}: the app plays it
+            while a slider moves. The last options of these settings take longest. Empty where nothing is gained.
 
     What a family calls `network`, be it a method or a module, is traced while the app plays it, see `explorer.tracing`;
     so it must take tensors alone and never branch on their numbers. `generate` does the rest.
@@ -83,6 +85,7 @@ class Generator(nn.Module, ABC):
     condition: Condition | None = None
     noise: LatentSpace | None = None
     settings: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    draft: Settings = MappingProxyType({})
 
     @abstractmethod
     def generate(self, z: Tensor, condition: Tensor | None, settings: Settings) -> Tensor:
@@ -128,9 +131,9 @@ class Generator(nn.Module, ABC):
         settings: Settings | None = None,
         noise: Tensor | None = None,
     ) -> list[Tensor]:
-        """The estimates from which an output emerges, the output itself last; that alone, where nothing comes before.
+        """What an output emerges from, step by step, the output itself last; that alone, where nothing comes before.
 
-        Args and errors as of `forward`, for a batch of one item; each estimate is (1, *representation.shape).
+        Args and errors as of `forward`, for a batch of one item; each stage is (1, *representation.shape).
         """
         options, second = self._checked(z, condition, settings, noise)
         return list(self.emerge(z, condition, options, *second))
@@ -140,6 +143,11 @@ class Generator(nn.Module, ABC):
     ) -> Iterator[Tensor]:
         """Yields what `stages` returns; a family whose outputs emerge in steps implements it."""
         yield self.generate(z, condition, settings, *(() if noise is None else (noise,)))
+
+    @classmethod
+    def emerges(cls) -> bool:
+        """Whether the family's outputs emerge in steps."""
+        return cls.emerge is not Generator.emerge
 
     def _checked(
         self, z: Tensor, condition: Tensor | None, settings: Settings | None, noise: Tensor | None

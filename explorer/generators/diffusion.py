@@ -20,7 +20,7 @@ class Process(ABC):
     Alpha and sigma are shaped like the points, or broadcast with them.
     """
 
-    options: tuple[str, ...]  # numbers of steps that `levels` takes, the default first
+    options: tuple[str, ...]  # numbers of steps that `levels` takes, the default first, the largest last
 
     @abstractmethod
     def time(self, share: Tensor) -> Tensor:

@@ -95,6 +95,7 @@ class DiffWave(Generator):
         samples, original = config.waveform.samples, config.architecture == "original"
         self.process: Process = Noise() if original else Velocity()
         self.settings = {"steps": self.process.options}
+        self.draft = {"steps": min(self.process.options, key=int)}
         if original:
             self.latent = LatentSpace((samples,))
         else:
@@ -121,6 +122,7 @@ class DiffWave(Generator):
     def emerge(
         self, z: Tensor, condition: Tensor | None, settings: Settings, noise: Tensor | None = None
     ) -> Iterator[Tensor]:
+        """The noise, and then the estimate of each step."""
         return map(self.waveform, self._points(z, condition, settings, noise))
 
     def _points(
@@ -142,7 +144,8 @@ class DiffWave(Generator):
                 predicted = torch.lerp(self.network(mixed, embedded[k], nothing).float(), predicted, guidance)
             return process.clean(mixed, predicted, *rates[k]).clamp(-highest, highest)
 
-        return ddim(estimate, self.bands(start), rates)
+        yield self.bands(start)
+        yield from ddim(estimate, self.bands(start), rates)
 
     def style(self, z: Tensor | None, condition: Tensor | None, dropped: Tensor | None = None) -> Tensor | None:
         """What latents (batch, latent) and labels (batch, labels) say to every block, (batch, style).
@@ -180,8 +183,7 @@ class DiffWave(Generator):
 
     def features(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """The logarithm of a spectrogram of the sound that the fewest steps make."""
-        fewest = min(self.process.options, key=int)
-        return log_spectrogram(self(z, condition, {"steps": fewest})).flatten(1)
+        return log_spectrogram(self(z, condition, self.draft)).flatten(1)
 
 
 class Denoiser(nn.Module):

@@ -175,6 +175,9 @@ def build(engine: Engine, cache: FileCache | None = None) -> gr.Blocks:
 
 def _player(engine: Engine) -> gr.HTML:
     def lead(recipe: Any) -> dict[str, Any]:
+        return handlers.show(engine, handlers.make_view(engine, handlers.read(recipe)), draft=True)
+
+    def rest(recipe: Any) -> dict[str, Any]:
         return handlers.show(engine, handlers.make_view(engine, handlers.read(recipe)))
 
     def save(request: Any) -> dict[str, str]:
@@ -202,6 +205,7 @@ def _player(engine: Engine) -> gr.HTML:
         elem_id="player",
         server_functions=[
             server_function(lead, MOVES_AT_ONCE, MOVES_WAITING, LIVE_SECONDS),
+            server_function(rest, MOVES_AT_ONCE, MOVES_WAITING, LIVE_SECONDS),
             server_function(save, SAVES_AT_ONCE),
             server_function(loop, SAVES_AT_ONCE),
             server_function(save_loop, SAVES_AT_ONCE),

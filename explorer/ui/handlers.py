@@ -23,7 +23,7 @@ from explorer.files import formats, gallery, instruments, loops
 from explorer.latent import MAX_SEED
 from explorer.model import Model
 from explorer.recipe import Place, Recipe, RecipeError, checked_number
-from explorer.sound.base import LogMel, Note
+from explorer.sound.base import LogMel, Note, Sound
 from explorer.sound.midi import MAX_TEMPO, MIN_TEMPO
 
 SLIDERS = 8  # that are shown at once, of directions and of raw dimensions each
@@ -372,20 +372,18 @@ def round_outward(end: float) -> float:
     return math.copysign(math.ceil(round(abs(end) / STEP, 6)) * STEP, end)
 
 
-def show(engine: Engine, view: View, heard: bool = True) -> dict[str, Any]:
+def show(engine: Engine, view: View, heard: bool = True, draft: bool = False) -> dict[str, Any]:
     """What the player needs to show and play a view: recipe, picture and sound, as JSON values.
 
-    Unless `heard`, a sound that has a picture is sent without its waveform, which is then not computed.
+    Unless `heard`, a sound that has a picture is sent without its waveform, which is then not computed. With `draft`
+    the sound is that of `Model.draft`.
 
-    "recipe" is the page's state as text, "place" the same as an object with every field. Numbers travel as base64 of
-    little-endian arrays: "notes" are (notes, 4) float32 of pitch, onset, duration and velocity, "pcm" the waveform in
-    16 bit, as a WAV has it. Where "played_by" is "piano" the browser plays the notes, and no waveform is sent.
-    "searching" says that the model's directions are still being looked for; "keys" are the MIDI note numbers of the
-    labels, where these are pitches. "gain" is the factor at which the page plays the sound, so that all checkpoints
-    are equally loud; pictures, "pcm" and files are without it. "free" says that the sound has notes which lie on no
-    grid.
+    "recipe" is the page's state as text, "place" the same as an object with every field. "searching" says that the
+    model's directions are still being looked for; "keys" are the MIDI note numbers of the labels, where these are
+    pitches. "draft" says that the sound is not the place's own, but a draft of it; "made_with", of models that have
+    drafts, which settings tell the two apart. The rest is `sound_sent`'s.
     """
-    model, recipe, sound = view.model, view.recipe, engine.render(view.place)
+    model, recipe, place = view.model, view.recipe, view.model.draft(view.place) if draft else view.place
     shown: dict[str, Any] = {
         "recipe": recipe.to_json(),
         "place": recipe.to_full_dict(),
@@ -393,14 +391,31 @@ def show(engine: Engine, view: View, heard: bool = True) -> dict[str, Any]:
         "title": title(view),
         "name": title(view, offsets=False),
         "searching": model.progress < 1,
+        "draft": place != view.place,
+    }
+    if model.generator.draft:
+        chosen = dict(place.recipe.settings)
+        shown["made_with"] = ", ".join(f"{name} {chosen[name]}" for name in model.generator.draft)
+    if keys := instruments.keys_of(model):
+        shown["keys"] = list(keys)
+    return shown | sound_sent(model, engine.render(place), heard)
+
+
+def sound_sent(model: Model, sound: Sound, heard: bool = True) -> dict[str, Any]:
+    """A sound of a model, and its picture, as JSON values; `heard` as of `show`.
+
+    Numbers travel as base64 of little-endian arrays: "notes" are (notes, 4) float32 of pitch, onset, duration and
+    velocity, "pcm" the waveform in 16 bit, as a WAV has it. Where "played_by" is "piano" the browser plays the notes,
+    and no waveform is sent. "gain" is the factor at which the page plays the sound, so that all checkpoints are equally
+    loud; pictures, "pcm" and files are without it. "free" says that the sound has notes which lie on no grid.
+    """
+    shown: dict[str, Any] = {
         "seconds": sound.seconds,
         "formats": formats.available(sound),
         "played_by": sound.played_by,
         "free": sound.notes is not None and sound.tempo is None,
         "gain": model.level.gain if model.level else 1.0,
     }
-    if keys := instruments.keys_of(model):
-        shown["keys"] = list(keys)
     if sound.played_by is None and (heard or (sound.notes is None and sound.log_mel is None)):
         shown["pcm"] = {"rate": sound.sample_rate, "data": packed(formats.pcm16(sound.waveform))}
     if sound.notes is not None:

@@ -2,21 +2,25 @@
 
 import json
 from collections.abc import Callable
-from itertools import combinations
+from contextlib import suppress
+from itertools import combinations, product
 from typing import Any
 
 import torch
 
 from explorer import shelf
-from explorer.checkpoint import CheckpointError
+from explorer.checkpoint import Card, CheckpointError
 from explorer.engine import Engine
+from explorer.generators import FAMILIES
 from explorer.measures import measure
 from explorer.model import Model
+from explorer.recipe import Place
 from explorer.shelf import FIGURES, LESSONS, METRICS, SNAPSHOTS
 from explorer.ui import handlers
 from explorer.ui.panels import Answer, ServerFunction, server_function
 
 MAX_COMPARED = 8  # recipes in one request
+MAX_STAGES = 33  # that are sent; of more, as many that are evenly spread
 CURVES = ("reconstruction_loss", "wasserstein")  # what falls first; the other may rise while sounds get better
 # Of what `evaluate --snapshots` measures, what the lessons explain, in this order.
 SHOWN = ("frechet", "named", "accuracy", "precision", "recall", "spread", "nearest")
@@ -31,7 +35,8 @@ class Lessons:
 
     def functions(self) -> tuple[ServerFunction, ...]:
         """The functions that the page can call."""
-        return server_function(self.lesson_data, 1), server_function(self.measure, 1)
+        functions = (self.lesson_data, self.compare, self.measure, self.stages)
+        return tuple(server_function(function, 1) for function in functions)
 
     def lesson_data(self, request: Any) -> Answer:
         """What the checkpoint of a recipe offers to the lessons; a snapshot's checkpoint is the one it was taken from.
@@ -44,7 +49,10 @@ class Lessons:
             "labels"} of one with labels, or None; "direction": {"model", "name", "title", "unit", "step", "r2"} of
             the direction that explains most of the measure it is named after, or None; "figures": what `python -m
             training evaluate --snapshots` measured, {"data", "samples", "steps": [(step, {figure: value}), …], "real":
-            the same of unheard recordings}, or None; "collapsed": a checkpoint of `lessons`, or None.
+            the same of unheard recordings}, or None; "collapsed": a checkpoint of `lessons`, or None; "emerging":
+            {"model", "few", "usual", "many"} of one that makes its sounds in steps, the others being settings with the
+            fewest, the usual and the most steps, or None; "rivals": {"steps", "once", "labels"}, the names of one that
+            makes its sounds in steps and of one that makes them at once, of the same labels, or None.
             The others' "model" is the present checkpoint if it has what the lesson needs, or else the first that has.
         """
         name = handlers.read(request).model
@@ -64,32 +72,47 @@ class Lessons:
             "direction": self._first(final, _direction),
             "figures": self._figures(final),
             "collapsed": next(iter(sorted(shelf.find_checkpoints(self._engine.folder / LESSONS))), None),
+            "emerging": self._first(final, _emerging),
+            "rivals": self._rivals(final),
         }
 
-    def measure(self, request: Any) -> Answer:
+    def compare(self, request: Any) -> Answer:
         """Lengths of latents and distances of outputs, for a list of recipes of one checkpoint.
 
         Returns:
             "lengths": root mean square of each latent, which is near 1 for a normal prior;
             "distances": root mean square difference of each output of the generator from the first one;
-            "pairs": mean distance of two outputs in the first and in the second half of the list, 0 of fewer than two;
-            "measures": of each sound, by name (`explorer.measures`).
+            "pairs": mean distance of two outputs in the first and in the second half of the list, 0 of fewer than two.
         Raises:
             ValueError: if the request is not a list of 1 to MAX_COMPARED recipes of one model.
         """
-        if not isinstance(request, list) or not 0 < len(request) <= MAX_COMPARED:
-            raise ValueError(f"the request must be a list of 1 to {MAX_COMPARED} recipes")
-        recipes = [handlers.read(text) for text in request]
-        if len({recipe.model for recipe in recipes}) > 1:
+        places = self._places(request)
+        if len({place.recipe.model for place in places}) > 1:
             raise ValueError("the recipes must be of one model")
-        places = [self._engine.complete(recipe) for recipe in recipes]
         outputs, half = [self._engine.output(place) for place in places], len(places) // 2
         return {
             "lengths": [_rms(self._engine.latent(place)) for place in places],
             "distances": [_rms(output - outputs[0]) for output in outputs],
             "pairs": [_mean_distance(outputs[:half]), _mean_distance(outputs[half:])],
-            "measures": [measure(self._engine.render(place)) for place in places],
         }
+
+    def measure(self, request: Any) -> Answer:
+        """Takes a list of 1 to MAX_COMPARED recipes; returns {"measures": those of each sound, by name}, see
+        `explorer.measures`. Raises ValueError for another request."""
+        return {"measures": [measure(self._engine.render(place)) for place in self._places(request)]}
+
+    def stages(self, text: Any) -> Answer:
+        """Takes a recipe; returns {"stages": […]}, at most MAX_STAGES of the sounds from which its own emerges, each as
+        of `handlers.sound_sent`, the last one its own."""
+        place = self._engine.complete(handlers.read(text))
+        sounds, model = self._engine.stages(place), self._engine.model(place.recipe.model)
+        spread = torch.linspace(0, len(sounds) - 1, min(len(sounds), MAX_STAGES)).round().int().tolist()
+        return {"stages": [{"step": k, **handlers.sound_sent(model, sounds[k])} for k in spread]}
+
+    def _places(self, request: Any) -> list[Place]:
+        if not isinstance(request, list) or not 0 < len(request) <= MAX_COMPARED:
+            raise ValueError(f"the request must be a list of 1 to {MAX_COMPARED} recipes")
+        return [self._engine.complete(handlers.read(text)) for text in request]
 
     def _metrics(self, name: str) -> list[dict[str, Any]]:
         path = self._engine.folder / SNAPSHOTS / name / METRICS
@@ -126,6 +149,18 @@ class Lessons:
                 return {"model": model, **found}
         return None
 
+    def _rivals(self, name: str) -> dict[str, Any] | None:
+        """The given checkpoint, if possible, and another one of the same labels: one makes its sounds in steps, one at
+        once."""
+        cards = [self._engine.model(name).card]
+        for _, path in sorted(shelf.find_checkpoints(self._engine.folder).items()):
+            with suppress(CheckpointError):
+                cards.append(shelf.read_card(path))
+        for a, b in product(cards, cards):
+            if a.labels and set(a.labels) == set(b.labels or ()) and _emerges(a) and not _emerges(b):
+                return {"steps": a.name, "once": b.name, "labels": list(a.labels)}
+        return None
+
 
 def _methods(model: Model) -> dict[str, Any] | None:
     methods = model.settings.get("inversion", ())
@@ -135,6 +170,18 @@ def _methods(model: Model) -> dict[str, Any] | None:
 def _labels(model: Model) -> dict[str, Any] | None:
     condition = model.generator.condition
     return None if condition is None or len(condition.labels) < 2 else {"labels": list(condition.labels)}
+
+
+def _emerges(card: Card) -> bool:
+    return FAMILIES[card.family].emerges()
+
+
+def _emerging(model: Model) -> dict[str, Any] | None:
+    if not _emerges(model.card):
+        return None
+    few, options = model.generator.draft, model.generator.settings
+    usual, many = ({name: options[name][at] for name in few} for at in (0, -1))
+    return {"few": dict(few), "usual": usual, "many": many}
 
 
 def _direction(model: Model) -> dict[str, Any] | None:

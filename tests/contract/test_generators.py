@@ -181,6 +181,12 @@ def test_the_stages_of_an_output_are_outputs_and_end_with_it(subject: Subject) -
         assert float(stage.abs().max()) <= 1
 
 
+def test_the_draft_of_a_generator_is_made_of_its_options_and_only_stages_tell_that_it_emerges(subject: Subject) -> None:
+    generator = subject.generator
+    assert all(option in generator.settings[name] for name, option in generator.draft.items())
+    assert generator.emerges() == (len(generator.stages(subject.latents(1), subject.conditions(1))) > 1)
+
+
 def test_outputs_have_the_shape_of_the_representation(subject: Subject) -> None:
     assert subject.outputs().shape == (ROWS, *subject.generator.representation.shape)
 

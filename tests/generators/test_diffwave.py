@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -90,10 +91,22 @@ def test_the_noise_of_a_seed_is_independent_of_its_latent() -> None:
 
 def test_a_place_shows_each_step_from_noise_to_its_sound(engine: Engine) -> None:
     place = engine.complete(Recipe("small", seed=1, label="snare", settings=(("steps", "4"),)))
-    stages = engine.model("small").stages(place)
-    assert len(stages) == 4
+    stages = engine.stages(place)
+    assert len(stages) == 1 + 4
     assert stages[-1].waveform.tobytes() == engine.render(place).waveform.tobytes()
-    assert stages[0].waveform.tobytes() != stages[-1].waveform.tobytes()
+    assert len({stage.waveform.tobytes() for stage in stages}) == 5
+    noise = engine.model("small")._inputs(place)[3]
+    assert noise is not None
+    inside = small().fades.numpy() == 1  # between the fades at both ends
+    assert (np.sign(stages[0].waveform) == np.sign(noise[0].numpy()))[inside].all()
+
+
+def test_the_draft_of_a_place_has_the_same_noise_and_the_fewest_steps(engine: Engine) -> None:
+    model, whole = engine.model("small"), engine.complete(Recipe("small", seed=1, settings=(("grain", "3"),)))
+    draft = model.draft(whole)
+    assert dict(draft.recipe.settings) == {"steps": "2", "guidance": "1", "grain": "3"}
+    assert model.draft(draft) == draft
+    assert torch.equal(model._inputs(draft)[3], model._inputs(whole)[3])  # type: ignore[arg-type]
 
 
 def test_guidance_moves_away_from_the_sound_without_latent_and_label() -> None:

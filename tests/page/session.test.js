@@ -17,16 +17,17 @@ function sent(/** @type {Record<string, any>} */ fields = {}) {
 function open() {
   const session = new Session(() => /** @type {any} */ ({ getItem: () => null, setItem() {} }));
   const [warned, shown, triggered] = /** @type {string[][]} */ ([[], [], []]);
-  const asked = /** @type {Array<{ place: any, answer: (answer: any) => void }>} */ ([]);
-  const lead = (/** @type {string} */ recipe) => new Promise((answer) => {
-    asked.push({ place: JSON.parse(recipe), answer });
+  const asked = /** @type {Array<{ place: any, whole: boolean, answer: (answer: any) => void }>} */ ([]);
+  const listen = (/** @type {boolean} */ whole) => (/** @type {string} */ recipe) => new Promise((answer) => {
+    asked.push({ place: JSON.parse(recipe), whole, answer });
   });
   const props = /** @type {Record<string, any>} */ ({ value: {} });
   let changed = () => {};
   session.addEventListener("warn", (event) => warned.push(/** @type {CustomEvent} */ (event).detail));
   session.start(
     /** @type {any} */ ({
-      props, server: { lead }, trigger: (/** @type {string} */ name) => triggered.push(name),
+      props, server: { lead: listen(false), rest: listen(true) },
+      trigger: (/** @type {string} */ name) => triggered.push(name),
       watch: (/** @type {string} */ _, /** @type {() => void} */ callback) => { changed = callback; },
     }),
     /** @type {any} */ ({}), async () => { shown.push(session.shown?.title ?? ""); });
@@ -127,6 +128,46 @@ test("a place counts as visited once the pointer is up and no answer is pending"
   t.mock.timers.tick(400);
   assert.equal(settles, 2);
   assert.deepEqual(session.undo.places.length, 2);
+});
+
+test("at rest a draft is replaced by the sound itself before its place counts as visited", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { session, asked, receive } = open();
+  receive(sent());
+  t.mock.timers.tick(0);
+  session.held = true;
+  session.drag(withOffset(target(session), "pc1", 1));
+  asked[0].answer({ ...sent({ offsets: { pc1: 1 } }), draft: true });
+  await settled();
+  t.mock.timers.tick(2000);
+  assert.deepEqual(asked.map(({ whole }) => whole), [false]);
+  session.held = false;
+  t.mock.timers.tick(400);
+  assert.deepEqual(asked.map(({ whole }) => whole), [false, true]);
+  assert.deepEqual(asked[1].place.offsets, { pc1: 1 });
+  assert.equal(session.undo.places.length, 1);
+  asked[1].answer(sent({ offsets: { pc1: 1 } }));
+  await settled();
+  t.mock.timers.tick(400);
+  assert.equal(session.undo.places.length, 2);
+  session.drag(withOffset(target(session), "pc1", 2));
+  assert.equal(asked[2].whole, false);
+});
+
+test("a draft whose sound does not come counts as visited nevertheless", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { session, asked, receive } = open();
+  receive(sent());
+  t.mock.timers.tick(0);
+  session.drag(withOffset(target(session), "pc1", 1));
+  asked[0].answer({ ...sent({ offsets: { pc1: 1 } }), draft: true });
+  await settled();
+  t.mock.timers.tick(400);
+  asked[1].answer(undefined);
+  await settled();
+  t.mock.timers.tick(400);
+  assert.equal(session.undo.places.length, 2);
+  assert.equal(asked.length, 2);
 });
 
 test("a preview is shown but not counted as visited", (t) => {

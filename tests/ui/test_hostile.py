@@ -288,6 +288,7 @@ def test_a_hostile_name_is_refused_in_a_sentence_by_every_function_that_takes_on
         "begin_file": [recipe, 2, "t", "wav"],
         "lesson_data": recipe,
         "measure": [recipe],
+        "stages": recipe,
         "gallery": name,
     }
     for function, request in requests.items():

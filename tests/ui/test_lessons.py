@@ -1,6 +1,7 @@
 """What the server offers to the lessons: data of a checkpoint, and distances of sounds."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,11 @@ from explorer import checkpoint
 from explorer.checkpoint import CheckpointError
 from explorer.directions import Direction
 from explorer.engine import Engine
+from explorer.generators.diffwave import DiffWave, DiffWaveConfig
 from explorer.measures import measure
 from explorer.recipe import Recipe, RecipeError
+from explorer.sound.waveform import WaveformConfig
+from explorer.ui import handlers
 from explorer.ui.learn import Lessons
 
 
@@ -44,6 +48,8 @@ def test_a_checkpoint_and_its_snapshots_have_the_same_lesson_data(folder: Path, 
         "direction": None,
         "figures": None,
         "collapsed": None,
+        "emerging": None,
+        "rivals": None,
     }
 
 
@@ -95,17 +101,63 @@ def test_a_checkpoint_for_lessons_is_played_by_name_but_not_listed(folder: Path)
     assert torch.isfinite(engine.output(Recipe("stuck", seed=1))).all()
 
 
+@pytest.fixture
+def slow(folder: Path) -> Path:
+    """Beside the toy, a checkpoint of the same labels, in another order, that makes its sounds in steps."""
+    config = DiffWaveConfig(
+        WaveformConfig(8000, 512), ("high", "low"), latent=4, bands=16, channels=4, layers=1, style=4
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        checkpoint.save(folder / "slow.safetensors", DiffWave(config))
+    return folder
+
+
+@pytest.mark.parametrize("model", ["toy", "slow"])
+def test_lessons_on_steps_borrow_a_checkpoint_that_has_them_and_one_of_the_same_labels_without(
+    slow: Path, model: str
+) -> None:
+    found = Lessons(Engine(slow)).lesson_data(Recipe(model).to_json())
+    few, usual, many = ({"steps": steps} for steps in ("2", "8", "32"))
+    assert found["emerging"] == {"model": "slow", "few": few, "usual": usual, "many": many}
+    rivals = found["rivals"]
+    assert (rivals["steps"], rivals["once"], set(rivals["labels"])) == ("slow", "toy", {"low", "high"})
+
+
+def test_stages_end_with_the_sound_of_the_place_and_a_moving_slider_gets_its_draft(slow: Path) -> None:
+    engine, recipe = Engine(slow), Recipe("slow", seed=3, label="low")
+    view = handlers.make_view(engine, recipe)
+    stages = Lessons(engine).stages(recipe.to_json())["stages"]
+    whole, draft = handlers.show(engine, view), handlers.show(engine, view, draft=True)
+    assert [stage["step"] for stage in stages] == list(range(9))
+    assert stages[-1]["pcm"] == whole["pcm"]
+    two = handlers.show(engine, handlers.make_view(engine, replace(recipe, settings=(("steps", "2"),))))
+    assert (draft["pcm"], draft["recipe"]) == (two["pcm"], whole["recipe"])
+    assert [(sent["draft"], sent["made_with"]) for sent in (whole, draft, two)] == [
+        (False, "steps 8"),
+        (True, "steps 2"),
+        (False, "steps 2"),
+    ]
+
+
+def test_a_sound_that_is_made_at_once_has_one_stage_and_no_draft(folder: Path) -> None:
+    engine = Engine(folder)
+    view = handlers.make_view(engine, Recipe("toy"))
+    assert len(Lessons(engine).stages(Recipe("toy").to_json())["stages"]) == 1
+    assert handlers.show(engine, view, draft=True) == handlers.show(engine, view)
+
+
 def test_half_way_the_latent_is_shorter_on_a_line_but_not_on_an_arc(tmp_path: Path) -> None:
     write(tmp_path, latent=4096)
     recipes = [Recipe("toy", seed=1), *(Recipe("toy", seed=1, seed_b=2, t=0.5, path=path) for path in ("arc", "line"))]
-    lengths = Lessons(Engine(tmp_path)).measure([recipe.to_json() for recipe in recipes])["lengths"]
+    lengths = Lessons(Engine(tmp_path)).compare([recipe.to_json() for recipe in recipes])["lengths"]
     assert lengths == pytest.approx([1, 1, 0.5**0.5], abs=0.03)
 
 
 def test_distances_are_root_mean_square_differences_of_outputs_from_the_first(folder: Path) -> None:
     engine, recipes = Engine(folder), [Recipe("toy", seed=seed) for seed in (1, 2)]
     first, second = (engine.output(recipe).numpy() for recipe in recipes)
-    found = Lessons(engine).measure([recipe.to_json() for recipe in recipes])["distances"]
+    found = Lessons(engine).compare([recipe.to_json() for recipe in recipes])["distances"]
     assert found == pytest.approx([0, ((first - second) ** 2).mean() ** 0.5])
 
 
@@ -114,12 +166,12 @@ def test_truncation_halves_distances_of_latents_and_measures_are_those_of_the_so
     recipes = [Recipe("toy", seed=seed, truncation=t) for t in (1.0, 0.5) for seed in (1, 2)]
     whole, half = (engine.latent(recipes[k]) - engine.latent(recipes[k + 1]) for k in (0, 2))
     torch.testing.assert_close(half, whole / 2)
-    found = Lessons(engine).measure([recipe.to_json() for recipe in recipes])
+    lessons, texts = Lessons(engine), [recipe.to_json() for recipe in recipes]
     outputs = [engine.output(recipe) for recipe in recipes]
-    assert found["pairs"] == pytest.approx(
+    assert lessons.compare(texts)["pairs"] == pytest.approx(
         [float((outputs[k] - outputs[k + 1]).square().mean().sqrt()) for k in (0, 2)]
     )
-    assert found["measures"] == [measure(engine.render(recipe)) for recipe in recipes]
+    assert lessons.measure(texts)["measures"] == [measure(engine.render(recipe)) for recipe in recipes]
 
 
 @pytest.mark.parametrize(
@@ -127,4 +179,4 @@ def test_truncation_halves_distances_of_latents_and_measures_are_those_of_the_so
 )
 def test_recipes_that_cannot_be_compared_are_refused(folder: Path, request_: object) -> None:
     with pytest.raises((ValueError, RecipeError, CheckpointError)):
-        Lessons(Engine(folder)).measure(request_)
+        Lessons(Engine(folder)).compare(request_)

@@ -1,8 +1,9 @@
-// The section "Learn": eleven lessons, each with predictions that one can check by ear, and a slider over the snapshots
-// of training.
+// The section "Learn": lessons, each with predictions that one can check by ear, and sliders over the snapshots of
+// training and over the stages from which a sound emerges.
 
 import { count, drawCurves, figuresTable, figureText, measuredAt } from "./curves.js";
 import { drawBlocks, REACH } from "./divergence.js";
+import { Stages } from "./emerging.js";
 import { ask, card, copyLink, finder, LESSON, lessonAsked, make, visible, whenSettled } from "./panel.js";
 import { identity, toJson, without } from "./recipe.js";
 import { session } from "./session.js";
@@ -17,7 +18,8 @@ import { printSheet } from "./sheet.js";
  * @property {Array<[caption: string, recipe: Recipe]>} sounds
  * @property {number} played index of the one that is played
  * @property {Recipe[]} [others] recipes that are measured but not shown
- * @property {(measured: Answer) => string} [sentence] describes what Lessons.measure has returned
+ * @property {boolean} [byMeasures] whether Lessons.measure is asked, and not Lessons.compare
+ * @property {(measured: Answer) => string} [sentence] describes what it has returned
  */
 
 const NUDGE = 2; // standard deviations
@@ -35,12 +37,16 @@ const signed = (x) => `${x < 0 ? "−" : "+"}${Number(Math.abs(x).toPrecision(2)
 /** The neighbour of a seed. @param {number} seed */
 const neighbour = (seed) => (seed ? seed - 1 : 1);
 
+/** Settings in words: "2 steps". @param {Record<string, string>} settings */
+const inWords = (settings) => Object.entries(settings).map(([name, option]) => `${option} ${name}`).join(", ");
+
 /** @param {import("./session.js").Component} component */
 export function start({ element, server }) {
   const find = finder(element);
   const input = (/** @type {string} */ name) => /** @type {HTMLInputElement} */ (find(name));
   const shift = input("shift"), width = input("width"), penalty = input("penalty"), stepBar = input("step");
   const blocks = /** @type {HTMLCanvasElement} */ (find("line")), curves = /** @type {HTMLCanvasElement} */ (find("curves"));
+  const stages = new Stages(find("emergence"), server.stages);
   const stepCards = find("steps"), finalButton = /** @type {HTMLButtonElement} */ (find("back")), allButton = find("all");
   // What the checkpoint offers to the lessons, see Lessons.lesson_data in learn.py.
   let data = /** @type {Answer | null} */ (null);
@@ -97,7 +103,8 @@ export function start({ element, server }) {
     },
     condition() {
       if (!data?.labelled) return null;
-      const [label, other] = twoLabels(), base = { ...on(data.labelled.model), label }, next = neighbour(place().seed);
+      const [label, other] = twoLabels(data.labelled.labels);
+      const base = { ...on(data.labelled.model), label }, next = neighbour(place().seed);
       return {
         sounds: [[label, base], [other, { ...base, label: other }], [`${label}, seed ${next}`, { ...base, seed: next }]],
         played: 1,
@@ -122,6 +129,7 @@ export function start({ element, server }) {
       return {
         sounds: [...seeds.map((seed) => /** @type {[string, Recipe]} */ ([`seed ${seed}`, { ...base, seed }])),
           ...moved.map((recipe) => /** @type {[string, Recipe]} */ ([`seed ${recipe.seed}, +1`, recipe]))], played: 4,
+        byMeasures: true,
         sentence: ({ measures }) => {
           const changes = seeds.map((_, i) => measures[i + seeds.length][name.replace(/-only$/, "")]
             - measures[i][name.replace(/-only$/, "")]).filter(Number.isFinite);
@@ -148,6 +156,27 @@ export function start({ element, server }) {
       const base = on(data.collapsed);
       return { sounds: four().map((seed) => [`seed ${seed}`, { ...base, seed }]), played: 0 };
     },
+    few() {
+      if (!data?.emerging) return null;
+      const { few, usual, many } = data.emerging, base = emerging();
+      /** @type {(settings: Record<string, string>) => [string, Recipe]} */
+      const made = (settings) => [inWords(settings), { ...base, settings: { ...base.settings, ...settings } }];
+      return {
+        sounds: [many, usual, few].map(made), played: 1,
+        sentence: ({ distances: [, usually, quickly] }) => `Measured here, distance from the sound of ${inWords(many)}: `
+          + `${inWords(usual)} ${usually.toFixed(3)}, ${inWords(few)} ${quickly.toFixed(3)}.`,
+      };
+    },
+    rivals() {
+      if (!data?.rivals) return null;
+      return { sounds: pair().map((recipe) => [recipe.model ?? "", recipe]), played: 1 };
+    },
+    passes() {
+      if (!data?.rivals) return null;
+      const sounds = pair().flatMap((recipe) => four().map((seed) => (
+        /** @type {[string, Recipe]} */ ([`${recipe.model}, seed ${seed}`, { ...recipe, seed }]))));
+      return { sounds, played: 4 };
+    },
     phase() {
       if (!data?.inversion) return null;
       const { model, methods } = data.inversion;
@@ -169,11 +198,23 @@ export function start({ element, server }) {
     },
   };
 
-  /** The label that is heard, if the lesson's checkpoint has it, and the one after it. @returns {[string, string]} */
-  function twoLabels() {
-    const labels = /** @type {string[]} */ (data?.labelled.labels), at = Math.max(0, labels.indexOf(place().label ?? ""));
+  /** The label that is heard, if it is among these, and the one after it. @returns {[string, string]} */
+  function twoLabels(/** @type {string[]} */ labels) {
+    const at = Math.max(0, labels.indexOf(place().label ?? ""));
     return [labels[at], labels[(at + 1) % labels.length]];
   }
+
+  /** The seed on a model that makes a sound at once and on one that makes it in steps, with the same label. */
+  const pair = () => {
+    const { once, steps: inSteps, labels } = data?.rivals ?? {}, [label] = twoLabels(labels);
+    return /** @type {Recipe[]} */ ([once, inSteps].map((model) => ({ ...on(model), label })));
+  };
+
+  /** The present place, if its checkpoint makes sounds in steps; or else its seed on one that does. */
+  const emerging = () => {
+    const { model } = data?.emerging ?? {};
+    return model === data?.model ? without(place(), "weights") : on(model);
+  };
 
   /** Goes to a place, with the recipe as the server has completed it, and plays it. */
   function hear(/** @type {string} */ recipe) {
@@ -188,7 +229,7 @@ export function start({ element, server }) {
 
   /** Adds a button, the sounds and a result, which screen readers announce, to the form of a prediction. */
   function prepare(/** @type {HTMLFormElement} */ form) {
-    const seen = form.dataset.hear === "apart", lesson = form.dataset.hear ?? "";
+    const shown = shows[form.dataset.hear ?? ""], lesson = form.dataset.hear ?? "";
     const button = make("button", { textContent: "Check", className: "try", disabled: true });
     const right = /** @type {HTMLInputElement} */ (form.querySelector("[data-right]"));
     const sounds = make("div", { className: "cards" }), verdict = make("p"), measured = make("p");
@@ -201,7 +242,7 @@ export function start({ element, server }) {
       event.preventDefault();
       const chosen = /** @type {HTMLInputElement} */ (form.querySelector(":checked"));
       button.disabled = true;
-      const answered = seen ? showApart() : await playExample(lesson, sounds, measured);
+      const answered = await (shown ? shown() : playExample(lesson, sounds, measured));
       button.disabled = false;
       if (!answered) return;
       const said = (/** @type {HTMLElement} */ answer) => `“${answer.parentElement?.textContent?.trim()}”`;
@@ -219,7 +260,8 @@ export function start({ element, server }) {
     if (!example) return false;
     const recipes = example.sounds.map(([, recipe]) => toJson(recipe)), others = (example.others ?? []).map(toJson);
     const answer = await ask(server.pictures, recipes);
-    const found = example.sentence ? await ask(server.measure, [...recipes, ...others]) : null;
+    const found = example.sentence
+      ? await ask(example.byMeasures ? server.measure : server.compare, [...recipes, ...others]) : null;
     if (!answer) return false;
     measured.textContent = found && example.sentence ? example.sentence(found) : "";
     sounds.replaceChildren(...answer.pictures.map((/** @type {Answer} */ sent, /** @type {number} */ i) => (
@@ -235,12 +277,18 @@ export function start({ element, server }) {
     shift.setAttribute("aria-valuetext", shift.valueAsNumber.toFixed(2));
   }
 
-  /** Moves the blocks of lesson 3 far apart. */
-  function showApart() {
-    shift.value = String(REACH);
-    showBlocks();
-    return true;
-  }
+  /** What some questions are answered with in place of an example's sounds. @type {Record<string, () => boolean>} */
+  const shows = {
+    apart() { // moves the blocks of lesson 3
+      shift.value = String(REACH);
+      showBlocks();
+      return true;
+    },
+    emerging() {
+      stages.play();
+      return true;
+    },
+  };
 
   // Lesson 2: the slider over the snapshots
 
@@ -257,7 +305,9 @@ export function start({ element, server }) {
       for (let done = ""; done !== session.shown.recipe && visible(element);) {
         done = session.shown.recipe;
         if (!steps.some(({ model }) => model === place().model)) await loadData();
-        if (/** @type {HTMLDetailsElement} */ (find("training")).open && data?.steps.length) await showSteps();
+        const open = (/** @type {string} */ lesson) => /** @type {HTMLDetailsElement} */ (find(lesson)).open;
+        if (open("training") && data?.steps.length) await showSteps();
+        if (open("emerging") && data?.emerging) await stages.show(toJson(emerging()));
       }
     } finally {
       refreshing = false;
@@ -266,7 +316,7 @@ export function start({ element, server }) {
     showBlocks();
     const { seed } = place();
     find("neighbours").textContent = `here ${seed} and ${neighbour(seed)}`;
-    for (const shown of /** @type {NodeListOf<HTMLElement>} */ (element.querySelectorAll(".card"))) {
+    for (const shown of /** @type {NodeListOf<HTMLElement>} */ (element.querySelectorAll(".card[data-recipe]"))) {
       shown.setAttribute("aria-current", String(shown.dataset.recipe === session.shown.recipe));
     }
   }
@@ -283,10 +333,12 @@ export function start({ element, server }) {
     find("borrowed").textContent = `The present checkpoint turns its output into sound in one way only, so this lesson plays ${inversion?.model}.`;
     stepBar.max = String(steps.length - 1);
     find("scrubber").hidden = !snapshots.length;
-    const { labelled, direction, collapsed } = answer;
+    find("emergence").hidden = !answer.emerging;
+    const { labelled, direction, collapsed, emerging: slow, rivals } = answer;
     for (const [lesson, possible] of /** @type {const} */ ([["training", snapshots.length > 0], ["phase", inversion !== null],
-      ["condition", labelled !== null], ["direction", direction !== null], ["collapse", collapsed !== null]])) {
-      /** @type {HTMLElement} */ (find(lesson).querySelector("form")).hidden = !possible;
+      ["condition", labelled !== null], ["direction", direction !== null], ["collapse", collapsed !== null],
+      ["emerging", slow !== null], ["rivals", rivals !== null]])) {
+      for (const form of find(lesson).querySelectorAll("form")) form.hidden = !possible;
       /** @type {HTMLElement} */ (find(lesson).querySelector(".without")).hidden = possible;
     }
     const borrows = (/** @type {string} */ other, /** @type {string} */ what) => (
@@ -294,6 +346,10 @@ export function start({ element, server }) {
     find("of-labels").textContent = labelled ? borrows(labelled.model, "no labels") : "";
     find("of-direction").textContent = direction ? `${borrows(direction.model, "none that was measured")} `
       + `Here “${direction.title}” has R² ${direction.r2.toFixed(2)}: a step is ${signed(direction.step)} ${direction.unit}, on average.` : "";
+    find("of-emerging").textContent = slow ? borrows(slow.model, "no steps") : "";
+    find("of-steps").textContent = slow ? [slow.few, slow.usual, slow.many].map(inWords).join(", ") : "";
+    find("of-draft").textContent = slow ? inWords(slow.few) : "";
+    find("of-rivals").textContent = rivals ? `Here ${rivals.once} is the GAN and ${rivals.steps} the diffusion model.` : "";
     find("of-collapsed").textContent = collapsed ? `It is called ${collapsed}.` : "";
     showFigures();
   }

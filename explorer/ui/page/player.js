@@ -59,6 +59,7 @@ export function start(component) {
     fromStart = false;
     heard = sound.place;
     find("title").textContent = sound.name;
+    find("made").textContent = [sound.made_with, sound.draft && "a draft"].filter(Boolean).join(", ");
     if (sound.recipe !== appraised) {
       find("verdict").textContent = "";
       find("gauge").hidden = true;

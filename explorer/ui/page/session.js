@@ -82,6 +82,8 @@ export class Session extends EventTarget {
   #eventTimer = /** @type {ReturnType<typeof setTimeout> | undefined} */ (undefined);
   #travelling = false; // undo or redo has set out for a place that is not shown yet
   #settling = /** @type {ReturnType<typeof setTimeout> | undefined} */ (undefined);
+  /** The place of a draft whose own sound was asked for. @type {Place | null} */
+  #resting = null;
 
   /** @param {() => Storage} storage */
   constructor(storage) {
@@ -89,7 +91,7 @@ export class Session extends EventTarget {
     this.stored = new StoredPlaces(storage, (words) => this.say(words), (words) => this.warn(words));
     /** The hand on a slider or a pad. @type {Asking<Place>} */
     this.hand = new Asking(
-      (place) => ask(this.#component().server.lead, toJson(place)),
+      (place) => ask(this.#component().server[place === this.#resting ? "rest" : "lead"], toJson(place)),
       (answer) => this.#show(answer),
       () => this.warn(SLOW_ANSWER),
     );
@@ -234,10 +236,18 @@ export class Session extends EventTarget {
     if (sent.kit) this.dispatchEvent(new CustomEvent("kit", { detail: sent.kit }));
   }
 
-  /** Settles once no pointer is down and no answer is expected, or when an answer takes too long. */
+  /**
+   * Settles once no pointer is down and no answer is expected, or when an answer takes too long. Of a place of which a
+   * draft is shown it asks for the sound itself before.
+   */
   #rest() {
-    if (this.held || this.#owed()) this.#settling = setTimeout(() => this.#rest(), SETTLED);
-    else this.settle();
+    const still = !this.held && !this.#owed();
+    if (still && (!this.shown?.draft || this.shown.place === this.#resting)) return this.settle();
+    if (still) {
+      this.#resting = this.place;
+      this.hand.ask(/** @type {Place} */ (this.place));
+    }
+    this.#settling = setTimeout(() => this.#rest(), SETTLED);
   }
 
   #owed() {

@@ -19,6 +19,8 @@
  * @property {number} seconds
  * @property {string[]} formats in which it can be saved
  * @property {boolean} searching whether the server still looks for the model's directions
+ * @property {boolean} draft whether the sound is a draft of the place's own, made sooner
+ * @property {string} [made_with] the settings that tell drafts apart, of models that have any
  * @property {boolean} free whether it has notes that lie on no grid
  * @property {number} gain at which it is played, so that all checkpoints are equally loud
  * @property {"piano" | null} played_by "piano" if the page plays the notes, null if it plays the waveform
