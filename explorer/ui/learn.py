@@ -23,7 +23,19 @@ MAX_COMPARED = 8  # recipes in one request
 MAX_STAGES = 33  # that are sent; of more, as many that are evenly spread
 CURVES = ("reconstruction_loss", "wasserstein")  # what falls first; the other may rise while sounds get better
 # Of what `evaluate --snapshots` measures, what the lessons explain, in this order.
-SHOWN = ("frechet", "named", "accuracy", "precision", "recall", "spread", "nearest")
+SHOWN = (
+    "frechet",
+    "named",
+    "accuracy",
+    "kept",
+    "overlap_area",
+    "told",
+    "two_sample_accuracy",
+    "precision",
+    "recall",
+    "spread",
+    "nearest",
+)
 UNHEARD = ("validation", "held out")  # beginnings of the names of rows of real recordings that training left out
 
 

@@ -16,16 +16,23 @@ from explorer import checkpoint
 from explorer.directions import Direction
 from explorer.engine import Engine
 from explorer.generators import FAMILIES
+from explorer.generators.diffwave import DiffWave, DiffWaveConfig
 from explorer.sound.vocoder import LearnedVocoder, VocoderConfig
+from explorer.sound.waveform import WaveformConfig
 from explorer.ui import serve
 
 pytestmark = pytest.mark.browser
 LATENT, TRAINING, DISTANCE, PHASE, INTERPOLATION = "latent vector", "critic", "Wasserstein", "phase", "from A to B"
+EMERGING = "Noise becomes a sound"
+SLOW = DiffWaveConfig(
+    WaveformConfig(8000, 2048), ("no", "yes"), condition="word", latent=4, bands=16, channels=8, layers=2, style=8
+)
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An app of its own: `words` with two snapshots and two methods of inversion, and `piano` with neither."""
+    """An app of its own: `words` with two snapshots and two methods of inversion, `piano` with neither, and `slow`, which
+    makes sounds of the labels of `words` in steps."""
     folder = tmp_path_factory.mktemp("lessons")
     family, config = SMALL["words"]
     with torch.random.fork_rng(devices=[]):
@@ -33,11 +40,15 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         first, later, final = (FAMILIES[family](config).eval() for _ in range(3))
         vocoder = LearnedVocoder(VocoderConfig(channels=16, blocks=2, rounds=2)).eval()
         piano = FAMILIES[SMALL["piano"][0]](SMALL["piano"][1]).eval()
+        slow = DiffWave(SLOW)
+        slow.network.leave.weight.data.normal_()  # else all steps would give the same
     final.representation.carry("vocoder", vocoder)
     longer = Direction("duration", torch.eye(16)[0], "Duration", "s", {"per_step": 0.1, "r2": 0.4})
     checkpoint.save(folder / "words.safetensors", final, provenance={"step": 900}, directions=(longer,))
     checkpoint.save(folder / "lessons" / "stuck.safetensors", first)
     checkpoint.save(folder / "piano.safetensors", piano)
+    first_number = Direction("first", torch.eye(4)[0], "First number")
+    checkpoint.save(folder / "slow.safetensors", slow, directions=(first_number,))
     for step, generator in ((0, first), (300, later)):
         checkpoint.save(folder / "snapshots" / "words" / f"{step}.safetensors", generator, dtype=torch.int8)
     lines = [
@@ -79,6 +90,9 @@ def test_each_lesson_answers_a_prediction_with_a_sound_and_an_explanation(visit:
         ("What a slider is", "An R² below 1", "on average", "seed 7, +1", {"offsets": (("duration", 1.0),)}),
         ("Collapse", "Four seeds of that", "nearly the same", "seed 8", {"model": "stuck", "seed": 8}),
         (TRAINING, "Before the first step", "without form", "step 0", {"model": "words@0", "seed": 8}),
+        (EMERGING, "The same noise", "nearer and nearer", "8 steps", {"model": "slow", "seed": 8}),
+        ("GAN against", "the same seed and the same label", "two different sounds", "slow", {"model": "slow"}),
+        ("GAN against", "Which four take more", "every step is a pass", "slow, seed 8", {"model": "slow", "seed": 8}),
     ):
         group = predict(lesson(page, title), question, answer)
         expect(group.get_by_role("button", name=caption)).to_have_attribute("aria-current", "true")
@@ -133,6 +147,40 @@ def test_all_steps_are_played_one_after_another_and_the_last_is_the_checkpoint(v
         expect(slider).to_have_attribute("aria-valuetext", step)
     expect(snapshots.get_by_role("button", name="Play all steps")).to_be_visible()
     assert place(page).seed == 7
+
+
+def test_the_stages_of_a_sound_are_heard_and_leave_the_place_as_it_is(visit: Visit) -> None:
+    page = visit("?model=slow&seed=7")
+    stages = lesson(page, EMERGING).get_by_role("group", name="From noise to sound")
+    expect(stages.locator(".stages button")).to_have_count(9)
+    slider = stages.get_by_role("slider", name="Step from noise to sound")
+    expect(slider).to_have_attribute("aria-valuetext", "step 8")
+    stages.get_by_role("button", name="step 3").click()
+    expect(slider).to_have_attribute("aria-valuetext", "step 3")
+    page.wait_for_function(
+        "heard.getFloatTimeDomainData(window.x ??= new Float32Array(32768)) || x.some((v) => v !== 0)"
+    )
+    stages.get_by_role("button", name="Play from noise").click()
+    for step in ("noise", "step 1", "step 8"):
+        expect(slider).to_have_attribute("aria-valuetext", step)
+    expect(stages.get_by_role("button", name="Play from noise")).to_be_visible()
+    assert (place(page).model, place(page).seed, place(page).settings) == ("slow", 7, ())
+
+
+def test_while_a_slider_is_held_the_page_says_that_it_plays_a_draft(visit: Visit) -> None:
+    page = visit("?model=slow&seed=7")
+    expect(player(page).get_by_text("steps 8", exact=True)).to_be_visible()
+    slider = page.get_by_role("slider", name="First number")
+    slider.evaluate("element => element.scrollIntoView({ block: 'center' })")
+    box = slider.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.75, box["y"] + box["height"] / 2, steps=4)
+    expect(player(page).get_by_text("steps 2, a draft")).to_be_visible()
+    page.mouse.up()
+    expect(player(page).get_by_text("steps 8", exact=True)).to_be_visible()
+    assert place(page).offsets
 
 
 def test_the_teachers_sheet_marks_the_right_answer_of_every_question_of_every_lesson(visit: Visit) -> None:

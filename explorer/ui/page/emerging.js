@@ -88,7 +88,7 @@ export class Stages {
 
   #mark(/** @type {number} */ i) {
     this.slider.value = String(i);
-    this.slider.setAttribute("aria-valuetext", `${this.#sounds[i].title} of ${this.#sounds.length - 1}`);
+    this.slider.setAttribute("aria-valuetext", this.#sounds[i].title);
     [...this.row.children].forEach((made, k) => made.setAttribute("aria-current", String(k === i)));
   }
 }
