@@ -31,8 +31,8 @@ SLOW = DiffWaveConfig(
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An app of its own: `words` with two snapshots and two methods of inversion, `piano` with neither, and `slow`, which
-    makes sounds of the labels of `words` in steps."""
+    """An app of its own: `words` with two snapshots and two methods of inversion, `piano` with neither, and `slow`,
+    which makes sounds of the labels of `words` in steps."""
     folder = tmp_path_factory.mktemp("lessons")
     family, config = SMALL["words"]
     with torch.random.fork_rng(devices=[]):

@@ -266,6 +266,7 @@ export function start({ element, server }) {
     measured.textContent = found && example.sentence ? example.sentence(found) : "";
     sounds.replaceChildren(...answer.pictures.map((/** @type {Answer} */ sent, /** @type {number} */ i) => (
       soundCard(sent, example.sounds[i][0]))));
+    markCards();
     const played = answer.pictures[example.played];
     if (played.error) session.warn(played.error);
     else hear(played.recipe);
@@ -316,8 +317,13 @@ export function start({ element, server }) {
     showBlocks();
     const { seed } = place();
     find("neighbours").textContent = `here ${seed} and ${neighbour(seed)}`;
+    markCards();
+  }
+
+  /** Marks the pictures of the place that is shown. */
+  function markCards() {
     for (const shown of /** @type {NodeListOf<HTMLElement>} */ (element.querySelectorAll(".card[data-recipe]"))) {
-      shown.setAttribute("aria-current", String(shown.dataset.recipe === session.shown.recipe));
+      shown.setAttribute("aria-current", String(shown.dataset.recipe === session.shown?.recipe));
     }
   }
 
