@@ -33,7 +33,7 @@ class DenoisingRecipe:
     lr: float = real(4e-4, "Adam's learning rate, after a linear warm-up of 100 steps")
     dropout: float = real(0.1, "share of items that are denoised without latent and label, for guidance", high=1)
     kl_weight: float = real(1e-3, "weight of each nat of divergence of encoded latents beyond free_nats")
-    free_nats: float = real(24.0, "mean KL divergence of encoded latents, in nats for each item, that costs nothing")
+    free_nats: float = real(12.0, "mean KL divergence of encoded latents, in nats for each item, that costs nothing")
     ema_decay: float = real(
         0.999, "decay per step of the EMA of the generator's weights, which is what is exported", high=1, below=True
     )

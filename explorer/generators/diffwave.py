@@ -29,10 +29,14 @@ from explorer.generators.base import Condition, Generator
 from explorer.generators.diffusion import Noise, Process, Velocity, ddim
 from explorer.generators.wavegan import PEAK, fades, log_spectrogram
 from explorer.latent import LatentSpace
+from explorer.sound.mdct import basis, inverse_mdct, mdct
 from explorer.sound.base import Settings
 from explorer.sound.waveform import WaveformConfig, WaveformRepresentation
 
-SPREAD = 0.25  # about the standard deviation of signed roots of drum samples, by which they are divided
+POWER = 0.5  # of the magnitude of a coefficient
+FLOOR = 0.01  # least scale of coefficients, beside the greatest
+HIGHEST = 12.0  # bound of estimates, in standard deviations
+SHAPES = 32  # curves over time of which a style makes what it says
 QUIETEST = 1e-3  # peak below which a sound is not made louder
 GRAINS = 8
 GUIDANCE = ("1", "1.5", "2", "3")
@@ -60,10 +64,10 @@ class DiffWaveConfig:
     labels: tuple[str, ...] = ()
     condition: str = "label"
     architecture: Literal["autoencoder", "original"] = "autoencoder"
-    latent: int = 64
-    bands: int = 32
+    latent: int = 16
+    bands: int = 64
     channels: int = 96
-    layers: int = 20
+    layers: int = 14
     cycle: int = 7
     style: int = 128
 
@@ -110,10 +114,15 @@ class DiffWave(Generator):
         self.nothing = nn.Parameter(torch.zeros(style)) if inputs else None  # the style of no latent and no label
         self.network = Denoiser(config, style)
         self.register_buffer("fades", fades(samples), persistent=False)
+        if not original:
+            self.register_buffer("basis", basis(config.bands), persistent=False)
+            self.register_buffer("scale", torch.ones(config.bands, 1, samples // config.bands))
         # The layout of the feature maps; otherwise each call would reorder the weights.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     fades: Tensor
+    basis: Tensor
+    scale: Tensor
 
     def generate(self, z: Tensor, condition: Tensor | None, settings: Settings, noise: Tensor | None = None) -> Tensor:
         *_, last = self._points(z, condition, settings, noise)
@@ -128,7 +137,8 @@ class DiffWave(Generator):
     def _points(
         self, z: Tensor, condition: Tensor | None, settings: Settings, noise: Tensor | None
     ) -> Iterator[Tensor]:
-        process, highest = self.process, 1 / self._spread
+        process = self.process
+        highest = 1.0 if self.config.architecture == "original" else HIGHEST
         # White noise is as good from any of its samples on, if it starts over at its end.
         start = z if noise is None else noise.roll(int(settings["grain"]) * noise.shape[1] // GRAINS, dims=1)
         style = self.style(None if self.noise is None else z, condition)
@@ -155,27 +165,33 @@ class DiffWave(Generator):
         """
         if self.describe is None or self.nothing is None:
             return None
+        if z is not None and condition is not None:
+            condition = condition * math.sqrt(z.shape[1])  # as long as a latent, or it would be drowned by it
         said: Tensor = self.describe(torch.cat([x for x in (z, condition) if x is not None], dim=1))
         return said if dropped is None else torch.where(dropped, self.nothing.to(said), said)
 
-    @property
-    def _spread(self) -> float:
-        return 1.0 if self.config.architecture == "original" else SPREAD
-
     def points(self, waveform: Tensor) -> Tensor:
         """What the network learns to find in noise: waveforms (batch, samples) -> (batch, bands, 1, frames)."""
-        if self.config.architecture == "autoencoder":
-            waveform = waveform.sign() * waveform.abs().sqrt() / SPREAD
-        return self.bands(waveform)
+        if self.config.architecture == "original":
+            return self.bands(waveform)
+        coefficients = mdct(waveform, self.basis).transpose(1, 2)[:, :, None]
+        return coefficients.sign() * coefficients.abs() ** POWER / self.scale
 
     def waveform(self, points: Tensor) -> Tensor:
         """(batch, bands, 1, frames) -> (batch, samples) in [-1, 1]; those of the autoencoder all have one peak."""
-        x = points[:, :, 0].transpose(1, 2).flatten(1).float()
+        points = points.float()
         if self.config.architecture == "original":
-            return x.clamp(-1, 1)
-        x = x * SPREAD
-        x = x * x.abs() * self.fades
+            return points[:, :, 0].transpose(1, 2).flatten(1).clamp(-1, 1)
+        x = points * self.scale
+        x = x.sign() * x.abs() ** (1 / POWER)
+        x = inverse_mdct(x[:, :, 0].transpose(1, 2), self.basis) * self.fades
         return x * (PEAK / x.abs().amax(1, keepdim=True).clamp_min(QUIETEST))
+
+    def measure(self, waveforms: Tensor) -> None:
+        """Sets the scale by which points are divided: that of waveforms (n, samples) like those to be learned."""
+        points = torch.cat([self.points(x.float()).square().sum(0, keepdim=True) for x in waveforms.split(256)])
+        rms = (points.sum(0) / len(waveforms)).sqrt() * self.scale
+        self.scale.copy_(rms.clamp_min(FLOOR * float(rms.max())))
 
     def bands(self, x: Tensor) -> Tensor:
         """(batch, samples) -> (batch, bands, 1, frames)."""
@@ -190,6 +206,7 @@ class Denoiser(nn.Module):
     """The published network: mixtures (batch, bands, 1, frames), times (batch,), styles -> what it predicts of them."""
 
     frequencies: Tensor
+    shapes: Tensor
 
     def __init__(self, config: DiffWaveConfig, style: int) -> None:
         super().__init__()
@@ -200,22 +217,32 @@ class Denoiser(nn.Module):
             ResidualBlock(channels, 2 ** (k % config.cycle), style, normed) for k in range(config.layers)
         )
         self.merge = convolution(channels, channels, 1, normed=normed)
-        self.leave = nn.Conv2d(channels, config.bands, 1)
+        self.sketch = None if normed else nn.Linear(style, channels * SHAPES)
+        self.leave = nn.Conv2d(channels, config.bands * (1 if normed else 2), 1)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
         steps = Noise.STEPS - 1  # radians from time 0 to 1
         self.register_buffer("frequencies", steps * 10 ** -torch.linspace(0, 4, TIMES), persistent=False)
+        place = torch.linspace(0, 63, config.waveform.samples // config.bands).add(1).log() / math.log(64)
+        shapes = (math.pi * place * torch.arange(SHAPES)[:, None]).cos()
+        self.register_buffer("shapes", shapes, persistent=False)
 
-    def forward(self, x: Tensor, t: Tensor, style: Tensor | None) -> Tensor:
+    def forward(self, mixed: Tensor, t: Tensor, style: Tensor | None) -> Tensor:
         angle = t[:, None] * self.frequencies
         time = self.time(torch.cat([angle.sin(), angle.cos()], dim=1))
-        x = F.relu(self.enter(x.contiguous(memory_format=torch.channels_last)))
+        x = self.enter(mixed.contiguous(memory_format=torch.channels_last))
+        if self.sketch is not None and style is not None:
+            x = x + (self.sketch(style).unflatten(1, (-1, SHAPES)) @ self.shapes)[:, :, None]
+        x = F.relu(x)
         skips = torch.zeros_like(x)
         for block in self.blocks:
             x, skip = block(x, time, style)
             skips = skips + skip
         out: Tensor = self.leave(F.relu(self.merge(skips * len(self.blocks) ** -0.5)))
-        return out
+        if self.sketch is None:
+            return out
+        added, gain = out.float().chunk(2, dim=1)
+        return added + gain * mixed
 
 
 class ResidualBlock(nn.Module):

@@ -7,7 +7,9 @@ appendix C.8): the network has the noisy sound too, and otherwise learns to do w
 "original" has no encoder, as its latent is the noise.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,10 +20,10 @@ from explorer.generators.diffwave import DiffWave
 from training import parallel
 from training.denoising import DenoisingRecipe, DenoisingTask
 from training.families.one_shots import OneShotTask
-from training.families.wavegan import Encoder, Trunk, view
+from training.families.wavegan import WIDTH, Encoder, Trunk, view
 from training.networks import posterior
 from training.parallel import rand, randn
-from training.task import Batch
+from training.task import Batch, Prepared
 
 FARTHEST = 4.0  # standard deviations of the prior
 
@@ -35,11 +37,21 @@ class DiffWaveTask(OneShotTask, DenoisingTask):
     defaults = DenoisingRecipe()
     fine_tuning = replace(defaults, steps=2000, cooldown=1000, lr=1e-4, snapshot_every=500, state_every=250)
 
+    def generator(self, data: Prepared, overrides: Mapping[str, Any]) -> Generator:
+        generator = super().generator(data, overrides)
+        assert isinstance(generator, DiffWave)
+        if generator.noise is not None:
+            everything = torch.arange(len(data.train["x"]))
+            generator.measure(self.batch(data.train, everything, torch.Generator()).x)
+        return generator
+
     def encoder(self, generator: Generator) -> nn.Module | None:
+        assert isinstance(generator, DiffWave)
         if generator.noise is None:
             return None
         samples = generator.representation.shape[0]
-        return BoundedEncoder(samples, generator.latent.size, Trunk(samples, channels=(16, 32, 64, 128), wave=16))
+        trunk = Trunk(samples, channels=(8, 16, 32, 64), wave=8)
+        return BoundedEncoder(samples, generator.latent.size, trunk, len(generator.config.labels))
 
     def loss(
         self,
@@ -56,7 +68,7 @@ class DiffWaveTask(OneShotTask, DenoisingTask):
         t = process.time(rand((n,), rng))
         noise = randn(points.shape, rng)
         alpha, sigma = (rate[:, None, None, None] for rate in process.rates(t))
-        z, divergence = (None, None) if encoder is None else posterior(encoder(view(batch.x)), rng)
+        z, divergence = (None, None) if encoder is None else posterior(encoder(view(batch.x), batch.condition), rng)
         style = generator.style(z, batch.condition, rand((n, 1), rng) < recipe.dropout)
         predicted = generator.network(alpha * points + sigma * noise, t, style).float()
         error = (predicted - process.target(points, noise, alpha, sigma)).square().mean()
@@ -74,6 +86,13 @@ class BoundedEncoder(Encoder):
     While divergence costs nothing, nothing else would hold them: without bounds it rose to 10^8 nats in 140 steps.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        mean, raw = super().forward(x).float().chunk(2, dim=1)
+    def __init__(self, samples: int, latent: int, trunk: Trunk, labels: int) -> None:
+        super().__init__(samples, latent, trunk)
+        self.label = nn.Linear(labels, WIDTH, bias=False) if labels else None
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        h = self.trunk(x)
+        if self.label is not None:
+            h = h + self.label(condition)
+        mean, raw = self.head(F.leaky_relu(h, 0.2)).float().chunk(2, dim=1)
         return torch.cat([FARTHEST * (mean / FARTHEST).tanh(), -F.softplus(-raw)], dim=1)
