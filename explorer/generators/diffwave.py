@@ -8,9 +8,13 @@ The default is a diffusion autoencoder (Preechakul et al., 2022, arXiv:2111.1564
 
 * A small latent enters every block, beside the label, and it is what sliders move. The noise comes from a place's seeds
   alone and stays while they do; the setting "grain" turns it.
-* It works on 32 sub-bands, every 32 samples as the 32 channels of one frame (space-to-depth), at a 32nd of the cost.
-* It works on signed square roots of samples, so that the last sounds of a hit, 60 dB below the first, are 30 dB below,
-  and the errors of the network are heard only beside what is loud.
+* It works on the coefficients of sub-bands (`explorer.sound.mdct`), by default 64 bands of 125 Hz in frames of 4 ms.
+  White noise has white coefficients, so the seeds' noise is used as theirs.
+* It works on the signed square roots of coefficients, each divided by its deviation over the training data: what is
+  quiet, high or late counts as much as what is loud, and errors in silence are squared, so they are not heard.
+* What it predicts is a gain of each coefficient of the mixture, and what is added. A hit is much like noise with an
+  envelope, and the best estimate of such a sound in noise is a gain (a Wiener filter).
+* Latent and label also draw curves over time, where the mixture enters: a convolution does not know how late it is.
 * It predicts velocities on the cosine schedule (`explorer.generators.diffusion`), and may be guided away from what it
   makes without latent and label (Ho and Salimans, 2022, arXiv:2207.12598).
 """
@@ -29,14 +33,14 @@ from explorer.generators.base import Condition, Generator
 from explorer.generators.diffusion import Noise, Process, Velocity, ddim
 from explorer.generators.wavegan import PEAK, fades, log_spectrogram
 from explorer.latent import LatentSpace
-from explorer.sound.mdct import basis, inverse_mdct, mdct
 from explorer.sound.base import Settings
+from explorer.sound.mdct import basis, inverse_mdct, mdct
 from explorer.sound.waveform import WaveformConfig, WaveformRepresentation
 
 POWER = 0.5  # of the magnitude of a coefficient
-FLOOR = 0.01  # least scale of coefficients, beside the greatest
-HIGHEST = 12.0  # bound of estimates, in standard deviations
-SHAPES = 32  # curves over time of which a style makes what it says
+LEAST = 0.01  # least deviation of a coefficient, beside that of the loudest
+HIGHEST = 16.0  # bound of estimates, in deviations: the farthest of 28 million coefficients of drums is at 15.3
+CURVES, FINEST = 32, 63  # cosines over time, and how much finer they are at the beginning than at the end
 QUIETEST = 1e-3  # peak below which a sound is not made louder
 GRAINS = 8
 GUIDANCE = ("1", "1.5", "2", "3")
@@ -188,10 +192,11 @@ class DiffWave(Generator):
         return x * (PEAK / x.abs().amax(1, keepdim=True).clamp_min(QUIETEST))
 
     def measure(self, waveforms: Tensor) -> None:
-        """Sets the scale by which points are divided: that of waveforms (n, samples) like those to be learned."""
-        points = torch.cat([self.points(x.float()).square().sum(0, keepdim=True) for x in waveforms.split(256)])
-        rms = (points.sum(0) / len(waveforms)).sqrt() * self.scale
-        self.scale.copy_(rms.clamp_min(FLOOR * float(rms.max())))
+        """Divides points from now on by their deviations over waveforms (n, samples) like those to be learned."""
+        self.scale.fill_(1)
+        power = sum(self.points(x.float()).square().sum(0) for x in waveforms.split(256)) / len(waveforms)
+        deviation = torch.as_tensor(power).sqrt()
+        self.scale.copy_(deviation.clamp_min(LEAST * float(deviation.max())))
 
     def bands(self, x: Tensor) -> Tensor:
         """(batch, samples) -> (batch, bands, 1, frames)."""
@@ -206,7 +211,7 @@ class Denoiser(nn.Module):
     """The published network: mixtures (batch, bands, 1, frames), times (batch,), styles -> what it predicts of them."""
 
     frequencies: Tensor
-    shapes: Tensor
+    curves: Tensor
 
     def __init__(self, config: DiffWaveConfig, style: int) -> None:
         super().__init__()
@@ -217,22 +222,21 @@ class Denoiser(nn.Module):
             ResidualBlock(channels, 2 ** (k % config.cycle), style, normed) for k in range(config.layers)
         )
         self.merge = convolution(channels, channels, 1, normed=normed)
-        self.sketch = None if normed else nn.Linear(style, channels * SHAPES)
-        self.leave = nn.Conv2d(channels, config.bands * (1 if normed else 2), 1)
+        self.sketch = None if normed else nn.Linear(style, channels * CURVES)
+        self.leave = nn.Conv2d(channels, config.bands if normed else 2 * config.bands, 1)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
         steps = Noise.STEPS - 1  # radians from time 0 to 1
         self.register_buffer("frequencies", steps * 10 ** -torch.linspace(0, 4, TIMES), persistent=False)
-        place = torch.linspace(0, 63, config.waveform.samples // config.bands).add(1).log() / math.log(64)
-        shapes = (math.pi * place * torch.arange(SHAPES)[:, None]).cos()
-        self.register_buffer("shapes", shapes, persistent=False)
+        late = torch.linspace(0, FINEST, config.waveform.samples // config.bands).log1p() / math.log1p(FINEST)
+        self.register_buffer("curves", (math.pi * torch.arange(CURVES)[:, None] * late).cos(), persistent=False)
 
     def forward(self, mixed: Tensor, t: Tensor, style: Tensor | None) -> Tensor:
         angle = t[:, None] * self.frequencies
         time = self.time(torch.cat([angle.sin(), angle.cos()], dim=1))
         x = self.enter(mixed.contiguous(memory_format=torch.channels_last))
         if self.sketch is not None and style is not None:
-            x = x + (self.sketch(style).unflatten(1, (-1, SHAPES)) @ self.shapes)[:, :, None]
+            x = x + (self.sketch(style).unflatten(1, (-1, CURVES)) @ self.curves)[:, :, None]
         x = F.relu(x)
         skips = torch.zeros_like(x)
         for block in self.blocks:

@@ -24,6 +24,7 @@ def small() -> DiffWave:
     generator = DiffWave(SMALL)
     for parameter in generator.parameters():
         parameter.data.add_(torch.randn_like(parameter) * 0.1)
+    generator.scale.uniform_(0.1, 1)
     return generator.eval().requires_grad_(False)
 
 

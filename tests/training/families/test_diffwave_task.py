@@ -55,6 +55,18 @@ def test_it_learns_to_find_sounds_in_noise() -> None:
     assert sum(errors[-8:]) < 0.8 * sum(errors[:8])
 
 
+def test_the_training_data_has_unit_variance_in_each_band_and_frame() -> None:
+    generator = start().generator
+    assert isinstance(generator, DiffWave)
+    loud = generator.scale > 2 * generator.scale.min()
+    assert bool(loud.any())
+    power = (
+        generator.points(DiffWaveTask().batch(sounds().train, torch.arange(8), torch.Generator()).x).square().mean(0)
+    )
+    torch.testing.assert_close(power[loud], torch.ones_like(power[loud]))
+    assert float(power.max()) < 1 + 1e-4
+
+
 def test_a_resumed_run_has_the_bits_of_one_that_never_stopped(tmp_path: Path) -> None:
     whole, first, second = start(), start(), start(seed=1)
     steps(whole, 4)
