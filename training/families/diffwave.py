@@ -57,6 +57,20 @@ class DiffWaveTask(OneShotTask, DenoisingTask):
         trunk = Trunk(samples, channels=(8, 16, 32, 64), wave=8)
         return BoundedEncoder(samples, generator.latent.size, trunk, len(generator.config.labels))
 
+    @staticmethod
+    def weights(generator: DiffWave) -> Tensor:
+        """(bands, 1, 1), mean 1: of each sub-band's error, so that equal steps of hearing count equally.
+
+        By the equivalent rectangular bandwidths of Glasberg and Moore (1990). The tone of a kick or a tom is in one or
+        two of 64 bands, and is heard as much as the hiss in all others.
+        """
+        config = generator.config
+        if config.architecture == "original":
+            return torch.ones(1, 1, 1)
+        nyquist = config.waveform.sample_rate / 2000  # kHz
+        density = 1 / (1 + 4.37 * nyquist * (torch.arange(config.bands) + 0.5) / config.bands)
+        return (density / density.mean())[:, None, None]
+
     def loss(
         self,
         generator: Generator,
@@ -75,7 +89,8 @@ class DiffWaveTask(OneShotTask, DenoisingTask):
         z, divergence = (None, None) if encoder is None else posterior(encoder(view(batch.x), batch.condition), rng)
         style = generator.style(z, batch.condition, rand((n, 1), rng) < recipe.dropout)
         predicted = generator.network(alpha * points + sigma * noise, t, style).float()
-        error = (predicted - process.target(points, noise, alpha, sigma)).square().mean()
+        errors = (predicted - process.target(points, noise, alpha, sigma)).square()
+        error = (errors * self.weights(generator).to(errors)).mean()
         if divergence is None:
             return error, {"error": error}
         # By the mean of the whole batch, or the result would depend on the number of processes.
