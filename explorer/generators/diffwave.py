@@ -159,7 +159,7 @@ class DiffWave(Generator):
             return process.clean(mixed, predicted, *rates[k]).clamp(-highest, highest)
 
         yield self.bands(start)
-        yield from ddim(estimate, self.bands(start), rates)
+        yield from ddim(estimate, self.bands(start), rates, process.multistep)
 
     def style(self, z: Tensor | None, condition: Tensor | None, dropped: Tensor | None = None) -> Tensor | None:
         """What latents (batch, latent) and labels (batch, labels) say to every block, (batch, style).

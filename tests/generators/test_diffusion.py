@@ -10,15 +10,15 @@ PROCESSES = [Velocity(), Noise()]
 MEAN, STD = 3.0, 0.5  # of the points of these tests: independent normal numbers
 
 
-def known(process: Process, steps: str, noise: Tensor) -> list[Tensor]:
+def known(process: Process, steps: str, noise: Tensor, std: float = STD) -> list[Tensor]:
     """Stages of sampling with the mean of a point given its mixture, which a perfect network would know."""
     rates = list(zip(*(x.tolist() for x in process.rates(process.levels(steps))), strict=True))
 
     def estimate(mixed: Tensor, k: int) -> Tensor:
         alpha, sigma = rates[k]
-        return MEAN + alpha * STD**2 / ((alpha * STD) ** 2 + sigma**2) * (mixed - alpha * MEAN)
+        return MEAN + alpha * std**2 / ((alpha * std) ** 2 + sigma**2) * (mixed - alpha * MEAN)
 
-    return list(ddim(estimate, noise, rates))
+    return list(ddim(estimate, noise, rates, process.multistep))
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=["velocity", "noise"])
@@ -42,6 +42,14 @@ def test_noise_becomes_points_of_the_known_distribution_and_the_first_estimate_i
     assert float(stages[-1].std()) == pytest.approx(STD, rel=0.05)
     # Without noise on the way, it is the map that keeps the order: x = mean + std * noise.
     torch.testing.assert_close(stages[-1], MEAN + STD * noise, atol=0.2, rtol=0)
+
+
+@pytest.mark.parametrize("std", [0.5, 1.0, 2.0, 4.0, 8.0])
+def test_the_default_steps_keep_the_level_of_points_that_are_quiet_or_loud(std: float) -> None:
+    process = Velocity()
+    noise = torch.randn(20_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = known(process, process.options[0], noise, std)[-1]
+    assert float((found - MEAN).std()) == pytest.approx(std, rel=0.2)  # by DDIM's own steps 0.5 to 0.85 of it
 
 
 def test_the_published_schedule_has_200_steps_and_a_fast_one_of_6() -> None:
