@@ -178,7 +178,8 @@ class DiffWave(Generator):
         """What the network learns to find in noise: waveforms (batch, samples) -> (batch, bands, 1, frames)."""
         if self.config.architecture == "original":
             return self.bands(waveform)
-        coefficients = mdct(waveform, self.basis).transpose(1, 2)[:, :, None]
+        with torch.autocast(waveform.device.type, enabled=False):  # bfloat16 would add noise at -50 dB
+            coefficients = mdct(waveform, self.basis).transpose(1, 2)[:, :, None]
         return coefficients.sign() * coefficients.abs() ** POWER / self.scale
 
     def waveform(self, points: Tensor) -> Tensor:
@@ -196,7 +197,7 @@ class DiffWave(Generator):
         self.scale.fill_(1)
         power = sum(self.points(x.float()).square().sum(0) for x in waveforms.split(256)) / len(waveforms)
         deviation = torch.as_tensor(power).sqrt()
-        self.scale.copy_(deviation.clamp_min(LEAST * float(deviation.max())))
+        self.scale.copy_(deviation.clamp_min(LEAST * deviation.max()))
 
     def bands(self, x: Tensor) -> Tensor:
         """(batch, samples) -> (batch, bands, 1, frames)."""
