@@ -57,6 +57,8 @@ def test_sounds_are_bands_of_points_and_back() -> None:
     x = x * (0.95 / x.abs().amax(1, keepdim=True))
     points = generator.points(x)
     assert points.shape == (2, 16, 1, 128)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(generator.points(x), points)
     inside = generator.fades == 1  # the fades at both ends apply once more
     torch.testing.assert_close(generator.waveform(points)[:, inside], x[:, inside], atol=1e-5, rtol=1e-3)
 

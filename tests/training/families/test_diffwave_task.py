@@ -1,5 +1,6 @@
 """The task of DiffWave: that it learns, resumes bit for bit, and leaves out what guidance needs left out."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from torch import Tensor
 
 import training.__main__
 from explorer.engine import Engine
-from explorer.generators.diffwave import DiffWave
+from explorer.generators.diffwave import DiffWave, DiffWaveConfig
 from explorer.recipe import Recipe
+from explorer.sound.waveform import WaveformConfig
 from training.denoising import Denoising
 from training.families.diffwave import DiffWaveTask
 from training.families.wavegan import Encoder
@@ -65,6 +67,14 @@ def test_the_training_data_has_unit_variance_in_each_band_and_frame() -> None:
     )
     torch.testing.assert_close(power[loud], torch.ones_like(power[loud]))
     assert float(power.max()) < 1 + 1e-4
+
+
+def test_the_errors_of_sub_bands_count_by_steps_of_hearing() -> None:
+    """By the number of equivalent rectangular bandwidths below f kHz, 21.4 log10(4.37 f + 1)."""
+    weights = DiffWaveTask.weights(DiffWave(DiffWaveConfig(WaveformConfig(16_000, 2048), bands=64, channels=8)))
+    assert float(weights.mean()) == pytest.approx(1)
+    below = [math.log10(4.37 * f + 1) / math.log10(4.37 * 8 + 1) for f in (0.5, 1, 4)]
+    assert [float(weights[: round(8 * f)].sum() / 64) for f in (0.5, 1, 4)] == pytest.approx(below, abs=0.01)
 
 
 def test_a_resumed_run_has_the_bits_of_one_that_never_stopped(tmp_path: Path) -> None:
