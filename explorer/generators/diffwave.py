@@ -15,8 +15,8 @@ The default is a diffusion autoencoder (Preechakul et al., 2022, arXiv:2111.1564
 * What it predicts is a gain of each coefficient of the mixture, and what is added. A hit is much like noise with an
   envelope, and the best estimate of such a sound in noise is a gain (a Wiener filter).
 * Latent and label also draw curves over time, where the mixture enters: a convolution does not know how late it is.
-* It predicts velocities on the cosine schedule (`explorer.generators.diffusion`), and may be guided away from what it
-  makes without latent and label (Ho and Salimans, 2022, arXiv:2207.12598).
+* It predicts velocities on the cosine schedule (`explorer.generators.diffusion`), and is guided away from what it would
+  make without latent and label (Ho and Salimans, 2022, arXiv:2207.12598), at twice the cost.
 """
 
 import math
@@ -43,7 +43,7 @@ HIGHEST = 16.0  # bound of estimates, in deviations: the farthest of 28 million 
 CURVES, FINEST = 32, 63  # cosines over time, and how much finer they are at the beginning than at the end
 QUIETEST = 1e-3  # peak below which a sound is not made louder
 GRAINS = 8
-GUIDANCE = ("1", "1.5", "2", "3")
+GUIDANCE = ("2", "1", "1.5", "3")  # the default first; 1 is none
 TIMES, WIDTH = 64, 512  # frequencies that embed a time, and numbers of its embedding
 WIDEST, DEEPEST, LONGEST_CYCLE = 4096, 256, 20  # upper limits
 
