@@ -14,6 +14,7 @@ import anyio
 import httpx
 import pytest
 from asynchronous import run_async
+from gradio import processing_utils
 from serving import ROOT
 from toy import write
 
@@ -160,7 +161,9 @@ def test_a_request_that_takes_long_to_arrive_is_refused_but_an_answer_may_take_l
     monkeypatch: pytest.MonkeyPatch, whole: bool
 ) -> None:
     monkeypatch.setattr(limits, "ARRIVAL_SECONDS", 0.05)
-    messages = iter([{"type": "http.request", "body": b"{", "more_body": not whole}, {"type": "http.disconnect"}])
+    messages: Iterator[Any] = iter(
+        [{"type": "http.request", "body": b"{", "more_body": not whole}, {"type": "http.disconnect"}]
+    )
 
     async def receive() -> Any:
         message = next(messages)
@@ -426,6 +429,20 @@ def test_only_an_uploaded_file_can_be_opened(event: Callable[..., httpx.Response
     assert answer.status_code < 500
     sentence(answer)
     assert files() == before
+
+
+def test_no_other_file_of_the_server_can_be_opened(event: Callable[..., httpx.Response]) -> None:
+    path = Path(os.environ[TEMPORARY]) / "of-somebody.json"  # where gradio allows every file
+    path.write_text(Recipe("toy", seed=5).to_json(), encoding="utf-8")
+    answer = event("upload", [{"path": str(path), "orig_name": "a.json", "meta": {"_type": "gradio.FileData"}}])
+    assert "no longer there" in answer.json()["data"][-1]["error"]
+    path.unlink()
+
+
+@pytest.mark.usefixtures("server")
+def test_gradio_fetches_no_address() -> None:
+    with pytest.raises(ValueError, match="no addresses"):
+        run_async(processing_utils.async_ssrf_protected_download, "https://example.org/a.json", os.environ[TEMPORARY])
 
 
 def test_an_uploaded_file_is_opened(client: httpx.Client, event: Callable[..., httpx.Response]) -> None:
