@@ -178,15 +178,15 @@ def test_uploads_that_arrive_at_one_time_are_bounded_together(monkeypatch: pytes
     monkeypatch.setattr(limits, "MAX_UPLOADS", 2 * MAX_BODY)
 
     async def scenario() -> tuple[int, list[int]]:
-        app, begun, released, first = Limits(answer_all, loopback=False), anyio.Event(), anyio.Event(), list[int]()
+        app, held_up, first = Limits(answer_all, loopback=False), anyio.Lock(), list[int]()
 
         def body(held: bool) -> Callable[[], Any]:
             pieces = [{"type": "http.request", "body": bytes(MAX_BODY), "more_body": more} for more in (True, False)]
 
             async def receive() -> Any:
                 if held and len(pieces) == 1:
-                    begun.set()
-                    await released.wait()
+                    async with held_up:
+                        pass
                 return pieces.pop(0) if pieces else {"type": "http.disconnect"}
 
             return receive
@@ -194,11 +194,10 @@ def test_uploads_that_arrive_at_one_time_are_bounded_together(monkeypatch: pytes
         async def slow() -> None:
             first.append(await sent_to(app, body(True), "upload"))
 
-        async with anyio.create_task_group() as tasks:
+        async with anyio.create_task_group() as tasks, held_up:
             tasks.start_soon(slow)
-            await begun.wait()
+            await anyio.wait_all_tasks_blocked()
             first += [await sent_to(app, body(False), "upload") for _ in range(2)]
-            released.set()
         return await sent_to(app, body(False), "upload"), first
 
     assert run_async(scenario) == (200, [503, 503, 200])
