@@ -161,7 +161,7 @@ class Model:
         """The place whose sound stands in for a place's while a slider moves; the place itself in most families."""
         if not self.generator.draft:
             return place
-        settings = dict(place.recipe.settings) | self.generator.draft
+        settings = {**dict(place.recipe.settings), **self.generator.draft}
         return self.complete(replace(place.recipe, settings=tuple(settings.items())))
 
     @torch.inference_mode()

@@ -10,7 +10,8 @@ from asynchronous import run_async
 
 from explorer.engine import _patient
 from explorer.ui import panels
-from explorer.ui.panels import BUSY, Queue, server_function
+from explorer.ui.limits import BUSY
+from explorer.ui.panels import Queue, server_function
 
 
 def run(scenario: Callable[[], Any]) -> Any:
