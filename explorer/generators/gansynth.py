@@ -29,12 +29,11 @@ from explorer.generators.base import Condition, Generator
 from explorer.generators.spectogan import ConditionalNorm, UpBlock
 from explorer.latent import LatentSpace
 from explorer.sound.base import Settings
-from explorer.sound.spectrum import SpectrumConfig, SpectrumRepresentation, wrapped
+from explorer.sound.spectrum import LOUD_SECONDS, LOUDNESS, SpectrumConfig, SpectrumRepresentation, wrapped
 
 NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 GROUP = 4  # bins that the default network draws as channels of one row
 FEATURES = 6  # of a bin at a pitch
-LOUDNESS, LOUD_SECONDS = 0.15, 0.25  # root mean square of the loudest part of a note
 WIDEST, DEEPEST = 4096, 12  # upper limits: size of a layer, and number of `channels`
 
 

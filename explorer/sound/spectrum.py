@@ -15,6 +15,7 @@ from explorer.sound.waveform import from_start
 
 PEAK = 0.99  # of a decoded sound that would be louder
 FADE_IN, FADE_OUT = 0.004, 0.02  # seconds at the edges of a decoded sound, where a generated spectrum would click
+LOUDNESS, LOUD_SECONDS = 0.15, 0.25  # root mean square of the loudest part of a note, to which notes are scaled
 LOUDEST = 2.0  # magnitude that no waveform in [-1, 1] exceeds; a full-scale sine has 1
 HIGHEST_RATE, LARGEST, LONGEST = 384_000, 65_536, 65_536  # upper limits: Hz, n_fft, frames
 

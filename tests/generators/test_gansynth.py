@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from explorer.generators.gansynth import LOUDNESS, GANSynth, GANSynthConfig, Harmonic, Partials, note_name, pixel_norm
-from explorer.sound.spectrum import SpectrumConfig, SpectrumRepresentation
+from explorer.generators.gansynth import GANSynth, GANSynthConfig, Harmonic, Partials, note_name, pixel_norm
+from explorer.sound.spectrum import LOUDNESS, SpectrumConfig, SpectrumRepresentation
 
 SMALL = GANSynthConfig(latent=16, channels=(16, 8, 8), style=8)
 CANONICAL = GANSynthConfig(

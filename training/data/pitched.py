@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from explorer.generators.gansynth import LOUD_SECONDS, LOUDNESS
+from explorer.sound.spectrum import LOUD_SECONDS, LOUDNESS
 from training.data.audio import Cut, Part
 from training.data.drum_kits import Rendered
 from training.data.files import AUDIO, Content
