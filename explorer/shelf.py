@@ -171,4 +171,6 @@ def find_parts(folder: Path, representation: Representation) -> dict[str, Any]:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.safetensors") if not path.name.startswith("."))
+    """The checkpoints of a folder by name, which is not the order of their files: "a" is before "a-b"."""
+    found = (path for path in folder.glob("*.safetensors") if not path.name.startswith("."))
+    return sorted(found, key=lambda path: path.stem)

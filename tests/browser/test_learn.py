@@ -69,7 +69,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def lesson(page: Page, title: str) -> Locator:
     page.get_by_role("tab", name="Learn").click()
     learn = page.get_by_role("region", name="Learn")
-    learn.locator("summary").filter(has_text=title).click()
+    summary = learn.locator("summary").filter(has_text=title)
+    if not summary.evaluate("element => element.parentElement.open"):
+        summary.click()
     return learn
 
 
@@ -156,6 +158,7 @@ def test_all_steps_are_played_one_after_another_and_the_last_is_the_checkpoint(v
 
 def test_the_stages_of_a_sound_are_heard_and_leave_the_place_as_it_is(visit: Visit) -> None:
     page = visit("?model=slow&seed=7")
+    before = place(page)
     stages = lesson(page, EMERGING).get_by_role("group", name="From noise to sound")
     expect(stages.locator(".stages button")).to_have_count(9)
     slider = stages.get_by_role("slider", name="Step from noise to sound")
@@ -168,7 +171,7 @@ def test_the_stages_of_a_sound_are_heard_and_leave_the_place_as_it_is(visit: Vis
     for step in ("noise", "step 1", "step 8"):
         expect(slider).to_have_attribute("aria-valuetext", step)
     expect(stages.get_by_role("button", name="Play from noise")).to_be_visible()
-    assert (place(page).model, place(page).seed, place(page).settings) == ("slow", 7, ())
+    assert place(page) == before
 
 
 def test_while_a_slider_is_held_the_page_says_that_it_plays_a_draft(visit: Visit) -> None:
