@@ -209,7 +209,10 @@ class DiffWave(Generator):
 
 
 class Denoiser(nn.Module):
-    """The published network: mixtures (batch, bands, 1, frames), times (batch,), styles -> what it predicts of them."""
+    """The published network, or that of the autoencoder, which also draws curves and a gain, see above.
+
+    Mixtures (batch, bands, 1, frames), times (batch,) and styles (batch, style) -> what it predicts of the mixtures.
+    """
 
     frequencies: Tensor
     curves: Tensor
@@ -229,8 +232,9 @@ class Denoiser(nn.Module):
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
         steps = Noise.STEPS - 1  # radians from time 0 to 1
         self.register_buffer("frequencies", steps * 10 ** -torch.linspace(0, 4, TIMES), persistent=False)
-        late = torch.linspace(0, FINEST, config.waveform.samples // config.bands).log1p() / math.log1p(FINEST)
-        self.register_buffer("curves", (math.pi * torch.arange(CURVES)[:, None] * late).cos(), persistent=False)
+        if self.sketch is not None:
+            late = torch.linspace(0, FINEST, config.waveform.samples // config.bands).log1p() / math.log1p(FINEST)
+            self.register_buffer("curves", (math.pi * torch.arange(CURVES)[:, None] * late).cos(), persistent=False)
 
     def forward(self, mixed: Tensor, t: Tensor, style: Tensor | None) -> Tensor:
         angle = t[:, None] * self.frequencies
