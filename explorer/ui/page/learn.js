@@ -300,6 +300,7 @@ export function start({ element, server }) {
 
   /** Updates the lessons to the checkpoint and the pictures of lesson 2 to the place, if they are visible. */
   async function refresh() {
+    markCards(); // at once: what follows waits for the server
     if (refreshing || !session.shown || !visible(element)) return;
     refreshing = true;
     try {
