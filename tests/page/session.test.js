@@ -181,13 +181,33 @@ test("a preview is shown but not counted as visited", (t) => {
   assert.equal(session.undo.places.length, 1);
 });
 
-test("go takes a recipe as text or as an object", () => {
+test("go takes a recipe as text or as an object", (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
   const { session, triggered } = open();
   session.go("?model=toy&seed=4");
   assert.equal(session.sendsDestination(), "?model=toy&seed=4");
   session.go({ model: "toy", seed: 5 });
   assert.equal(session.sendsDestination(), "{\"model\":\"toy\",\"seed\":5}");
   assert.deepEqual(triggered, ["go", "go"]);
+});
+
+test("directions that are found while the visitor goes elsewhere do not lead back", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { session, triggered, asked, receive } = open();
+  receive({ ...sent(), searching: true });
+  session.go("?model=toy&seed=7");
+  assert.equal(session.showFound(), false);
+  receive(sent({ seed: 7 }));
+  session.drag(withOffset(target(session), "pc1", 1));
+  assert.equal(session.showFound(), false);
+  asked[0].answer(sent({ seed: 7, offsets: { pc1: 1 } }));
+  await settled();
+  assert.deepEqual(triggered, ["go"]);
+  assert.equal(session.showFound(), true);
+  assert.deepEqual(JSON.parse(session.sendsDestination()).offsets, { pc1: 1 });
+  receive(sent({ seed: 7, offsets: { pc1: 1 } }));
+  assert.equal(session.showFound(), true);
+  assert.deepEqual(triggered, ["go", "go"], "once");
 });
 
 test("a visit after an undo replaces what could be redone", () => {

@@ -110,11 +110,7 @@ export function start(component) {
     /** @type {HTMLMeterElement} */ (find("unusual")).value = answer.remoteness;
     find("search").hidden = answer.directions === 1;
     /** @type {HTMLProgressElement} */ (find("search").querySelector("progress")).value = answer.directions;
-    if (answer.directions < 1) appraising = setTimeout(appraise, AGAIN);
-    else if (session.searching) {
-      session.searching = false;
-      session.go(recipe);
-    }
+    if (answer.directions < 1 || !session.showFound()) appraising = setTimeout(appraise, AGAIN);
   }
 
   /** Shows the position: the line at every frame, the other elements when their text changes. */

@@ -131,6 +131,7 @@ export class Session extends EventTarget {
    */
   go(recipe) {
     this.#destination = typeof recipe === "string" ? recipe : toJson(recipe);
+    this.#expect(); // at once: gradio may send it later
     this.#component().trigger("go");
   }
 
@@ -140,9 +141,22 @@ export class Session extends EventTarget {
     this.go(recipe);
   }
 
+  /**
+   * Asks for the present place anew, with the directions that have been found since. Returns false if that has to wait:
+   * while the visitor goes elsewhere, it would lead back.
+   */
+  showFound() {
+    if (!this.searching || !this.shown) return true;
+    if (this.held || this.#eventSince !== null || this.hand.newest !== null) return false;
+    this.searching = false;
+    this.go(this.shown.recipe);
+    return true;
+  }
+
   /** Goes to another model, with the same seeds. @param {string} name */
   choose(name) {
     this.#destination = name;
+    this.#expect();
     this.#component().trigger("choose");
   }
 
