@@ -93,7 +93,7 @@ def details(direction: Direction, most: int | None = None) -> str:
     if "per_step" in measures:
         parts.append(f"{_signed(measures['per_step'])} {direction.unit} per step")
     if "explained" in measures:
-        parts.append(f"{measures['explained']:.0%} of what varies")
+        parts.append(f"{100 * measures['explained']:.0f} % of what varies")
     if "r2" in measures:
         parts.append(f"R² {measures['r2']:.2f}")
     if leaks := list(direction.leaks.items())[:most]:

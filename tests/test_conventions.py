@@ -1,6 +1,8 @@
-"""What every test keeps to, read from the source: no asserted durations, no wait without an end, a name of its own."""
+"""What every test keeps to, read from the source: no asserted durations, no wait without an end, a name of its own. And
+how text that people read writes a share."""
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterator
 
@@ -19,6 +21,9 @@ TESTS = {
     for path in sorted(ROOT.glob("tests/**/*.py"))
     if not {"benchmarks", "node_modules"} & set(path.parts)
 }
+
+READ = ("*.md", "docs/*.md", "checkpoints/**/*.md", "explorer/**/*.py", "training/**/*.py", "explorer/ui/page/*.[hj]*")
+TIGHT = re.compile(r"\d%(?!\w)|\}%|%\}")  # 5%, {share}% and {share:.0%}
 
 
 def clocks(source: str) -> Iterator[int]:
@@ -78,3 +83,10 @@ def test_what_has_an_end_is_allowed(line: str) -> None:
 
 def test_every_exception_is_needed() -> None:
     assert [name for name in MAY_READ_A_CLOCK if not list(clocks(TESTS[name].read_text(encoding="utf-8")))] == []
+
+
+@pytest.mark.parametrize("pattern", READ)
+def test_a_space_is_before_a_percent_sign(pattern: str) -> None:
+    lines = [(path, line) for path in ROOT.glob(pattern) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert lines
+    assert [(path.name, line) for path, line in lines if TIGHT.search(line) and "style." not in line] == []

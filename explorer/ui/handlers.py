@@ -441,7 +441,7 @@ def appraise(engine: Engine, view: View) -> dict[str, Any]:
     likely = [label for label in sorted(heard, key=heard.__getitem__, reverse=True)[:2] if heard[label] >= WORTH_SAYING]
     words = []
     if likely:
-        words.append(f"The judge hears {' or '.join(f'{label} ({int(100 * heard[label])}%)' for label in likely)}.")
+        words.append(f"The judge hears {' or '.join(f'{label} ({int(100 * heard[label])} %)' for label in likely)}.")
     elif heard and model.generator.condition is not None and not any(heard.values()):
         words.append(f"The judge hears no {model.generator.condition.name}.")
     remoteness = model.generator.latent.remoteness(engine.latent(view.place))
@@ -460,7 +460,7 @@ def remoteness_in_words(remoteness: float) -> str:
         return "Farther from the centre of latent space than nearly all random places."
     if remoteness < 0.005:
         return "Nearer to the centre of latent space than nearly all random places."
-    return f"Farther from the centre of latent space than {remoteness:.0%} of random places."
+    return f"Farther from the centre of latent space than {100 * remoteness:.0f} % of random places."
 
 
 def title(view: View, offsets: bool = True) -> str:
@@ -468,7 +468,7 @@ def title(view: View, offsets: bool = True) -> str:
     recipe, condition = view.recipe, view.model.generator.condition
     words = [recipe.model]
     if condition is not None:
-        blend = f" → {recipe.label_b} at {recipe.blend:.0%}" if recipe.blend else ""
+        blend = f" → {recipe.label_b} at {100 * recipe.blend:.0f} %" if recipe.blend else ""
         words.append(f"{condition.name} {recipe.label}{blend}")
     if recipe.mix:
         words.append(mix_title(recipe.mix))

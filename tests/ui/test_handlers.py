@@ -311,7 +311,7 @@ def test_labels_that_the_judge_hears_are_shown_with_their_probability(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "hear", lambda place: {"low": 0.31, "middle": 0.01, "high": 0.68})
-    assert appraisal(engine, Recipe("toy")).startswith("The judge hears high (68%) or low (31%).")
+    assert appraisal(engine, Recipe("toy")).startswith("The judge hears high (68 %) or low (31 %).")
 
 
 def test_it_is_said_that_the_judge_hears_no_label(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,7 +341,7 @@ def test_a_place_very_near_to_or_far_from_the_centre_is_described_so(
 
 def test_a_typical_place_is_described_by_its_rank_among_random_places(engine: Engine) -> None:
     share = stats.chi(20).cdf(engine.latent(Recipe("plain", seed=3)).norm())
-    expected = f"Farther from the centre of latent space than {share:.0%} of random places."
+    expected = f"Farther from the centre of latent space than {100 * share:.0f} % of random places."
     found = appraised(engine, Recipe("plain", seed=3))
     assert (found["distance"], found["remoteness"]) == (expected, pytest.approx(share))
     assert found["usual"] == (0.05 <= share <= 0.95)
