@@ -18,6 +18,7 @@ export function start({ element, server }) {
     const { about } = models.find(({ name }) => name === present()) ?? { about: "" };
     find("chosen").querySelector("b")?.replaceChildren(session.place?.model ?? "");
     find("chosen").querySelector("small")?.replaceChildren(about);
+    find("chosen").title = about;
     find("chosen").setAttribute("aria-label", `Model: ${session.place?.model ?? ""}. ${about}`);
     for (const button of /** @type {Iterable<HTMLButtonElement>} */ (list.children)) {
       button.ariaCurrent = String(button.value === present());

@@ -81,7 +81,7 @@ export function start(component) {
     find("grid").hidden = !sound.free;
     offer(find("direct"), sound.formats.filter((format) => AT_HAND.includes(format)));
     offer(find("rest"), sound.formats.filter((format) => !AT_HAND.includes(format)));
-    session.say(`${sound.title}. ${sound.about}`);
+    session.say(sound.about, sound.title);
     selection.settle();
     refresh();
     appraise();
@@ -294,7 +294,11 @@ export function start(component) {
     silenced = false;
     fromStart = true;
   });
-  session.addEventListener("say", (event) => { find("status").textContent = /** @type {CustomEvent} */ (event).detail; });
+  session.addEventListener("say", (event) => {
+    const { words, title } = /** @type {CustomEvent} */ (event).detail;
+    find("status").replaceChildren(...(title ? [make("span", { textContent: `${title}. ` })] : []), words);
+    find("status").title = find("status").textContent ?? "";
+  });
   session.addEventListener("warn", (event) => {
     const words = /** @type {CustomEvent} */ (event).detail;
     find("alert").textContent = words;

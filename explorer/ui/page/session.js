@@ -50,7 +50,8 @@ export class Undo {
  * - "piece": the detail is the recipe of a piece, as JSON, from a song that was opened.
  * - "listen": a place that is asked for next shall be heard, from its beginning.
  * - "silence": something else begins to play, so the sound that is shown stops until it is played again.
- * - "say" and "warn": the detail is a sentence for the visitor; an empty warning clears the last one.
+ * - "say": the detail has `words` for the visitor, and the `title` of the sound that they are about, if any.
+ * - "warn": the detail is a sentence for the visitor; an empty one clears the last.
  */
 export class Session extends EventTarget {
   /** @type {Sound | null} */
@@ -120,8 +121,8 @@ export class Session extends EventTarget {
   /** The newest place that was asked for, which may not be shown yet; null before the first sound. */
   get target() { return this.hand.newest ?? this.place; }
 
-  /** @param {string} words */
-  say(words) { this.dispatchEvent(new CustomEvent("say", { detail: words })); }
+  /** @param {string} words @param {string} [title] of the sound that they are about, which is seen on the picture */
+  say(words, title) { this.dispatchEvent(new CustomEvent("say", { detail: { words, title } })); }
 
   warn(words = "") { this.dispatchEvent(new CustomEvent("warn", { detail: words })); }
 
