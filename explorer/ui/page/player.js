@@ -126,6 +126,7 @@ export function start(component) {
 
   function refresh() {
     playButton.textContent = speaker.playing ? "Stop" : "Play";
+    playButton.classList.toggle("on", speaker.playing);
     find("screen").classList.toggle("playing", speaker.playing);
     undoButton.disabled = !session.undo.possible;
     redoButton.disabled = !session.undo.redoPossible;
