@@ -13,7 +13,7 @@ const OCTAVE = 12, ROOM_ABOVE = 2; // semitones; at least so many are left free 
 export const KEY_WIDTH = 12; // pixels of the keys beside a piano roll
 const HERTZ = [100, 200, 500, 1000, 2000, 4000, 8000, 16000]; // labelled on a frequency axis
 const SECONDS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50]; // between two labels on the time axis
-const SECONDS_ROOM = 48; // pixels that a label needs
+const SECONDS_ROOM = 48, LABEL_ROOM = 12; // pixels that a label of either axis needs
 
 /**
  * Interpolates 256 colours [r, g, b] from equally spaced colours.
@@ -151,8 +151,11 @@ export class Picture {
     context.imageSmoothingQuality = "high";
     context.drawImage(small, area.x, area.y, area.width, area.height);
     if (this.plain) return;
+    let free = Infinity; // above it a label touches none
     for (const { hertz, height } of frequencyTicks(frequencies)) {
-      this.drawTick(area, area.y + area.height * (1 - height), hertz < 1000 ? `${hertz}` : `${hertz / 1000}k`);
+      const y = area.y + area.height * (1 - height);
+      this.drawTick(area, y, y > free ? "" : hertz < 1000 ? `${hertz}` : `${hertz / 1000}k`);
+      if (y <= free) free = y - LABEL_ROOM;
     }
     this.drawUnit(area, "Hz");
   }
