@@ -4,11 +4,12 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from explorer.recipe import Recipe
 
 Visit = Callable[..., Page]
+SERVER = re.compile("/component_server/")  # where the page calls functions of the server
 AT_HAND = ("WAV", "MIDI", "PNG")  # formats whose buttons are not in the menu
 
 
@@ -73,6 +74,20 @@ def drag_in(page: Page, box: Locator, start: tuple[float, float], end: tuple[flo
     page.mouse.down()
     page.mouse.move(x1, y1, steps=12)
     page.mouse.up()
+
+
+def held_calls(page: Page, function: str) -> list[Route]:
+    """Holds back the next call of a function of the server, in this list, until its `continue_` is called."""
+    waiting: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if function.encode() in (route.request.post_data_buffer or b"") and not waiting:
+            waiting.append(route)
+        else:
+            route.continue_()
+
+    page.route(SERVER, hold)
+    return waiting
 
 
 def download(page: Page, name: str, folder: Path) -> Path:

@@ -11,6 +11,7 @@ import pretty_midi
 import pytest
 import soundfile as sf
 from acts import (
+    SERVER,
     Visit,
     choose,
     direction,
@@ -19,6 +20,7 @@ from acts import (
     drag_in,
     expect_another_picture,
     expect_offset,
+    held_calls,
     picture,
     pixels,
     place,
@@ -26,7 +28,7 @@ from acts import (
     seed,
     status,
 )
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, expect
 from toy import write
 
 from explorer.directions import Direction, Progress, principal
@@ -37,7 +39,6 @@ from explorer.recipe import Recipe
 
 pytestmark = pytest.mark.browser
 MODELS = ("piano", "words", "toy")
-SERVER = re.compile("/component_server/")  # where the page calls functions of the server
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -71,20 +72,6 @@ def test_arrow_keys_move_a_slider(visit: Visit, model: str) -> None:
     page.wait_for_function("JSON.parse(explorer.place()).offsets?.pc2 === 1")
 
 
-def held_moves(page: Page) -> list[Route]:
-    """Holds back the next request of a slider, in this list, until its `continue_` is called."""
-    waiting: list[Route] = []
-
-    def hold(route: Route) -> None:
-        if b"lead" in (route.request.post_data_buffer or b"") and not waiting:
-            waiting.append(route)
-        else:
-            route.continue_()
-
-    page.route(SERVER, hold)
-    return waiting
-
-
 def press(page: Page, slider: Locator, key: str, times: int = 1) -> None:
     slider.focus()
     for _ in range(times):
@@ -93,7 +80,7 @@ def press(page: Page, slider: Locator, key: str, times: int = 1) -> None:
 
 def test_two_sliders_that_move_while_an_answer_is_pending_both_count(visit: Visit) -> None:
     page = visit("?model=toy")
-    waiting = held_moves(page)
+    waiting = held_calls(page, "lead")
     press(page, direction(page, 1), "ArrowRight", 2)
     press(page, direction(page, 2), "ArrowLeft", 3)
     waiting[0].continue_()
@@ -105,7 +92,7 @@ def test_two_sliders_that_move_while_an_answer_is_pending_both_count(visit: Visi
 
 def test_an_answer_that_arrives_after_that_of_a_later_choice_is_not_shown(visit: Visit) -> None:
     page = visit("?model=toy&label=low")
-    waiting = held_moves(page)
+    waiting = held_calls(page, "lead")
     press(page, direction(page), "ArrowRight", 4)
     page.get_by_role("radio", name="high").first.click()
     page.wait_for_function("JSON.parse(explorer.place()).label === 'high'")
@@ -332,6 +319,26 @@ def test_a_phone_needs_no_sideways_scrolling(visit: Visit) -> None:
     before = pixels(page)
     direction(page).tap(position={"x": 20, "y": 10})
     expect_another_picture(page, before)
+
+
+def test_beside_the_buttons_nothing_is_cut_off_and_the_title_tells_all(visit: Visit) -> None:
+    page = visit(f"?model=words&seed={2**32 - 1}&seed_b={2**32 - 2}&t=0.37", viewport={"width": 1400, "height": 900})
+    assert status(page).evaluate("words => words.scrollWidth <= words.clientWidth")
+    expect(status(page)).to_have_attribute(
+        "title", re.compile(r"^words .* seed 4294967295 → 4294967294 at 0\.37\. Spec")
+    )
+
+
+def test_pictures_of_another_model_are_dimmed_until_new_ones_are_here(visit: Visit) -> None:
+    page = visit("?model=toy", faults=True)
+    dimmed = page.locator("#morph canvas.past")
+    expect(page.locator("#morph canvas:not(.past)")).to_have_count(9)
+    page.route(SERVER, lambda route: route.abort() if "pictures" in str(route.request.post_data) else route.continue_())
+    page.keyboard.press("[")
+    expect(dimmed).to_have_count(9)
+    page.unroute(SERVER)
+    page.keyboard.press("r")
+    expect(dimmed).to_have_count(0)
 
 
 def test_a_bar_tells_its_amount_and_a_chip_or_a_double_click_sets_it_back(visit: Visit) -> None:

@@ -380,7 +380,9 @@ export function start({ element, server }) {
   async function showSteps() {
     const key = identity([data?.model, without(place(), "model", "weights")]);
     if (key === stepsShown) return;
+    stepCards.setAttribute("aria-busy", "true");
     const answer = await ask(server.pictures, steps.map((_, i) => atStep(i)));
+    stepCards.removeAttribute("aria-busy");
     if (!answer) return;
     stepsShown = key;
     stepCards.replaceChildren(...answer.pictures.map((/** @type {Answer} */ sent, /** @type {number} */ i) => (

@@ -10,6 +10,7 @@ const AT_ONCE = 2;
 
 export class Mosaic {
   #updating = false;
+  #model = "";
 
   /**
    * @param {HTMLElement} root
@@ -21,6 +22,14 @@ export class Mosaic {
     this.fetch = fetch;
     this.cells = Array.from({ length: count }, () => ({ picture: new Picture(make("canvas"), true), recipe: "" }));
     root.replaceChildren(...this.cells.map(({ picture }) => picture.canvas));
+    session.addEventListener("show", () => this.#fade(session.place?.model ?? ""));
+  }
+
+  /** Dims the pictures at once if they are of another model. */
+  #fade(/** @type {string} */ model) {
+    if (model === this.#model) return;
+    this.#model = model;
+    for (const { picture } of this.cells) picture.canvas.classList.add("past");
   }
 
   /**
@@ -39,7 +48,10 @@ export class Mosaic {
         if (!answer || !answer.pictures) return; // they are an ornament: no error is shown
         next.forEach((i, n) => {
           this.cells[i].recipe = wanted[i];
-          if (!answer.pictures[n].error) this.cells[i].picture.show(unpack(answer.pictures[n]));
+          const { picture } = this.cells[i], sent = answer.pictures[n];
+          if (sent.error) return;
+          picture.show(unpack(sent));
+          picture.canvas.classList.remove("past");
         });
       }
     } finally {

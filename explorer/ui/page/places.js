@@ -153,6 +153,7 @@ export function start({ element, props, server }) {
     const model = session.place?.model;
     if (!visible(element) || !model || model === gallery.model) return;
     gallery = { model, places: [] };
+    draw();
     const answer = await ask(server.gallery, model);
     if (model !== gallery.model) return;
     if (!answer) gallery.model = ""; // asks again next time

@@ -10,6 +10,7 @@ import { session } from "./session.js";
 export function start({ element, props, server }) {
   const find = finder(element), isB = props.end === "B";
   let pictured = ""; // the recipe whose picture is shown
+  let model = ""; // of the sound that is shown
 
   const seedOf = (/** @type {Place} */ place) => (isB ? /** @type {number} */ (place.seed_b) : place.seed);
   const goToEnd = () => session.place && session.go(withT(session.place, isB ? 1 : 0));
@@ -32,5 +33,9 @@ export function start({ element, props, server }) {
     find("seed-picture").replaceChildren(button);
   }
 
+  session.addEventListener("show", () => {
+    if (session.place?.model !== model) element.querySelector("canvas")?.classList.add("past");
+    model = session.place?.model ?? "";
+  });
   whenSettled(element, ({ place }) => refresh(place));
 }
