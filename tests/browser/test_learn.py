@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from acts import Visit, expect_another_picture, pixels, place, player, status
+from acts import Visit, expect_another_picture, held_calls, pixels, place, player, status
 from conftest import SMALL
 from playwright.sync_api import Locator, Page, expect
 from scipy.spatial.distance import jensenshannon
@@ -172,6 +172,20 @@ def test_the_stages_of_a_sound_are_heard_and_leave_the_place_as_it_is(visit: Vis
         expect(slider).to_have_attribute("aria-valuetext", step)
     expect(stages.get_by_role("button", name="Play from noise")).to_be_visible()
     assert place(page) == before
+
+
+def test_a_question_waits_for_the_stages_that_answer_it(visit: Visit) -> None:
+    page = visit("?model=slow&seed=7")
+    held = held_calls(page, "stages")
+    group = lesson(page, EMERGING).get_by_role("group", name="The first guess")
+    group.get_by_role("radio", name="an average").check()
+    group.get_by_role("button", name="Check").click()
+    expect(group.get_by_text("One moment: the sounds are being made.")).to_be_visible()
+    expect(group.get_by_text("Noise alone says nothing")).to_be_hidden()
+    page.evaluate(NOTICE)
+    held[0].continue_()
+    expect(group.get_by_role("status")).to_contain_text("Right:")
+    page.wait_for_function("window.noticed")
 
 
 def test_while_a_slider_is_held_the_page_says_that_it_plays_a_draft(visit: Visit) -> None:

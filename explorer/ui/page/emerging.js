@@ -13,6 +13,7 @@ export class Stages {
   /** What is played, from the noise on. @type {Array<Sound & { title: string }>} */
   #sounds = [];
   #shown = ""; // the recipe whose stages these are
+  #coming = /** @type {{ recipe: string, arrived: Promise<boolean> } | null} */ (null); // what the server was asked for
   #speaker = /** @type {Speaker | null} */ (null);
   #timer = /** @type {ReturnType<typeof setTimeout> | undefined} */ (undefined);
 
@@ -31,13 +32,21 @@ export class Stages {
     this.button.onclick = () => (this.#timer ? this.#stop() : this.play());
   }
 
-  /** Shows the stages of a place. @param {string} recipe */
+  /** Shows the stages of a place. Resolves to whether they are here. @param {string} recipe */
   async show(recipe) {
-    if (recipe === this.#shown) return;
-    this.element.setAttribute("aria-busy", "true");
-    const answer = await ask(this.fetch, recipe);
-    this.element.removeAttribute("aria-busy");
-    if (!answer) return;
+    if (recipe === this.#shown) return true;
+    if (this.#coming?.recipe !== recipe) this.#coming = { recipe, arrived: this.#load(recipe) };
+    return this.#coming.arrived;
+  }
+
+  async #load(/** @type {string} */ recipe) {
+    this.row.setAttribute("aria-busy", "true");
+    const answer = await ask(this.fetch, recipe), newest = this.#coming?.recipe === recipe;
+    if (newest) {
+      this.#coming = null;
+      this.row.removeAttribute("aria-busy");
+    }
+    if (!answer || !newest) return false;
     this.#stop();
     this.#shown = recipe;
     const sent = answer.stages.map((/** @type {import("./asking.js").Answer} */ stage) => (
@@ -47,6 +56,7 @@ export class Stages {
       card(stage, stage.title, () => this.hear(i)))));
     this.slider.max = String(sent.length - 1);
     this.#mark(sent.length - 1);
+    return true;
   }
 
   /** Plays one stage. @param {number} i */

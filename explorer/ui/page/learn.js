@@ -242,8 +242,10 @@ export function start({ element, server }) {
       event.preventDefault();
       const chosen = /** @type {HTMLInputElement} */ (form.querySelector(":checked"));
       button.disabled = true;
+      verdict.textContent = "One moment: the sounds are being made.";
       const answered = await (shown ? shown() : playExample(lesson, sounds, measured));
       button.disabled = false;
+      verdict.textContent = "";
       if (!answered) return;
       const said = (/** @type {HTMLElement} */ answer) => `“${answer.parentElement?.textContent?.trim()}”`;
       verdict.textContent = chosen === right ? `Right: ${said(right)}.` : `No: you chose ${said(chosen)}, right is ${said(right)}.`;
@@ -278,14 +280,17 @@ export function start({ element, server }) {
     shift.setAttribute("aria-valuetext", shift.valueAsNumber.toFixed(2));
   }
 
-  /** What some questions are answered with in place of an example's sounds. @type {Record<string, () => boolean>} */
+  /** What some questions are answered with in place of an example's sounds.
+   * @type {Record<string, () => boolean | Promise<boolean>>} */
   const shows = {
     apart() { // moves the blocks of lesson 3
       shift.value = String(REACH);
       showBlocks();
       return true;
     },
-    emerging() {
+    async emerging() {
+      if (!data) await loadData();
+      if (!data?.emerging || !await stages.show(toJson(emerging()))) return false;
       stages.play();
       return true;
     },
