@@ -89,11 +89,13 @@ export function drawCurves(canvas, curves, step, snapshots, game) {
     for (const kept of snapshots) stroke(context, ink, [[x(kept), y(0) - 3], [x(kept), y(0) + 3]]);
     context.lineWidth = 2;
     stroke(context, i ? GENERATED : REAL, points.map(([s, v]) => [x(s), y(v)]));
+    const highest = `up to ${high.toPrecision(3)}`, room = across - 24 - context.measureText(highest).width;
+    const name = context.measureText(nameOf(metric)).width < room ? nameOf(metric) : shortName(metric);
     context.fillStyle = ink;
     context.textAlign = "left";
-    context.fillText(nameOf(metric), 10, i * each + 12);
+    context.fillText(name, 10, i * each + 12);
     context.textAlign = "right";
-    context.fillText(`up to ${high.toPrecision(3)}`, across - 4, i * each + 12);
+    context.fillText(highest, across - 4, i * each + 12);
     return `${nameOf(metric)} from ${values[0].toPrecision(3)} to ${values[values.length - 1].toPrecision(3)}`;
   });
   stroke(context, SLOPE, [[x(step), 0], [x(step), down]]);
