@@ -365,6 +365,25 @@ def test_a_new_sound_begins_at_its_beginning_also_by_a_key(visit: Visit) -> None
     assert page.evaluate("explorer.speaker.resting") == 0
 
 
+def test_under_reduced_motion_the_position_is_told_once_a_second_and_the_rest_is_still(visit: Visit) -> None:
+    page = visit("?model=toy", reduced_motion="reduce")
+    player(page).get_by_role("button", name="Play").click()
+    expect(player(page).get_by_role("button", name="Stop")).to_be_visible()
+    seconds, positions, level = page.evaluate(
+        """async () => {
+            const positions = new Set(), begun = performance.now();
+            for (let frame = 0; frame < 60; frame++) {
+                await new Promise(requestAnimationFrame);
+                positions.add(document.querySelector(".playhead").style.transform);
+            }
+            const level = document.querySelector(".meter").style.getPropertyValue("--level");
+            return [(performance.now() - begun) / 1000, positions.size, Number(level)];
+        }"""
+    )
+    assert positions <= seconds + 2
+    assert level == 0
+
+
 def test_a_click_in_the_picture_seeks(visit: Visit) -> None:
     page = visit("?model=piano")
     picture(page).click(position={"x": 300, "y": 100})

@@ -1,11 +1,11 @@
 // What moves while a sound plays: notes that light up as they sound, and a level meter. Nothing under reduced motion.
 
+import { still } from "./panel.js";
 import { KEY_WIDTH } from "./picture.js";
 
 const FALL = 0.92; // of the meter from one frame to the next
 const SHORTEST = 0.1; // s for which a note is lit at least
 const NONE = new Float32Array(0);
-const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class Lights {
   #level = 0;

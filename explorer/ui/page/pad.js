@@ -1,5 +1,6 @@
 // A square pad that mixes four seeds: A and B are its upper corners, C and D its lower ones.
 
+import { still } from "./panel.js";
 import { isMix } from "./recipe.js";
 
 /** @typedef {import("./recipe.js").Place} Place */
@@ -91,7 +92,7 @@ export class Pad {
       slider.setAttribute("aria-valuetext", `${Math.round(100 * slider.valueAsNumber)} %`);
       this.pad.style.setProperty(name, slider.value);
     }
-    if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+    if (still.matches) return;
     this.#way.push({ x: this.x, y: this.y, time: performance.now() });
     if (this.#way.length === 1) this.#drawTrail();
   }

@@ -6,7 +6,7 @@ import {
   chokes, cleared, essential, PADS, recipeOf, struckAt, toggled, withChoke, withKit, withPad,
 } from "./kit.js";
 import { listen, midiPossible, struckBy } from "./midi_in.js";
-import { ask, copyLink, finder, make, saveAs, TYPING, whenSettled } from "./panel.js";
+import { ask, copyLink, finder, make, saveAs, still, TYPING, whenSettled } from "./panel.js";
 import { Picture } from "./picture.js";
 import { identity, seedAlone, toJson } from "./recipe.js";
 import { audible, Hits, Sequencer } from "./sequencer.js";
@@ -261,12 +261,15 @@ export function start({ element, props, server }) {
     showPlaying();
   }
 
-  function showPlaying() { find("play").textContent = beat.playing ? "Stop the beat" : "Play the beat"; }
+  function showPlaying() {
+    find("play").textContent = beat.playing ? "Stop the beat" : "Play the beat";
+    session.alsoPlays(stop, beat.playing);
+  }
 
   function showStep(/** @type {number} */ step) {
     if (!element.isConnected) return stop();
     grid.mark(step);
-    if (kit) struckAt(kit, step).forEach(flash);
+    if (kit && !still.matches) struckAt(kit, step).forEach(flash);
   }
 
   // Changing pads

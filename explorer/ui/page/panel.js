@@ -25,6 +25,9 @@ const { hash = "" } = globalThis.location ?? {}; // read at once: the address lo
 /** The lesson that the address by which the visitor came names; "" if it names none. */
 export const lessonAsked = hash.startsWith(LESSON) ? hash.slice(LESSON.length) : "";
 
+/** Whether the visitor wants nothing to move. @type {{ matches: boolean }} */
+export const still = globalThis.matchMedia?.("(prefers-reduced-motion: reduce)") ?? { matches: false };
+
 /** The field for files that the app opens. @returns {HTMLInputElement | null} */
 export const fileField = () => document.querySelector("[data-testid='Open a saved file-upload-button']");
 

@@ -2,7 +2,7 @@
 
 import { Lights } from "./lights.js";
 import { inUnits, showOffset } from "./offsets.js";
-import { ask, copyLink, fileField, finder, lessonAsked, make, saveAs, TYPING } from "./panel.js";
+import { ask, copyLink, fileField, finder, lessonAsked, make, saveAs, still, TYPING } from "./panel.js";
 import { Picture } from "./picture.js";
 import { addressQuery, isAnother, withNumber, withOffset, withT } from "./recipe.js";
 import { Selection } from "./selection.js";
@@ -22,6 +22,7 @@ const CAPTIONS = /** @type {Record<string, [caption: string, title: string]>} */
 const UNSAFE = /[^\p{L}\p{N}_.+-]+/gu; // characters of a favourite's name that no file's name has
 const OPENED = 200; // ms in which gradio makes the controls of a section that is opened
 const AGAIN = 1000; // ms between two requests for the progress of the search for directions
+const SELDOM = 1000; // ms from one position to the next where nothing shall move
 const SAVING_LIMIT = 600_000; // ms that a file may take
 // Where the space bar presses what the keys have led to; what a pointer has pressed it leaves alone.
 const PRESSABLE = ":is(button, a, summary, input:not([type=range]), [role=tab], [role=option]):focus-visible";
@@ -45,6 +46,7 @@ export function start(component) {
   let fromStart = false; // whether the next sound begins at its beginning
   let appraising = /** @type {ReturnType<typeof setTimeout> | undefined} */ (undefined);
   let appraised = ""; // the recipe that the verdict is about
+  let followed = 0; // when the position was shown last
   let heard = /** @type {import("./recipe.js").Place | null} */ (null); // the place that was drawn last
 
   /** @type {import("./session.js").Draw} */
@@ -113,9 +115,10 @@ export function start(component) {
     if (answer.directions < 1 || !session.showFound()) appraising = setTimeout(appraise, AGAIN);
   }
 
-  /** Shows the position: the line at every frame, the other elements when their text changes. */
+  /** Shows the position: the line at once, the other elements when their text changes. */
   function follow() {
     const { position, seconds } = speaker, { area } = picture;
+    followed = performance.now();
     playhead.style.transform = `translateX(${area.x + area.width * position / seconds}px)`;
     const time = `${position.toFixed(1)} / ${seconds.toFixed(1)} s`;
     if (time === clock.textContent) return;
@@ -137,7 +140,10 @@ export function start(component) {
 
   function animate() {
     if (!element.isConnected) return;
-    if (speaker.playing) { speaker.look(); follow(); }
+    if (speaker.playing) {
+      speaker.look();
+      if (!still.matches || performance.now() - followed > SELDOM) follow();
+    }
     lights.draw(speaker, session.held);
     requestAnimationFrame(animate);
   }

@@ -62,6 +62,8 @@ export class Session extends EventTarget {
   held = false;
   /** Whether a beat plays, so that a sound that is shown anew does not begin to play by itself. */
   beating = false;
+  /** What plays beside the sound that is shown, such as a beat: how each is stopped. @type {Set<() => void>} */
+  others = new Set();
   /** Whether the server still looks for the directions of the sliders. */
   searching = false;
   /** For each visible slider of an offset, the offset's name. @type {Record<string, string>} */
