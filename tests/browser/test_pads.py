@@ -106,6 +106,10 @@ def test_a_newcomer_finds_eight_pads_and_a_beat_that_plays(visit: Visit) -> None
     page.wait_for_function("document.querySelector('#pads .steps .now') !== null")
     act(page, "Stop the beat").click()
     expect(page.locator("#pads .steps .now")).to_have_count(0)
+    act(page, "Play the beat").click()
+    player(page).get_by_role("button", name="Stop").click()  # it stops whatever plays
+    expect(act(page, "Play the beat")).to_be_visible()
+    expect(player(page).get_by_role("button", name="Play")).to_be_visible()
 
 
 @pytest.mark.parametrize("way", ["mouse", "key", "Enter"])

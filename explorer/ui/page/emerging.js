@@ -15,6 +15,7 @@ export class Stages {
   #shown = ""; // the recipe whose stages these are
   #coming = /** @type {{ recipe: string, arrived: Promise<boolean> } | null} */ (null); // what the server was asked for
   #speaker = /** @type {Speaker | null} */ (null);
+  #halt = () => this.#stop();
   #timer = /** @type {ReturnType<typeof setTimeout> | undefined} */ (undefined);
 
   /**
@@ -69,6 +70,7 @@ export class Stages {
   async play(i = 0) {
     if (i >= this.#sounds.length || !this.element.isConnected || (i && session.speaker?.playing)) return this.#stop();
     this.button.textContent = "Stop";
+    session.alsoPlays(this.#halt, true);
     this.#timer = setTimeout(() => this.play(i + 1), 1000 * Math.min(LONGEST, this.#sounds[i].seconds));
     await this.#strike(i);
   }
@@ -77,6 +79,7 @@ export class Stages {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.button.textContent = "Play from noise to sound";
+    session.alsoPlays(this.#halt, false);
     if (this.#speaker?.playing) this.#speaker.stop();
   }
 

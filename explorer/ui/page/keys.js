@@ -324,6 +324,7 @@ export function start({ element, props, server }) {
 
   function showPlaying() {
     button("play").textContent = piece ? "Stop the piece" : "Play the piece";
+    session.alsoPlays(stop, piece !== null);
     for (const name of ["play", "wav"]) button(name).disabled = !choices.length;
     button("roll").disabled = !models.length;
   }

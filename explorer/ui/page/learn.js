@@ -407,18 +407,27 @@ export function start({ element, server }) {
 
   /** Plays the present place at every step, one after another, until the visitor goes elsewhere or presses again. */
   async function playAll() {
-    const mine = playingAll = playingAll ? 0 : Date.now();
-    allButton.textContent = playingAll ? "Stop" : "Play all steps";
-    for (let i = 0; mine && i < steps.length; i += 1) {
+    if (playingAll) {
+      stopAll();
+      return session.silence();
+    }
+    const mine = playingAll = Date.now();
+    allButton.textContent = "Stop";
+    session.alsoPlays(stopAll, true);
+    for (let i = 0; i < steps.length; i += 1) {
       await settled(() => session.go(atStep(i)));
       if (mine !== playingAll || place().model !== steps[i].model) break;
       await session.play();
       await new Promise((done) => { setTimeout(done, 1000 * Math.min(LONGEST_STEP, session.shown?.seconds ?? 1)); });
       if (mine !== playingAll || place().model !== steps[i].model) break;
     }
-    if (mine !== playingAll) return;
+    if (mine === playingAll) stopAll();
+  }
+
+  function stopAll() {
     playingAll = 0;
     allButton.textContent = "Play all steps";
+    session.alsoPlays(stopAll, false);
   }
 
   /** Waits until the sound that an act asks for has settled, or for GIVE_UP. @param {() => void} act */

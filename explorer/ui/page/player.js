@@ -128,8 +128,9 @@ export function start(component) {
   }
 
   function refresh() {
-    playButton.textContent = speaker.playing ? "Stop" : "Play";
-    playButton.classList.toggle("on", speaker.playing);
+    const playing = speaker.playing || session.others.size > 0;
+    playButton.textContent = playing ? "Stop" : "Play";
+    playButton.classList.toggle("on", playing);
     find("screen").classList.toggle("playing", speaker.playing);
     undoButton.disabled = !session.undo.possible;
     redoButton.disabled = !session.undo.redoPossible;
@@ -181,10 +182,12 @@ export function start(component) {
     if (value && session.target) session.go(withOffset(session.target, value, 0));
   }
 
+  /** Plays what is shown, or stops all that plays. */
   function toggle() {
-    silenced = speaker.playing;
+    silenced = speaker.playing || session.others.size > 0;
+    for (const stop of [...session.others]) stop();
     if (speaker.playing) speaker.stop();
-    else session.play();
+    else if (!silenced) session.play();
   }
 
   /** Whether the place that is shown is among the favourites. */
@@ -297,6 +300,7 @@ export function start(component) {
     silenced = true;
     if (speaker.playing) speaker.stop();
   });
+  session.addEventListener("others", refresh);
   session.addEventListener("listen", () => {
     silenced = false;
     fromStart = true;

@@ -49,6 +49,7 @@ export class Undo {
  * - "kit": the detail is a kit, as kit.js has it, from a file that was opened.
  * - "piece": the detail is the recipe of a piece, as JSON, from a song that was opened.
  * - "listen": a place that is asked for next shall be heard, from its beginning.
+ * - "others": something else has begun to play, or has stopped.
  * - "silence": something else begins to play, so the sound that is shown stops until it is played again.
  * - "say": the detail has `words` for the visitor, and the `title` of the sound that they are about, if any.
  * - "warn": the detail is a sentence for the visitor; an empty one clears the last.
@@ -189,6 +190,18 @@ export class Session extends EventTarget {
 
   /** Stops what is shown, for something else that plays. */
   silence() { this.dispatchEvent(new Event("silence")); }
+
+  /**
+   * Something else than the sound that is shown plays, or no longer.
+   * @param {() => void} stop how it is stopped
+   * @param {boolean} plays
+   */
+  alsoPlays(stop, plays) {
+    if (this.others.has(stop) === plays) return;
+    if (plays) this.others.add(stop);
+    else this.others.delete(stop);
+    this.dispatchEvent(new Event("others"));
+  }
 
   /** Waits for the speaker and shows its error, if any. @param {Promise<void>} promise */
   async heard(promise) {
