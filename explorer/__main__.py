@@ -338,7 +338,7 @@ def _parser() -> argparse.ArgumentParser:
         "--labels",
         type=_labels,
         metavar="A,B",
-        help="labels of the pads in turn; `list` shows them (default: all labels, drums in their usual order)",
+        help="labels of the pads in turn; `list` shows them (default: all, drums in their order; of keys a chord)",
     )
     kit.add_argument("--recipe", metavar="FILE-OR-LINK", help="a saved kit or a link to one, instead of NAME and seeds")
     kit.add_argument("--out", type=Path, default=Path(), metavar="DIR", help=OUT_HELP)

@@ -40,6 +40,7 @@ DRUMS: tuple[tuple[str, tuple[int, ...]], ...] = (
     (r"\bclave|\bwood ?block", (75, 76, 77)),
 )
 HATS = range(2, 5)  # in DRUMS
+CHORD = (0, 4, 7)  # semitones of a major triad
 OTHER_NOTES = (36, 38, 42, 46, 39, 45, 50, 49, 37, 56, 51, 70, 54, 63, 75)  # for sounds that are none of these drums
 
 
@@ -240,6 +241,19 @@ def labelled(model: str, labels: Sequence[str] | None, seeds: Sequence[int]) -> 
 def arranged(labels: Sequence[str]) -> list[str]:
     """Labels in the order of the pads: kick, snare, hats and so on; other labels after these, in their own order."""
     return sorted(labels, key=lambda label: len(DRUMS) if (drum := _drum(label)) is None else drum)
+
+
+def chord(pitches: Sequence[int]) -> list[int]:
+    """Up to PADS of some pitches that sound well together: tones of a major triad on the lowest one, over the whole
+    range.
+
+    Args:
+        pitches: MIDI note numbers, at least one.
+    """
+    lowest = min(pitches)
+    tones = sorted(pitch for pitch in pitches if (pitch - lowest) % 12 in CHORD)
+    count = min(PADS, len(tones))
+    return [tones[round(i * (len(tones) - 1) / max(1, count - 1))] for i in range(count)]
 
 
 def _drum(label: str | None) -> int | None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.kit import BEAT, MAX_SWING, MAX_TEMPO, MIN_SWING, MIN_TEMPO, PADS, STEPS, Kit, labelled, new
+from explorer.kit import BEAT, MAX_SWING, MAX_TEMPO, MIN_SWING, MIN_TEMPO, PADS, STEPS, Kit, chord, labelled, new
 from explorer.latent import MAX_SEED
 from explorer.recipe import Recipe, RecipeError
 
@@ -86,6 +86,12 @@ def test_drums_come_in_the_usual_order_on_their_general_midi_notes_and_hats_chok
     assert [pad.label for pad in kit.pads] == ["kick", "snare-2", "hihat closed", "OHH", "clap", "tom", "ride", "zap"]
     assert kit.notes()[:7] == (36, 38, 42, 46, 39, 45, 51)
     assert kit.choke == (3, 4)
+
+
+def test_pads_of_keys_are_a_chord_over_the_whole_range() -> None:
+    assert chord(range(36, 85)) == [36, 43, 48, 55, 64, 72, 76, 84]  # C2 G2 C3 G3 E4 C5 E5 C6
+    assert chord([50, 52, 54]) == [50, 54]
+    assert chord([61]) == [61]
 
 
 @given(st.lists(st.sampled_from(["kick", "hat", "open hat", "tom", "seven", "open", "conga"]), min_size=1))

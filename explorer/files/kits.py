@@ -18,6 +18,7 @@ from explorer import atomic
 from explorer import kit as kits
 from explorer.engine import Engine
 from explorer.files import formats
+from explorer.files.instruments import keys_of
 from explorer.files.ready import AUDIBLE
 from explorer.kit import MAX_SECONDS, PADS, STEPS, Kit
 from explorer.recipe import RecipeError
@@ -31,13 +32,16 @@ def new(engine: Engine, name: str, seeds: Sequence[int] = range(PADS), labels: S
     """A kit of a checkpoint: eight seeds, with the labels in turn, and a simple beat.
 
     Args:
-        labels: in the order of the pads; None for those of the checkpoint, drums in their usual order.
+        labels: in the order of the pads; None for those of the checkpoint, drums in their usual order, of keys a chord.
     Raises:
         CheckpointError, RecipeError: as `complete`.
     """
+    model = engine.model(name)
+    if labels is None and (keys := keys_of(model)):
+        labels = [keys[pitch] for pitch in kits.chord(list(keys))]
     if labels is not None:
         return complete(engine, kits.labelled(name, labels, seeds))
-    return complete(engine, kits.new(name, engine.model(name).card.labels, seeds))
+    return complete(engine, kits.new(name, model.card.labels, seeds))
 
 
 def complete(engine: Engine, kit: Kit) -> Kit:

@@ -13,6 +13,7 @@ import pytest
 import soundfile as sf
 from test_kit import with_row
 from toy import write
+from toy_keys import write as write_keys
 
 from explorer import checkpoint
 from explorer.engine import Engine
@@ -169,3 +170,9 @@ def test_sounds_that_are_too_long_for_pads_are_refused_before_they_are_made(tmp_
     checkpoint.save(tmp_path / "piano.safetensors", FAMILIES["pianogan"](config).eval())
     with pytest.raises(RecipeError, match="a pad plays sounds of up to 2 s"):
         kits.new(Engine(tmp_path), "piano")
+
+
+def test_the_pads_of_an_instrument_are_a_chord(tmp_path: Path) -> None:
+    write_keys(tmp_path)
+    labels = [pad.label for pad in kits.new(Engine(tmp_path), "keys").pads]
+    assert labels == ["C3", "E3", "G3", "C4", "E4", "G4", "C5", "C3"]  # the last one is another seed
