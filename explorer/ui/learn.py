@@ -69,7 +69,7 @@ class Lessons:
         """
         name = handlers.read(request).model
         model = self._engine.model(name)
-        final = name if name in self._engine.names() else name.rpartition("@")[0]
+        final = name if name in self._engine.names() else name.rpartition("@")[0] or name  # one of `lessons`
         steps = shelf.snapshots(self._engine.folder, final)
         lines = self._metrics(final) if steps else []
         return {

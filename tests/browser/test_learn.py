@@ -104,6 +104,7 @@ def test_each_lesson_answers_a_prediction_with_a_sound_and_an_explanation(visit:
         group = predict(lesson(page, title), question, answer)
         expect(group.get_by_role("button", name=caption)).to_have_attribute("aria-current", "true")
         assert {name: getattr(place(page), name) for name in heard} == heard
+        expect(page.get_by_role("alert")).to_have_count(0)
     expect(player(page).get_by_role("button", name="Stop")).to_be_visible()  # it plays
 
 
@@ -122,6 +123,16 @@ def test_a_wrong_prediction_is_corrected_and_the_distances_equal_scipys(visit: V
         # scipy's is the square root, in nats
         expect(learn.get_by_text(f"Jensen-Shannon {jensenshannon(real, generated) ** 2:.3f}")).to_be_visible()
         expect(learn.get_by_text(f"Wasserstein {wasserstein_distance(x, x, real, generated):.2f}")).to_be_visible()
+
+
+def test_a_lesson_that_is_opened_stays_in_view_when_the_one_above_it_closes(visit: Visit) -> None:
+    page = visit("?model=words")
+    lesson(page, TRAINING).get_by_role("button", name="Back to the final").scroll_into_view_if_needed()
+    lesson(page, DISTANCE)
+    page.wait_for_function(
+        """() => document.querySelector("details.distance[open] summary").getBoundingClientRect().top
+            >= document.querySelector(".stage").getBoundingClientRect().bottom"""
+    )
 
 
 def test_the_slider_over_snapshots_keeps_the_latent_and_comes_back_to_the_checkpoint(visit: Visit) -> None:

@@ -99,6 +99,7 @@ def test_a_checkpoint_for_lessons_is_played_by_name_but_not_listed(folder: Path)
     assert engine.names() == ["toy"]
     assert Lessons(engine).lesson_data(Recipe("toy").to_json())["collapsed"] == "stuck"
     assert torch.isfinite(engine.output(Recipe("stuck", seed=1))).all()
+    assert Lessons(engine).lesson_data(Recipe("stuck").to_json())["model"] == "stuck"  # a link may lead to it
 
 
 @pytest.fixture

@@ -56,10 +56,10 @@ export function start({ element, server }) {
 
   const place = () => /** @type {Place} */ (session.place);
 
-  /** Seed, label and settings of the present place, on the final checkpoint. */
+  /** Seed of the present place, on the final checkpoint, with label and settings if they are that checkpoint's. */
   const plain = () => {
-    const { version, seed, label, settings } = place();
-    return { version, model: data?.model, seed, label, settings };
+    const { version, model, seed, label, settings } = place(), own = model !== data?.collapsed;
+    return { version, model: data?.model, seed, label: own ? label : null, settings: own ? settings : {} };
   };
 
   const four = () => [0, 1, 2, 3].map((i) => (place().seed + i) % SEEDS);
@@ -311,7 +311,7 @@ export function start({ element, server }) {
     try {
       for (let done = ""; done !== session.shown.recipe && visible(element);) {
         done = session.shown.recipe;
-        if (!steps.some(({ model }) => model === place().model)) await loadData();
+        if (![...steps.map(({ model }) => model), data?.collapsed].includes(place().model)) await loadData();
         const open = (/** @type {string} */ lesson) => /** @type {HTMLDetailsElement} */ (find(lesson)).open;
         if (open("training") && data?.steps.length) await showSteps();
         if (open("emerging") && data?.emerging) await stages.show(toJson(emerging()));
@@ -451,7 +451,13 @@ export function start({ element, server }) {
   allButton.onclick = playAll;
   find("sheet").onclick = () => printSheet(element);
   finalButton.onclick = () => hear(atStep(steps.length - 1));
-  element.addEventListener("toggle", refresh, true); // because the event does not bubble
+  // Both while they go down, because the event does not bubble. A lesson before it that closes takes the one that opens
+  // along, up behind the stage.
+  element.addEventListener("toggle", ({ target }) => {
+    const lesson = /** @type {HTMLDetailsElement} */ (target);
+    if (lesson.open) lesson.querySelector("summary")?.scrollIntoView({ block: "nearest" });
+    refresh();
+  }, true);
   new IntersectionObserver(refresh).observe(element);
   new ResizeObserver(() => { if (data && visible(element)) { showBlocks(); showStep(); } }).observe(element);
   whenSettled(element, refresh);
