@@ -28,7 +28,8 @@ NOT_AVERAGED = {"step", "phase", "seconds"}  # fields of `metrics.jsonl` that ar
 log = logging.getLogger(__name__)
 CARD = """# {name}
 
-Family `{family}`, {parameters:,} parameters, exported at step {step:,} of {total:,}.
+{sounds}, {seconds:.1f} s each, learned from {data}: family `{family}`, {parameters:,} parameters, exported at step
+{step:,} of {total:,}.
 
 | | |
 |---|---|
@@ -91,6 +92,8 @@ def export(
         started = f"`{origin['name']}`, SHA-256 {origin['sha256']}" if origin else "random weights"
         text = CARD.format(
             name=name,
+            sounds=f"Sounds of {len(written.labels)} labels" if written.labels else "Sounds",
+            seconds=written.seconds,
             family=written.family,
             parameters=written.parameters,
             step=state["step"],

@@ -8,7 +8,9 @@ from explorer.engine import Engine
 from explorer.recipe import Recipe
 
 SENTENCE = re.compile(r"[:.](?=\s|$)")
-LICENCE = re.compile(r"^\| licence of the weights \| (.{1,500}?)(?:\.? {0,9}\||\. |, )", re.MULTILINE)
+LICENCE = re.compile(
+    r"^\| licence of the weights \| (?!to be filled in)(.{1,500}?)(?:\.? {0,9}\||\. |, )", re.MULTILINE
+)
 MAX_WORDS = 120  # characters
 
 

@@ -11,7 +11,9 @@ from toy import ToyConfig, make
 
 from explorer import checkpoint
 from explorer.checkpoint import CheckpointError
+from explorer.engine import Engine
 from explorer.shelf import read_level, snapshots
+from explorer.ui import models
 from training.__main__ import main
 from training.export import averaged_metrics, choose_steps, export_snapshots
 from training.families import TASKS
@@ -61,6 +63,9 @@ def test_an_export_without_directions_states_its_level_and_command_in_its_card(r
     assert read_level(shelf / "new.safetensors") is not None
     card = (shelf / "new.md").read_text(encoding="utf-8")
     assert "`train --out run; python -m training export run --name new`" in card
+    (told,) = (model for model in models.described(Engine(shelf)) if model["name"] == "new")
+    assert told["about"] == "Sounds of 2 labels, 0.5 s each, learned from clips"
+    assert told["licence"] == ""  # not filled in yet
 
 
 def test_a_recorded_command_keeps_its_options_but_no_path_of_the_data() -> None:

@@ -35,6 +35,7 @@ export function start({ element, server }) {
     const answer = await ask(server.presets, null);
     if (!answer) return;
     models = answer.models;
+    for (const name of ["previous", "next"]) /** @type {HTMLButtonElement} */ (find(name)).disabled = models.length < 2;
     list.replaceChildren(...models.map(({ name, about, licence }) => {
       const button = make("button", { type: "button", className: "model", value: name }, make("canvas"),
         make("b", { textContent: name }), make("span", { textContent: about }), make("small", { textContent: licence }));
