@@ -17,7 +17,7 @@ const shortName = (/** @type {string} */ metric) => nameOf(metric).split(",")[0]
 const FIGURES = new Map([
   ["frechet", "Fréchet distance (falls)"], ["named", "named by the judge at all"], ["accuracy", "right label"],
   ["kept", "right pitch"], ["overlap_area", "overlap with real pieces (1 is alike)"],
-  ["told", "told from real (50 % is guessing)"], ["two_sample_accuracy", "told from real (50 % is guessing)"],
+  ["told", "told from real (50 % is guessing)"], ["two_sample_accuracy", "told from real (50 % is guessing)"],
   ["precision", "precision"], ["recall", "recall"],
   ["spread", "spread (1 is real)"], ["nearest", "distance to the nearest training clip"],
 ]);
