@@ -99,8 +99,8 @@ def test_a_chord_is_held_by_the_computers_keys_and_every_key_is_fetched(visit: V
     assert key(page, "E4").evaluate("label => label.classList.contains('pressed')")
     page.wait_for_function("keysPanel.here().length === 25")
     fetched = page.evaluate("keysPanel.here()")
-    assert fetched[0] == 60
-    rest = [abs(pitch - 67) for pitch in fetched[fetched.index(67) :] if pitch not in (60, 64)]  # 67 was pressed last
+    assert set(fetched[:3]) == {60, 64, 67}  # the server answers two requests at a time
+    rest = [abs(pitch - 67) for pitch in fetched[3:]]  # 67 was pressed last
     assert rest == sorted(rest)
     for name in "adg":
         page.keyboard.up(name)
