@@ -336,6 +336,10 @@ def test_pictures_of_another_model_are_dimmed_until_new_ones_are_here(visit: Vis
     page.route(SERVER, lambda route: route.abort() if "pictures" in str(route.request.post_data) else route.continue_())
     page.keyboard.press("[")
     expect(dimmed).to_have_count(9)
+    page.keyboard.press("]")  # back, where they are right
+    expect(dimmed).to_have_count(0)
+    page.keyboard.press("[")
+    expect(dimmed).to_have_count(9)
     page.unroute(SERVER)
     page.keyboard.press("r")
     expect(dimmed).to_have_count(0)

@@ -10,7 +10,6 @@ const AT_ONCE = 2;
 
 export class Mosaic {
   #updating = false;
-  #model = "";
 
   /**
    * @param {HTMLElement} root
@@ -20,16 +19,15 @@ export class Mosaic {
   constructor(root, count, fetch) {
     this.root = root;
     this.fetch = fetch;
-    this.cells = Array.from({ length: count }, () => ({ picture: new Picture(make("canvas"), true), recipe: "" }));
+    this.cells = Array.from({ length: count }, () => (
+      { picture: new Picture(make("canvas"), true), recipe: "", model: "" }));
     root.replaceChildren(...this.cells.map(({ picture }) => picture.canvas));
-    session.addEventListener("show", () => this.#fade(session.place?.model ?? ""));
+    session.addEventListener("show", () => this.#dim());
   }
 
-  /** Dims the pictures at once if they are of another model. */
-  #fade(/** @type {string} */ model) {
-    if (model === this.#model) return;
-    this.#model = model;
-    for (const { picture } of this.cells) picture.canvas.classList.add("past");
+  /** Dims the pictures of another model than the present one. */
+  #dim() {
+    for (const { picture, model } of this.cells) picture.canvas.classList.toggle("past", model !== session.place?.model);
   }
 
   /**
@@ -48,11 +46,12 @@ export class Mosaic {
         if (!answer || !answer.pictures) return; // they are an ornament: no error is shown
         next.forEach((i, n) => {
           this.cells[i].recipe = wanted[i];
-          const { picture } = this.cells[i], sent = answer.pictures[n];
+          const cell = this.cells[i], sent = answer.pictures[n];
           if (sent.error) return;
-          picture.show(unpack(sent));
-          picture.canvas.classList.remove("past");
+          cell.model = sent.place.model;
+          cell.picture.show(unpack(sent));
         });
+        this.#dim();
       }
     } finally {
       this.#updating = false;

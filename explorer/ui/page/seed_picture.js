@@ -10,7 +10,7 @@ import { session } from "./session.js";
 export function start({ element, props, server }) {
   const find = finder(element), isB = props.end === "B";
   let pictured = ""; // the recipe whose picture is shown
-  let model = ""; // of the sound that is shown
+  let model = ""; // of that picture
 
   const seedOf = (/** @type {Place} */ place) => (isB ? /** @type {number} */ (place.seed_b) : place.seed);
   const goToEnd = () => session.place && session.go(withT(session.place, isB ? 1 : 0));
@@ -29,13 +29,13 @@ export function start({ element, props, server }) {
   function draw(/** @type {import("./panel.js").Answer} */ sent) {
     const button = card(sent, "", goToEnd);
     const words = sent.error ?? `seed ${sent.place.seed} alone. ${sent.about}`;
+    model = sent.place?.model ?? "";
     button.setAttribute("aria-label", `Go to ${props.end}, ${words}`);
     find("seed-picture").replaceChildren(button);
   }
 
   session.addEventListener("show", () => {
-    if (session.place?.model !== model) element.querySelector("canvas")?.classList.add("past");
-    model = session.place?.model ?? "";
+    element.querySelector("canvas")?.classList.toggle("past", model !== session.place?.model);
   });
   whenSettled(element, ({ place }) => refresh(place));
 }
