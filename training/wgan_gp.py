@@ -130,8 +130,12 @@ class AdversarialTask(Task):
         """Losses by name, added to the critic's, of what else it learns of generated items, `fake_view`'s output."""
         return {}
 
-    def begin_adversarial(self, networks: "Networks") -> None:
-        """Called once, before the first adversarial step; for weights that start from those of the warm start."""
+    def begin_adversarial(self, networks: "Networks", ema: Generator) -> None:
+        """Called once, before the first adversarial step; for weights that start from those of the warm start.
+
+        Args:
+            ema: the generator with EMA weights.
+        """
 
     def adversarial_parameters(self, generator: Generator) -> list[nn.Parameter]:
         """The generator's parameters that adversarial training changes. By default all."""
@@ -222,7 +226,7 @@ class WGANGP(Objective):
         """`critic_steps` updates of the critic, then one of the generator (none during the head start)."""
         recipe = self.recipe
         if self.step == recipe.warm_steps:
-            self.task.begin_adversarial(self.networks)
+            self.task.begin_adversarial(self.networks, self.ema)
         left = min(1.0, (self.schedule.steps - self.step) / max(1, recipe.cooldown))
         self.set_rate("critic", recipe.critic_lr * left)
         self.set_rate("generator", recipe.generator_lr * left)

@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.generators.base import Generator
+from explorer.generators.diffusion import ddim
 from explorer.generators.transformer import Transformer
 from explorer.latent import LatentSpace
 from explorer.sound.base import Settings
@@ -58,7 +59,7 @@ SIZES = {  # upper limits of a configuration's numbers
     "dcgan_width": 1024,
 }
 SECTIONS = 8  # equal parts of a piece, in `features`
-WIDTH_OF_HEAD = 32  # channels of each head of `transformer`
+WIDTH_OF_HEAD = 64  # channels of each head of `transformer`
 ON_HOST = {"cpu"}  # device types whose memory can be read without a synchronisation
 
 
@@ -117,12 +118,8 @@ class PianoGAN(Generator):
             self.decoder = Decoder(config.code_size, config.decoder_width)
         elif config.architecture == "transformer":
             self.representation = PerformanceRepresentation()
-            self.field = NoiseField(config.latent_size, NoteEmbedding.SIZE, NOTES)
             self.form = Form(config.latent_size)
-            self.embedding = NoteEmbedding()
-            size = NoteEmbedding.SIZE
-            heads = config.width // WIDTH_OF_HEAD
-            self.transformer = Transformer(size, size, NOTES, config.width, config.blocks, heads)
+            self.denoiser = Denoiser(config.width, config.blocks)
         else:
             self.dcgan = DCGAN(config.latent_size, config.dcgan_width)
 
@@ -133,14 +130,19 @@ class PianoGAN(Generator):
     def network(self, z: Tensor) -> Tensor:
         """(batch, latent_size) -> pitch logits, and times and velocities before tanh, (batch, 91 or 92, 256)."""
         if self.config.architecture == "transformer":
-            return self.embedding.logits(self.points(z))
+            return self.denoiser.embedding.logits(self.points(z))
         logits: Tensor = self.decoder(self.codes(z)) if self.config.architecture == "flow" else self.dcgan(z)
         return logits
 
     def points(self, z: Tensor) -> Tensor:
         """(batch, latent_size) -> points of `NoteEmbedding`, (batch, 256, 16)."""
-        points: Tensor = self.transformer(self.form(z, self.field(z)).squeeze(2).mT)
-        return points.float()
+        n = self.config.flow_steps
+
+        def estimate(x: Tensor, k: int) -> Tensor:
+            return self.denoiser.estimate(x, torch.full((len(x),), k / n, device=x.device))
+
+        *_, points = ddim(estimate, self.form(z), [(k / n, 1 - k / n) for k in range(n)])
+        return points
 
     def codes(self, z: Tensor) -> Tensor:
         """(batch, latent_size) -> codes (batch, code_size, 1, 64), by Euler's method from the noise."""
@@ -264,53 +266,89 @@ class NoiseField(nn.Module):
 
 
 class Form(nn.Module):
-    """Repeats parts of noise, as the parts of a piece are repeated: (batch, channels, 1, 256) to the same shape.
+    """Gives noise the form of a piece: what comes back, and how the whole moves. (batch, latent) -> (batch, 256, 16).
 
-    A network that knows only how far notes are apart makes like notes of like noise, so what is repeated here comes
-    back as a motif in the music; white noise hardly ever makes one (training/EXPERIMENTS.md). A plan says for each note
-    where its noise comes from: a part is new, or it is an earlier one again. Each of `PLANS` plans has a direction in
-    latent space; the noise is that of the plans that the latent points to, mixed, so that it changes smoothly with the
-    latent. It stays white in each note. Nothing here is learned; the plans are drawn from a fixed seed.
+    A network that denoises learns motifs and phrases last, and needs many steps to make them of white noise. So it
+    learns from noise that has them already (a coupling of noise and data, as in Pooladian et al., 2023,
+    arXiv:2304.14772), and is played with noise made in the same way:
+
+    * A plan says for each note where it was before. Notes that come back have the same noise, but for a share of their
+      own. A piece mixes the plans of `PLANS` real windows, by which of their directions the latent points to.
+    * The slowest cosines of each channel are a piece's course: its mean register, key, tempo, loudness and so on, and
+      how they change. The latent's first components are these, as normal numbers.
+
+    `measure` takes plans and the distribution of courses from real windows; nothing is learned.
     """
 
     PLANS = 32
-    PARTS = (6, 8, 12, 16, 24, 32)  # notes
-    NEW = 0.4  # the probability that a part is new
-    DECISION = 6.0  # how clearly one plan wins: the inverse temperature of the softmax over plans
-    OWN = 0.15  # the share, in variance, that each note's noise keeps to itself, so that repeats vary
+    DECISION = 10.0  # how clearly one plan wins: the inverse temperature of the softmax over plans
+    OWN = 0.1  # the share, in variance, that each note's noise keeps to itself, so that repeats vary
+    COURSE = 3  # cosines of each channel
+    KNOTS = 128  # quantiles of each number of a course
 
     plans: Tensor
     directions: Tensor
+    rest: Tensor
+    cosines: Tensor
+    mean: Tensor
+    whitening: Tensor
+    quantiles: Tensor
 
     def __init__(self, latent_size: int) -> None:
         super().__init__()
-        rng = np.random.RandomState(1)
-        plans = np.zeros((self.PLANS, NOTES, NOTES), dtype=np.float32)
-        for plan in plans:
-            plan[np.arange(NOTES), self._plan(rng)] = 1
-        directions = rng.standard_normal((self.PLANS, latent_size)) / math.sqrt(latent_size)
-        self.register_buffer("plans", torch.from_numpy(plans), persistent=False)
+        courses = NoteEmbedding.SIZE * self.COURSE
+        if latent_size <= courses:
+            raise ValueError(f"latent_size must be more than {courses}, which describe the course of a piece")
+        self.field = NoiseField(latent_size, NoteEmbedding.SIZE, NOTES)
+        directions = np.random.RandomState(1).standard_normal((self.PLANS, latent_size)) / math.sqrt(latent_size)
         self.register_buffer("directions", torch.tensor(directions, dtype=torch.float32), persistent=False)
+        rest = (torch.arange(latent_size) % self.field.slow >= self.COURSE).float()  # what is not the course
+        self.register_buffer("rest", rest, persistent=False)
+        self.register_buffer("cosines", self.field.cosines[: self.COURSE].clone(), persistent=False)
+        self.register_buffer("plans", torch.arange(NOTES).repeat(self.PLANS, 1))
+        self.register_buffer("mean", torch.zeros(courses))
+        self.register_buffer("whitening", torch.eye(courses))
+        normal = torch.special.ndtri((torch.arange(self.KNOTS) + 0.5) / self.KNOTS)
+        self.register_buffer("quantiles", normal.repeat(courses, 1))
 
-    def _plan(self, rng: np.random.RandomState) -> np.ndarray:
-        """The note (256,) that each note's noise comes from."""
-        source, parts, at = np.arange(NOTES), list[int](), 0
-        while at < NOTES:
-            length = min(int(rng.choice(self.PARTS)), NOTES - at)
-            if parts and rng.uniform() >= self.NEW:
-                earlier = parts[rng.randint(len(parts))]
-                source[at : at + length] = source[earlier + np.arange(length) % (at - earlier)]
-            parts.append(at)
-            at += length
-        return source
-
-    def forward(self, z: Tensor, noise: Tensor) -> Tensor:
+    def forward(self, z: Tensor) -> Tensor:
         with torch.autocast(z.device.type, enabled=False):
-            share = (self.DECISION * F.linear(z.float(), self.directions)).softmax(1)
-            plan = (share @ self.plans.flatten(1)).unflatten(1, (NOTES, NOTES))
-            plan = math.sqrt(1 - self.OWN) * F.normalize(plan, dim=2)
-            own = math.sqrt(self.OWN) * noise.flip(1)  # of other channels, so that the sum has the variance of noise
-            return own + (noise.squeeze(2) @ plan.mT).unsqueeze(2)
+            rest = z.float() * self.rest
+            noise = self.field(rest).squeeze(2).mT
+            share = (self.DECISION * F.linear(rest, self.directions)).softmax(1)
+            mixed = torch.einsum("bp,bpnc->bnc", share, noise[:, self.plans])
+            same = (self.plans[:, None] == self.plans).float()  # whether two plans repeat the same note
+            mixed = mixed / torch.einsum("bp,bq,pqn->bn", share, share, same).sqrt()[..., None]
+            course = z.float().unflatten(1, (-1, self.field.slow))[..., : self.COURSE]
+            return self.shaped(mixed, noise.flip(2), course)  # its own: of other channels, as good as independent
+
+    def shaped(self, repeated: Tensor, own: Tensor, course: Tensor) -> Tensor:
+        """Adds what each note keeps to itself (batch, 256, 16), and sets the course (batch, 16, 3)."""
+        noise = math.sqrt(1 - self.OWN) * repeated + math.sqrt(self.OWN) * own
+        return noise + ((course.mT - self.cosines @ noise).mT @ self.cosines).mT
+
+    def course(self, points: Tensor) -> Tensor:
+        """The courses (batch, 16, 3) of pieces (batch, 256, 16), as numbers that are normal over real pieces."""
+        with torch.autocast(points.device.type, enabled=False):
+            x = ((self._waves(points) - self.mean) @ self.whitening).mT.contiguous()
+            above = torch.searchsorted(self.quantiles, x).clamp(1, self.KNOTS - 1)
+            low, high = self.quantiles.gather(1, above - 1), self.quantiles.gather(1, above)
+            place = above - 1 + ((x - low) / (high - low).clamp_min(1e-6)).clamp(0, 1)
+            return torch.special.ndtri((place + 0.5) / self.KNOTS).mT.unflatten(1, (-1, self.COURSE))
+
+    def measure(self, points: Tensor, plans: Tensor) -> None:
+        """Takes the distribution of courses from pieces (n, 256, 16), and plans (`PLANS`, 256)."""
+        waves = self._waves(points)
+        self.mean.copy_(waves.mean(0))
+        values, axes = torch.linalg.eigh(waves.T.cov().double())
+        self.whitening.copy_(axes * values.clamp_min(1e-4 * values.max()).rsqrt() @ axes.T)  # stays near the channels
+        spread = (waves - self.mean) @ self.whitening
+        at = (torch.arange(self.KNOTS, device=waves.device) + 0.5) / self.KNOTS
+        self.quantiles.copy_(torch.quantile(spread, at, dim=0).T)
+        self.plans.copy_(plans)
+
+    def _waves(self, points: Tensor) -> Tensor:
+        return (self.cosines @ points.float()).mT.flatten(1)
 
 
 class NoteEmbedding(nn.Module):
@@ -389,6 +427,26 @@ class NoteEmbedding(nn.Module):
         with torch.no_grad():
             nearest = self.embed(torch.cat([hard * 2 - 1, times], dim=2).mT) - points
         return notes, points + nearest
+
+
+class Denoiser(nn.Module):
+    """Noisy points (batch, 256, 16) and times (batch,) -> logits of keys (batch, 256, 88), and times of notes."""
+
+    def __init__(self, width: int, blocks: int) -> None:
+        super().__init__()
+        self.embedding = NoteEmbedding()
+        size = NoteEmbedding.SIZE
+        outputs = KEYS + size - NoteEmbedding.PITCH
+        self.transformer = Transformer(size, outputs, NOTES, width, blocks, width // WIDTH_OF_HEAD, timed=True)
+
+    def forward(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        out = self.transformer(x, t).float()
+        return out[..., :KEYS], out[..., KEYS:]
+
+    def estimate(self, x: Tensor, t: Tensor) -> Tensor:
+        """The mean of the points (batch, 256, 16) that x may come from."""
+        keys, times = self(x, t)
+        return torch.cat([self.embedding.of_keys(keys.softmax(2)), times], dim=2)
 
 
 class Mover(nn.Module):

@@ -61,7 +61,7 @@ SMALL: dict[str, tuple[str, Any]] = {
     "pianogan flow": ("pianogan", PianoGANConfig(latent_size=32, code_size=16, width=16, blocks=3, decoder_width=16)),
     "pianogan transformer": (
         "pianogan",
-        PianoGANConfig(architecture="transformer", latent_size=32, width=64, blocks=2),
+        PianoGANConfig(architecture="transformer", latent_size=64, width=64, blocks=2),
     ),
     "pianogan dcgan": ("pianogan", PianoGANConfig(architecture="dcgan", latent_size=16, dcgan_width=4)),
     "pianogan even": (

@@ -151,20 +151,47 @@ def test_keys_are_read_from_the_nearest_point() -> None:
     torch.testing.assert_close(nearest[..., :12], points[..., :12])
 
 
+def planned() -> Form:
+    """A form whose plans repeat the first 128 notes, each of them in an order of its own."""
+    form = Form(256)
+    again = [torch.randperm(128, generator=torch.Generator().manual_seed(k)) for k in range(Form.PLANS)]
+    form.plans.copy_(torch.stack([torch.cat([torch.arange(128), plan]) for plan in again]))
+    return form
+
+
 def test_form_repeats_noise_without_changing_its_variance() -> None:
+    z = torch.randn(300, 256, generator=torch.Generator().manual_seed(0))
+    form = planned()
+    x = form(z)
+    torch.testing.assert_close(x.std(0), torch.ones(256, 16), atol=0.25, rtol=0)
+    plan = form.plans[(z @ form.directions.T).argmax(1)]
+    again = x[:, :128].gather(1, plan[:, 128:, None].expand(-1, -1, 16))
+    alike = torch.nn.functional.cosine_similarity(x[:, 128:], again, dim=2)
+    assert alike.mean() > 0.6  # of the plan that the latent points to most; the others are mixed in
+
+
+def test_the_first_numbers_of_a_latent_are_the_course_of_the_piece_and_change_nothing_else() -> None:
+    z = torch.randn(2, 256, generator=torch.Generator().manual_seed(0))
+    form = planned()
+    moved = z.clone()
+    moved[:, 0] += 2  # the mean of the first channel
+    change = form(moved) - form(z)
+    torch.testing.assert_close(change[..., 0], torch.full((2, 256), 2 / 16.0))  # the basis vector is 1 / 16 everywhere
+    torch.testing.assert_close(change[..., 1:], torch.zeros(2, 256, 15))
+
+
+def test_courses_of_the_pieces_measured_are_normal() -> None:
     rng = torch.Generator().manual_seed(0)
-    z, noise = torch.randn(300, 64, generator=rng), torch.randn(300, 16, 1, 256, generator=rng)
-    x = Form(64)(z, noise)
-    torch.testing.assert_close(x.std(0), torch.ones(16, 1, 256), atol=0.2, rtol=0)
-    alike = torch.nn.functional.normalize(x[:, :, 0], dim=1)
-    again = (alike.mT @ alike > 0.7).sum(2) > 1  # notes whose noise another note has too
-    white = torch.nn.functional.normalize(noise[:, :, 0], dim=1)
-    assert again.float().mean() > 4 * ((white.mT @ white > 0.7).sum(2) > 1).float().mean()
+    points = torch.randn(2000, 1, 16, generator=rng).abs() + torch.randn(2000, 256, 16, generator=rng)
+    form = Form(64)
+    form.measure(points, form.plans.clone())
+    course = form.course(points).flatten(1)
+    torch.testing.assert_close(course.mean(0), torch.zeros(48), atol=0.02, rtol=0)
+    torch.testing.assert_close(course.T.cov(), torch.eye(48), atol=0.12, rtol=0)
 
 
 def test_form_changes_smoothly_with_the_latent() -> None:
     rng = torch.Generator().manual_seed(0)
-    z, noise = torch.randn(50, 64, generator=rng), torch.randn(50, 16, 1, 256, generator=rng)
-    form = Form(64)
-    near = form(z + 1e-3 * torch.randn(z.shape, generator=rng), noise)
-    assert (form(z, noise) - near).abs().max() < 0.05
+    z, form = torch.randn(50, 256, generator=rng), planned()
+    near = form(z + 1e-3 * torch.randn(z.shape, generator=rng))
+    assert (form(z) - near).abs().max() < 0.05

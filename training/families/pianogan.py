@@ -23,11 +23,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.generators.base import Generator
-from explorer.generators.pianogan import FOLD, PianoGAN, PianoGANConfig, ResidualBlock, fold, unfold
+from explorer.generators.pianogan import FOLD, Denoiser, Form, PianoGAN, PianoGANConfig, ResidualBlock, fold, unfold
 from explorer.sound.notes import CHANNELS, CHORD_BELOW, KEYS, LOWEST, NOTES, PERFORMED, STEP, TOUCH, encode_notes
 from training import parallel
 from training.data import midi
-from training.families.denoising import Denoiser, distribution_matching_loss, noisy
+from training.families.denoising import denoising_loss, distribution_matching_loss, repeats, shaped_noise
 from training.families.window_statistics import (
     Descriptors,
     NoteAttributes,
@@ -44,6 +44,7 @@ from training.wgan_gp import AdversarialTask, Networks
 
 # Largest augmentation of a window, up or down. Small, so that keys and tempi stay those of real music.
 TRANSPOSE, TEMPO, LOUDNESS = 2.5, 0.05, 4.0  # semitones, logarithm, velocity
+MEASURED = 4096  # windows whose form is measured
 REAL_PER_GENERATED = 16  # real windows whose descriptors are computed, for each generated window of a step
 
 
@@ -108,7 +109,19 @@ class PianoTask(AdversarialTask):
     def generator(self, data: Prepared, overrides: Mapping[str, Any]) -> Generator:
         generator = PianoGAN(replace(PianoGANConfig(), **overrides))
         self.performed = generator.config.architecture == "transformer"
+        if self.performed:
+            self._measure(generator, data.train)
         return generator
+
+    @torch.no_grad()
+    def _measure(self, generator: PianoGAN, tensors: Mapping[str, Tensor]) -> None:
+        """Shows real windows to the generator's `Form`, spread evenly over the training set."""
+        even = torch.linspace(0, len(tensors["start"]) - 1, MEASURED).long()
+        rng = torch.Generator().manual_seed(0)
+        notes = [self.batch(tensors, index, rng).x for index in even.split(256)]
+        points = torch.cat([generator.denoiser.embedding.embed(x) for x in notes])
+        planned = torch.cat([x[:, :KEYS].argmax(1) for x in notes])[:: MEASURED // Form.PLANS]
+        generator.form.measure(points, repeats(planned))
 
     def critic(self, generator: Generator) -> nn.Module:
         critic = PianoCritic(_code_size(generator), channels=generator.representation.shape[0])
@@ -144,10 +157,9 @@ class PianoTask(AdversarialTask):
         self, generator: Generator, encoder: nn.Module, batch: Batch, recipe: TrainingRecipe, rng: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         assert isinstance(generator, PianoGAN)
-        if isinstance(encoder, Denoiser):
-            loss, figures = encoder.loss(batch.x, rng)
-            own = generator_denoising_loss(generator, batch.x, rng)
-            return loss + own, {**figures, "denoising_points": own}
+        if self.performed:
+            losses = denoising_loss(generator.denoiser, generator.form, batch.x, rng)
+            return losses["denoising_keys"] + losses["denoising_times"], losses
         codes = encoder(fold(batch.x))
         half = codes[::2]  # notes are learned sooner than the flow, so half of the batch is enough
         decoded = generator.decoder(half + recipe.extra["code_noise"] * randn(half.shape, rng)).float()
@@ -163,21 +175,27 @@ class PianoTask(AdversarialTask):
     def fake_view(self, generator: Generator, z: Tensor, condition: Tensor | None, rng: torch.Generator) -> Tensor:
         assert isinstance(generator, PianoGAN)
         if self.performed:
-            return fold(ascending(generator.embedding.snap(generator.points(z))[0]))
+            return fold(ascending(generator.denoiser.embedding.snap(generator.points(z))[0]))
         if generator.config.architecture == "dcgan":
             return fold(generator(z))
         codes = generator.codes(z)
         return _view(ascending(generator.harden(generator.playable(generator.decoder(codes)))), codes)
 
-    def begin_adversarial(self, networks: Networks) -> None:
-        if isinstance(networks.encoder, Denoiser):
-            _fake_denoiser(networks.critic).load_state_dict(networks.encoder.state_dict())
+    def begin_adversarial(self, networks: Networks, ema: Generator) -> None:
+        if self.performed:
+            assert isinstance(ema, PianoGAN)
+            assert networks.encoder is not None
+            networks.generator.load_state_dict(ema.state_dict())
+            for denoiser in (networks.encoder, _fake_denoiser(networks.critic)):
+                denoiser.load_state_dict(ema.denoiser.state_dict())
 
     def critic_matching_loss(self, networks: Networks, fake: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
         """What the critic's denoiser learns of generated notes."""
         if not self.performed:
             return {}
-        return {"fake_denoising": _fake_denoiser(networks.critic).loss(unfold(fake), rng)[0]}
+        assert isinstance(networks.generator, PianoGAN)
+        denoiser = _fake_denoiser(networks.critic)
+        return {"fake_denoising": sum(denoising_loss(denoiser, networks.generator.form, unfold(fake), rng).values())}
 
     def matching_loss(
         self, networks: Networks, tensors: Mapping[str, Tensor], recipe: TrainingRecipe, rng: torch.Generator
@@ -190,8 +208,9 @@ class PianoTask(AdversarialTask):
             assert isinstance(generator, PianoGAN)
             assert isinstance(teacher, Denoiser)
             z = draw_latents(generator.latent, recipe.batch_size // parallel.ranks(), rng)
-            points = generator.embedding.snap(generator.points(z))[1]
-            distance = distribution_matching_loss(points, teacher, _fake_denoiser(critic), rng)
+            notes, points = generator.denoiser.embedding.snap(generator.points(z))
+            noise = shaped_noise(generator.form, points.detach(), notes[:, :KEYS].argmax(1), rng)
+            distance = distribution_matching_loss(points, noise, teacher, _fake_denoiser(critic), rng)
             losses["distillation"] = numbers["distillation_weight"] * distance
         if weight := numbers["matching_weight"]:
             pairs = 2 * parallel.ranks()
@@ -231,9 +250,9 @@ def _code_size(generator: Generator) -> int:
 
 
 def _denoiser(generator: Generator) -> Denoiser:
-    """A network larger than the generator, which learns notes first and is then distilled into it."""
+    """A network like the generator's: what it learned in the warm start, or what learns to denoise its notes."""
     config: PianoGANConfig = generator.config
-    return Denoiser(2 * config.width, config.blocks + 3)
+    return Denoiser(config.width, config.blocks)
 
 
 def _fake_denoiser(critic: nn.Module) -> Denoiser:
@@ -290,15 +309,6 @@ def flow_loss(generator: PianoGAN, codes: Tensor, rng: torch.Generator) -> Tenso
     line = codes - noise
     velocity: Tensor = generator.mover(noise + t[:, None, None, None] * line, t).float()
     return (velocity - line).square().mean()
-
-
-def generator_denoising_loss(generator: PianoGAN, x: Tensor, rng: torch.Generator) -> Tensor:
-    """The squared error of the generator's network when it denoises notes (batch, 92, 256) without knowing the time.
-
-    Later its input is noise alone; by then its layers know music.
-    """
-    points = generator.embedding.embed(x)
-    return (generator.transformer(noisy(points, rng)[0]).float() - points).square().mean()
 
 
 class NoteEncoder(nn.Module):

@@ -103,7 +103,7 @@ class WaveTask(OneShotTask, AdversarialTask):
             made.optimizers[name].register_step_post_hook(smooth)
         return made
 
-    def begin_adversarial(self, networks: Networks) -> None:
+    def begin_adversarial(self, networks: Networks, ema: Generator) -> None:
         """Makes the weights smooth that a checkpoint brought, which may not be."""
         for module in networks.generator.modules():
             if isinstance(module, Upsampling):
