@@ -281,7 +281,7 @@ class Form(nn.Module):
     """
 
     PLANS = 32
-    DECISION = 10.0  # how clearly one plan wins: the inverse temperature of the softmax over plans
+    DECISION = 8.0  # how clearly one plan wins: the inverse temperature of the softmax over plans
     OWN = 0.1  # the share, in variance, that each note's noise keeps to itself, so that repeats vary
     COURSE = 3  # cosines of each channel
     KNOTS = 128  # quantiles of each number of a course

@@ -164,10 +164,10 @@ def test_form_repeats_noise_without_changing_its_variance() -> None:
     form = planned()
     x = form(z)
     torch.testing.assert_close(x.std(0), torch.ones(256, 16), atol=0.25, rtol=0)
-    plan = form.plans[(z @ form.directions.T).argmax(1)]
+    plan = form.plans[(z * form.rest @ form.directions.T).argmax(1)]
     again = x[:, :128].gather(1, plan[:, 128:, None].expand(-1, -1, 16))
     alike = torch.nn.functional.cosine_similarity(x[:, 128:], again, dim=2)
-    assert alike.mean() > 0.6  # of the plan that the latent points to most; the others are mixed in
+    assert alike.mean() > 0.75  # of the plan that the latent points to most; the others are mixed in
 
 
 def test_the_first_numbers_of_a_latent_are_the_course_of_the_piece_and_change_nothing_else() -> None:
