@@ -36,11 +36,12 @@ def denoising_loss(denoiser: Denoiser, form: Form, notes: Tensor, rng: torch.Gen
 
 def shaped_noise(form: Form, points: Tensor, keys: Tensor, rng: torch.Generator) -> Tensor:
     """Noise of the form that pieces have: points (batch, 256, 16) and keys (batch, 256) -> (batch, 256, 16)."""
-    noise, own = randn((2, *points.shape), rng)
-    repeated = noise.gather(1, repeats(keys)[..., None].expand_as(noise))
-    course = form.course(points)
-    blurred = COURSE_SHARE**0.5 * course + (1 - COURSE_SHARE) ** 0.5 * randn(course.shape, rng)
-    return form.shaped(repeated, own, blurred)
+    with torch.autocast(points.device.type, enabled=False):
+        noise, own = randn((2, *points.shape), rng)
+        repeated = noise.gather(1, repeats(keys)[..., None].expand_as(noise))
+        course = form.course(points)
+        blurred = COURSE_SHARE**0.5 * course + (1 - COURSE_SHARE) ** 0.5 * randn(course.shape, rng)
+        return form.shaped(repeated, own, blurred)
 
 
 def repeats(keys: Tensor) -> Tensor:
