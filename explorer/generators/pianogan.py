@@ -1,11 +1,11 @@
 """PianoGAN: one latent vector -> 256 piano notes with all their attributes, in one pass.
 
 `transformer` generates notes as they are performed, with touch and pedal (`PerformanceRepresentation`). The latent
-becomes noise over the 256 notes, and one pass of a transformer turns that into points near those of real notes
-(`NoteEmbedding`), which are read as the nearest notes. It is trained by distilling a larger network that denoises in
-many steps (`training/families/denoising.py`), and against a critic.
+becomes noise over the 256 notes that has the form of a piece already (`Form`). A transformer that denoises moves it, in
+a few steps, to points near those of real notes (`NoteEmbedding`), which are read as the nearest notes. It learns to
+denoise (`training/families/denoising.py`), and can then be distilled to fewer steps against a critic.
 
-`flow`, which ships, generates a code of 64 steps (four notes each) and decodes it to notes. The latent becomes noise
+`flow` generates a code of 64 steps (four notes each) and decodes it to notes. The latent becomes noise
 over the code's time axis; a 1-D convolutional network with attention moves it, in a few Euler steps, to a code of
 music; a second network decodes it. Training (`training/families/pianogan.py`) warm-starts the first as a rectified flow
 (Liu et al., 2022, arXiv:2209.03003) and the second as an autoencoder's decoder, then trains both against a critic.
@@ -58,6 +58,7 @@ SIZES = {  # upper limits of a configuration's numbers
     "flow_steps": 1000,
     "dcgan_width": 1024,
 }
+FEWEST_STEPS, MORE_STEPS = "2", ("4", "8", "16", "32")  # of a `transformer` that is not made for fewer
 SECTIONS = 8  # equal parts of a piece, in `features`
 WIDTH_OF_HEAD = 64  # channels of each head of `transformer`
 ON_HOST = {"cpu"}  # device types whose memory can be read without a synchronisation
@@ -73,7 +74,7 @@ class PianoGANConfig:
         width, blocks: of `Mover`, the network that turns noise into codes; of `transformer`, whose width is a multiple
             of 64.
         decoder_width: of `Decoder`, the network that turns codes into notes.
-        flow_steps: Euler steps, each with the same weights.
+        flow_steps: Euler steps of `flow`, each with the same weights; of `transformer` by default.
         dcgan_width: channels of the last hidden layer of `dcgan`.
         even_rhythm: hold steps and durations constant.
     """
@@ -120,28 +121,38 @@ class PianoGAN(Generator):
             self.representation = PerformanceRepresentation()
             self.form = Form(config.latent_size)
             self.denoiser = Denoiser(config.width, config.blocks)
+            if config.flow_steps > int(FEWEST_STEPS):
+                options = dict.fromkeys((str(config.flow_steps), FEWEST_STEPS, *MORE_STEPS))
+                self.settings, self.draft = {"steps": tuple(options)}, {"steps": FEWEST_STEPS}
         else:
             self.dcgan = DCGAN(config.latent_size, config.dcgan_width)
 
     def generate(self, z: Tensor, condition: Tensor | None, settings: Settings) -> Tensor:
-        logits = self.network(z)
+        if self.config.architecture == "transformer":
+            steps = settings.get("steps", str(self.config.flow_steps))
+            logits = self.denoiser.embedding.logits(self.points(z, int(steps)))
+        else:
+            logits = self.network(z)
         return self.harden(logits if self.training else self.playable(logits))
 
-    def network(self, z: Tensor) -> Tensor:
-        """(batch, latent_size) -> pitch logits, and times and velocities before tanh, (batch, 91 or 92, 256)."""
-        if self.config.architecture == "transformer":
-            return self.denoiser.embedding.logits(self.points(z))
-        logits: Tensor = self.decoder(self.codes(z)) if self.config.architecture == "flow" else self.dcgan(z)
+    def network(self, x: Tensor, t: Tensor | None = None) -> Tensor:
+        """Latents (batch, latent_size) -> pitch logits, and times and velocities before tanh, (batch, 91, 256).
+
+        Of `transformer`: noisy points (batch, 256, 16) and times (batch,) -> estimates of the points, of the same shape.
+        """
+        if t is not None:
+            return self.denoiser.estimate(x, t)
+        logits: Tensor = self.decoder(self.codes(x)) if self.config.architecture == "flow" else self.dcgan(x)
         return logits
 
-    def points(self, z: Tensor) -> Tensor:
+    def points(self, z: Tensor, steps: int) -> Tensor:
         """(batch, latent_size) -> points of `NoteEmbedding`, (batch, 256, 16)."""
-        n = self.config.flow_steps
 
         def estimate(x: Tensor, k: int) -> Tensor:
-            return self.denoiser.estimate(x, torch.full((len(x),), k / n, device=x.device))
+            return self.network(x, torch.full((len(x),), k / steps, device=x.device))
 
-        *_, points = ddim(estimate, self.form(z), [(k / n, 1 - k / n) for k in range(n)])
+        rates = [(k / steps, 1 - k / steps) for k in range(steps)]
+        *_, points = ddim(estimate, self.form(z), rates, multistep=True)
         return points
 
     def codes(self, z: Tensor) -> Tensor:
@@ -180,7 +191,7 @@ class PianoGAN(Generator):
 
     def features(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """(batch, 32): mean register, step, duration and velocity of eight sections, scaled to similar spread."""
-        x = self(z, condition)
+        x = self(z, condition, self.draft)
         register = (x[:, :KEYS] + 1).mul(torch.linspace(-1, 1, KEYS).to(x)[:, None]).sum(1, keepdim=True) / 2
         sections = F.adaptive_avg_pool1d(torch.cat([register, x[:, KEYS:TOUCH]], dim=1), SECTIONS)
         return (sections / torch.tensor([0.14, 0.2, 0.2, 0.2]).to(x)[:, None]).flatten(1)
@@ -316,8 +327,9 @@ class Form(nn.Module):
             rest = z.float() * self.rest
             noise = self.field(rest).squeeze(2).mT
             share = (self.DECISION * F.linear(rest, self.directions)).softmax(1)
-            mixed = torch.einsum("bp,bpnc->bnc", share, noise[:, self.plans])
-            same = (self.plans[:, None] == self.plans).float()  # whether two plans repeat the same note
+            plans = self.plans.clamp(0, NOTES - 1)  # a checkpoint may hold any numbers
+            mixed = torch.einsum("bp,bpnc->bnc", share, noise[:, plans])
+            same = (plans[:, None] == plans).float()  # whether two plans repeat the same note
             mixed = mixed / torch.einsum("bp,bq,pqn->bn", share, share, same).sqrt()[..., None]
             course = z.float().unflatten(1, (-1, self.field.slow))[..., : self.COURSE]
             return self.shaped(mixed, noise.flip(2), course)  # its own: of other channels, as good as independent
@@ -441,7 +453,9 @@ class Denoiser(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         out = self.transformer(x, t).float()
-        return out[..., :KEYS], out[..., KEYS:]
+        # The less noise there is, the more of the times is in the mixture already: a beat is even to a hundredth.
+        times = torch.lerp(out[..., KEYS:], x[..., NoteEmbedding.PITCH :].float(), t[:, None, None] ** 4)
+        return out[..., :KEYS], times
 
     def estimate(self, x: Tensor, t: Tensor) -> Tensor:
         """The mean of the points (batch, 256, 16) that x may come from."""

@@ -20,6 +20,7 @@ LEAST, MOST = 0.02, 0.85  # times at which the two denoisers are compared; later
 NEAREST = 0.15  # the least distance from the estimate by which a difference is divided
 SHORTEST = 4  # notes of a repeat
 COURSE_SHARE = 0.95  # of the variance of the noise's course is that of the piece
+FINEST = 0.02  # least share of noise: below, errors of times count no more; they count by their share of the noise
 LATE, LATE_SHARE = 0.85, 0.25  # the share of times drawn after `LATE`, where the fine differences of rhythm show
 
 
@@ -28,9 +29,10 @@ def denoising_loss(denoiser: Denoiser, form: Form, notes: Tensor, rng: torch.Gen
     points = denoiser.embedding.embed(notes)
     x, t = noisy(points, shaped_noise(form, points, notes[:, :KEYS].argmax(1), rng), rng)
     keys, times = denoiser(x, t)
+    weight = 1 / (1 - t).clamp_min(FINEST)
     return {
         "denoising_keys": F.cross_entropy(keys.mT, notes[:, :KEYS].argmax(1)),
-        "denoising_times": (times - points[..., NoteEmbedding.PITCH :]).square().sum(2).mean(),
+        "denoising_times": ((times - points[..., NoteEmbedding.PITCH :]) * weight[:, None, None]).square().sum(2).mean(),
     }
 
 

@@ -1,8 +1,8 @@
 """Trains PianoGAN: a warm start by denoising, then WGAN-GP with distances between sets of windows.
 
-`transformer`: the warm start trains a large denoiser of notes (`training.families.denoising`), and the generator to
-denoise too. In the adversarial phase the generator makes notes from noise alone. It learns from the critic, from the
-denoiser by distribution matching distillation, and from statistics of windows.
+`transformer`: in the warm start the generator learns to denoise notes (`training.families.denoising`). That is all, if
+it may take many steps. In the adversarial phase it makes notes in `flow_steps` steps. It learns from the critic, and
+from what it was at the end of the warm start by distribution matching distillation.
 
 `flow`: the warm start trains two parts at once. The decoder, with an encoder, learns to decode four notes from each
 step of a noisy code. The mover learns to transport noise to codes (flow matching: Lipman et al., 2023,
@@ -175,7 +175,7 @@ class PianoTask(AdversarialTask):
     def fake_view(self, generator: Generator, z: Tensor, condition: Tensor | None, rng: torch.Generator) -> Tensor:
         assert isinstance(generator, PianoGAN)
         if self.performed:
-            return fold(ascending(generator.denoiser.embedding.snap(generator.points(z))[0]))
+            return fold(ascending(generator.denoiser.embedding.snap(generator.points(z, generator.config.flow_steps))[0]))
         if generator.config.architecture == "dcgan":
             return fold(generator(z))
         codes = generator.codes(z)
@@ -208,7 +208,7 @@ class PianoTask(AdversarialTask):
             assert isinstance(generator, PianoGAN)
             assert isinstance(teacher, Denoiser)
             z = draw_latents(generator.latent, recipe.batch_size // parallel.ranks(), rng)
-            notes, points = generator.denoiser.embedding.snap(generator.points(z))
+            notes, points = generator.denoiser.embedding.snap(generator.points(z, generator.config.flow_steps))
             noise = shaped_noise(generator.form, points.detach(), notes[:, :KEYS].argmax(1), rng)
             distance = distribution_matching_loss(points, noise, teacher, _fake_denoiser(critic), rng)
             losses["distillation"] = numbers["distillation_weight"] * distance
