@@ -138,7 +138,7 @@ class PianoGAN(Generator):
     def network(self, x: Tensor, t: Tensor | None = None) -> Tensor:
         """Latents (batch, latent_size) -> pitch logits, and times and velocities before tanh, (batch, 91, 256).
 
-        Of `transformer`: noisy points (batch, 256, 16) and times (batch,) -> estimates of the points, of the same shape.
+        Of `transformer`: noisy points (batch, 256, 16) and times (batch,) -> estimates of the points, of that shape.
         """
         if t is not None:
             return self.denoiser.estimate(x, t)

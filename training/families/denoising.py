@@ -20,7 +20,7 @@ LEAST, MOST = 0.02, 0.85  # times at which the two denoisers are compared; later
 NEAREST = 0.15  # the least distance from the estimate by which a difference is divided
 SHORTEST = 4  # notes of a repeat
 COURSE_SHARE = 0.95  # of the variance of the noise's course is that of the piece
-FINEST = 0.02  # least share of noise: below, errors of times count no more; they count by their share of the noise
+FINEST = 0.02  # errors of times are counted in shares of the noise, down to this one
 LATE, LATE_SHARE = 0.85, 0.25  # the share of times drawn after `LATE`, where the fine differences of rhythm show
 
 
@@ -29,10 +29,10 @@ def denoising_loss(denoiser: Denoiser, form: Form, notes: Tensor, rng: torch.Gen
     points = denoiser.embedding.embed(notes)
     x, t = noisy(points, shaped_noise(form, points, notes[:, :KEYS].argmax(1), rng), rng)
     keys, times = denoiser(x, t)
-    weight = 1 / (1 - t).clamp_min(FINEST)
+    errors = (times - points[..., NoteEmbedding.PITCH :]) / (1 - t).clamp_min(FINEST)[:, None, None]
     return {
         "denoising_keys": F.cross_entropy(keys.mT, notes[:, :KEYS].argmax(1)),
-        "denoising_times": ((times - points[..., NoteEmbedding.PITCH :]) * weight[:, None, None]).square().sum(2).mean(),
+        "denoising_times": errors.square().sum(2).mean(),
     }
 
 
@@ -49,8 +49,8 @@ def shaped_noise(form: Form, points: Tensor, keys: Tensor, rng: torch.Generator)
 def repeats(keys: Tensor) -> Tensor:
     """For each note of keys (batch, n) the first one that it repeats, (batch, n): itself if it is new.
 
-    A note repeats an earlier one if it is part of at least `SHORTEST` notes in a row that have the keys of as many notes
-    equally far back; of several such distances the one with most notes, then the least, counts.
+    A note repeats an earlier one if it is one of at least `SHORTEST` notes in a row that have the keys of notes equally
+    far back; of several such distances the one with most notes, then the least, counts.
     """
     n = keys.shape[1]
     note = torch.arange(n, device=keys.device)

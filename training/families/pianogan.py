@@ -175,7 +175,8 @@ class PianoTask(AdversarialTask):
     def fake_view(self, generator: Generator, z: Tensor, condition: Tensor | None, rng: torch.Generator) -> Tensor:
         assert isinstance(generator, PianoGAN)
         if self.performed:
-            return fold(ascending(generator.denoiser.embedding.snap(generator.points(z, generator.config.flow_steps))[0]))
+            points = generator.points(z, generator.config.flow_steps)
+            return fold(ascending(generator.denoiser.embedding.snap(points)[0]))
         if generator.config.architecture == "dcgan":
             return fold(generator(z))
         codes = generator.codes(z)
@@ -195,7 +196,8 @@ class PianoTask(AdversarialTask):
             return {}
         assert isinstance(networks.generator, PianoGAN)
         denoiser = _fake_denoiser(networks.critic)
-        return {"fake_denoising": sum(denoising_loss(denoiser, networks.generator.form, unfold(fake), rng).values())}
+        losses = denoising_loss(denoiser, networks.generator.form, unfold(fake), rng)
+        return {"fake_denoising": losses["denoising_keys"] + losses["denoising_times"]}
 
     def matching_loss(
         self, networks: Networks, tensors: Mapping[str, Tensor], recipe: TrainingRecipe, rng: torch.Generator

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from explorer.generators.base import Generator
-from explorer.generators.pianogan import PianoGAN, PianoGANConfig, fold, unfold
+from explorer.generators.pianogan import Denoiser, PianoGAN, PianoGANConfig, fold, unfold
 from explorer.sound.notes import CHANNELS, KEYS, LOWEST, decode_notes
-from training.families.denoising import Denoiser
 from training.families.pianogan import (
     NoteEncoder,
     PianoCritic,
