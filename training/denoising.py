@@ -1,4 +1,10 @@
-"""The objective of diffusion models: a network learns to find points in noise, in one phase, by one optimizer."""
+"""The objective of diffusion models: a network learns to find points in noise.
+
+In a second phase, if it has steps, the network learns from itself: from noise and the sounds that it has made of it, in
+many steps and with guidance. Between these two the way is straight, so few steps follow it, and guidance is part of it
+(rectified flow: Liu et al., 2023, arXiv:2209.03003; two-stage distillation of guidance: Meng et al., 2023,
+arXiv:2210.03142).
+"""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -17,6 +23,8 @@ from training.task import Batch, Prepared, Task, initialised
 
 WARM_UP = 100  # steps in which the learning rate rises from zero
 LONGEST_STEP = 1.0  # norm to which gradients are clipped
+DENOISING, DISTILLATION = "denoising", "distillation"  # phases
+TAUGHT = 128  # sounds that are made at once to learn from
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,8 @@ class DenoisingRecipe:
     cooldown: int = count(20_000, "steps at the end in which the learning rate falls linearly to zero")
     lr: float = real(4e-4, "Adam's learning rate, after a linear warm-up of 100 steps")
     dropout: float = real(0.1, "share of items that are denoised without latent and label, for guidance", high=1)
+    distil_steps: int = count(0, "steps after these, of learning to make in two what it made in sixteen, with guidance")
+    distil_items: int = count(16_384, "number of its own sounds that it learns from in these steps", low=1)
     kl_weight: float = real(1e-3, "weight of each nat of divergence of encoded latents beyond free_nats")
     free_nats: float = real(12.0, "mean KL divergence of encoded latents, in nats for each item, that costs nothing")
     ema_decay: float = real(
@@ -49,8 +59,8 @@ class DenoisingRecipe:
 
     @property
     def phases(self) -> dict[str, int]:
-        """Steps of the only phase."""
-        return {"denoising": self.steps}
+        """Steps of each phase, in their order."""
+        return {DENOISING: self.steps, DISTILLATION: self.distil_steps}
 
 
 class DenoisingTask(Task):
@@ -94,6 +104,16 @@ class DenoisingTask(Task):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss to descend, and values to log."""
 
+    def teach(self, teacher: Generator, n: int, rng: torch.Generator) -> dict[str, Tensor]:
+        """Rows to learn from in the second phase: `n` noises, and what the teacher makes of them."""
+        raise NotImplementedError
+
+    def distillation_loss(
+        self, generator: Generator, taught: Mapping[str, Tensor], rng: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch of rows of `teach`, and values to log."""
+        raise NotImplementedError
+
 
 class Denoising(Objective):
     """Descends the loss of a `DenoisingTask`.
@@ -101,6 +121,7 @@ class Denoising(Objective):
     Attributes:
         ema: the generator with EMA weights, used for snapshots and export.
         encoder: None without one.
+        teacher: the generator at the end of the first phase; None without a second.
     """
 
     def __init__(
@@ -121,10 +142,16 @@ class Denoising(Objective):
             module.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.ema = deepcopy(generator).eval().requires_grad_(False)
         parameters = [p for module in learning for p in module.parameters()]
-        self.optimizers["denoising"] = torch.optim.Adam(parameters, recipe.lr, (0.9, 0.99), fused=True)
+        self.optimizers[DENOISING] = torch.optim.Adam(parameters, recipe.lr, (0.9, 0.99), fused=True)
+        self.teacher: Generator | None = None
+        self.taught: dict[str, Tensor] = {}
+        if recipe.distil_steps:
+            self.teacher = deepcopy(self.ema)
+            parameters = list(generator.parameters())
+            self.optimizers[DISTILLATION] = torch.optim.Adam(parameters, recipe.lr, (0.9, 0.99), fused=True)
 
     def modules(self) -> dict[str, nn.Module]:
-        named = {"generator": self.generator, "ema": self.ema, "encoder": self.encoder}
+        named = {"generator": self.generator, "ema": self.ema, "encoder": self.encoder, "teacher": self.teacher}
         return {name: module for name, module in named.items() if module is not None}
 
     def shown(self) -> Generator:
@@ -135,14 +162,41 @@ class Denoising(Objective):
         return self._loss(data, items)[0]
 
     def update(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        recipe = self.recipe
-        left = (recipe.steps - self.step) / max(1, recipe.cooldown)
-        self.set_rate("denoising", recipe.lr * min(1.0, left, (self.step + 1) / WARM_UP))
-        loss, figures = self._loss(data, recipe.batch_size // parallel.ranks())
-        self.descend("denoising", loss, clip=LONGEST_STEP)
+        recipe, phase, items = self.recipe, self.phase, self.recipe.batch_size // parallel.ranks()
+        if phase == DENOISING:
+            done, cooldown = self.step, recipe.cooldown
+            loss, figures = self._loss(data, items)
+        else:
+            done, cooldown = self.step - recipe.steps, recipe.distil_steps // 2
+            loss, figures = self._distillation_loss(items)
+        left = (recipe.phases[phase] - done) / max(1, cooldown)
+        self.set_rate(phase, recipe.lr * min(1.0, left, (done + 1) / WARM_UP))
+        self.descend(phase, loss, clip=LONGEST_STEP)
         # In a short run, averaging over at most its last tenth removes the initial weights.
-        average_weights(self.ema, self.generator, min(recipe.ema_decay, (1 + self.step) / (10 + self.step)))
+        average_weights(self.ema, self.generator, min(recipe.ema_decay, (1 + done) / (10 + done)))
         return figures
+
+    def _distillation_loss(self, items: int) -> tuple[Tensor, dict[str, Tensor]]:
+        if not self.taught:
+            self.prepare_distillation()
+        index = parallel.randint(0, self.recipe.distil_items, (items,), self.rng)
+        with self.autocast():
+            return self.task.distillation_loss(
+                self.generator, {name: rows[index] for name, rows in self.taught.items()}, self.rng
+            )
+
+    @torch.no_grad()
+    def prepare_distillation(self) -> None:
+        """Lets the teacher make what is learned from; it is the same for a resumed run."""
+        assert self.teacher is not None
+        if self.step == self.recipe.steps:
+            for module in (self.teacher, self.generator):
+                module.load_state_dict(self.ema.state_dict())
+        rng = torch.Generator(self.device).manual_seed(self.seed)
+        sizes = [min(TAUGHT, self.recipe.distil_items - k) for k in range(0, self.recipe.distil_items, TAUGHT)]
+        with self.autocast():
+            made = [self.task.teach(self.teacher, n, rng) for n in sizes]
+        self.taught = {name: torch.cat([rows[name] for rows in made]) for name in made[0]}
 
     def _loss(self, data: Mapping[str, Tensor], items: int) -> tuple[Tensor, dict[str, Tensor]]:
         index = self.task.draw(data, items, self.rng)

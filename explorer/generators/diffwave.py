@@ -16,13 +16,14 @@ The default is a diffusion autoencoder (Preechakul et al., 2022, arXiv:2111.1564
   envelope, and the best estimate of such a sound in noise is a gain (a Wiener filter).
 * Latent and label also draw curves over time, where the mixture enters: a convolution does not know how late it is.
 * It predicts velocities on the cosine schedule (`explorer.generators.diffusion`), and is guided away from what it would
-  make without latent and label (Ho and Salimans, 2022, arXiv:2207.12598), at twice the cost.
+  make without latent and label (Ho and Salimans, 2022, arXiv:2207.12598), at twice the cost. A distilled network has
+  learned its own guided sounds from their noise: it needs no guidance, and few steps.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -62,6 +63,7 @@ class DiffWaveConfig:
         channels, layers: number of feature maps, and of residual blocks.
         cycle: number of blocks in which the dilation doubles, before it starts at 1 again.
         style: length of the vector that latent and label become, which enters every block.
+        distilled: whether the network has learned from guided sounds, so that there is no guidance to set.
     """
 
     waveform: WaveformConfig = field(default_factory=WaveformConfig)
@@ -74,6 +76,12 @@ class DiffWaveConfig:
     layers: int = 14
     cycle: int = 7
     style: int = 128
+    distilled: bool = False
+
+    @staticmethod
+    def upgrade(data: Mapping[str, Any]) -> dict[str, Any]:
+        """Nothing was distilled before there was a field that says so."""
+        return {"distilled": False, **data}
 
     def __post_init__(self) -> None:
         if self.architecture not in ("autoencoder", "original"):
@@ -109,7 +117,9 @@ class DiffWave(Generator):
         else:
             self.latent = LatentSpace((config.latent,))
             self.noise = LatentSpace((samples,), stream=1)
-            self.settings |= {"guidance": GUIDANCE, "grain": tuple(map(str, range(GRAINS)))}
+            if not config.distilled:
+                self.settings["guidance"] = GUIDANCE
+            self.settings["grain"] = tuple(map(str, range(GRAINS)))
         inputs = len(config.labels) + (0 if original else config.latent)
         style = config.style if inputs else 0
         self.describe = (
@@ -129,18 +139,19 @@ class DiffWave(Generator):
     scale: Tensor
 
     def generate(self, z: Tensor, condition: Tensor | None, settings: Settings, noise: Tensor | None = None) -> Tensor:
-        *_, last = self._points(z, condition, settings, noise)
+        *_, last = self.estimates(z, condition, settings, noise)
         return self.waveform(last)
 
     def emerge(
         self, z: Tensor, condition: Tensor | None, settings: Settings, noise: Tensor | None = None
     ) -> Iterator[Tensor]:
         """The noise, and then the estimate of each step."""
-        return map(self.waveform, self._points(z, condition, settings, noise))
+        return map(self.waveform, self.estimates(z, condition, settings, noise))
 
-    def _points(
+    def estimates(
         self, z: Tensor, condition: Tensor | None, settings: Settings, noise: Tensor | None
     ) -> Iterator[Tensor]:
+        """As `emerge`, but points (batch, bands, 1, frames)."""
         process = self.process
         highest = 1.0 if self.config.architecture == "original" else HIGHEST
         # White noise is as good from any of its samples on, if it starts over at its end.

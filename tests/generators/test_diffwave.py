@@ -1,12 +1,12 @@
 """DiffWave: the published network, and what the diffusion autoencoder adds to it."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from explorer.checkpoint import save
+from explorer.checkpoint import config_from_dict, save
 from explorer.engine import Engine
 from explorer.generators.diffwave import DiffWave, DiffWaveConfig
 from explorer.recipe import Recipe
@@ -112,6 +112,21 @@ def test_the_draft_of_a_place_has_the_same_noise_and_the_fewest_steps(engine: En
     assert dict(draft.recipe.settings) == {"steps": "2", "guidance": "2", "grain": "3"}
     assert model.draft(draft) == draft
     assert torch.equal(model._inputs(draft)[3], model._inputs(whole)[3])  # type: ignore[arg-type]
+
+
+def test_a_distilled_network_has_no_guidance_and_is_asked_once_a_step() -> None:
+    generator = DiffWave(replace(SMALL, distilled=True))
+    assert set(generator.settings) == {"steps", "grain"}
+    asked = []
+    generator.network.register_forward_hook(lambda *_: asked.append(1))
+    generator(torch.zeros(1, 8), torch.eye(2)[:1], {"steps": "4", "grain": "0"}, torch.zeros(1, 2048))
+    assert len(asked) == 4
+
+
+def test_a_checkpoint_from_before_distillation_is_read() -> None:
+    before = asdict(SMALL)
+    del before["distilled"]
+    assert config_from_dict(DiffWaveConfig, before) == SMALL
 
 
 def test_guidance_moves_away_from_the_sound_without_latent_and_label() -> None:

@@ -114,15 +114,21 @@ def test_a_training_step_reads_no_values_from_the_device(
             figures["penalty"].item()
 
 
-def test_a_step_of_denoising_reads_no_values_from_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_of_denoising_or_distillation_reads_no_values_from_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wavegan, "_window", wavegan._window.__wrapped__)
     task, data = TASKS["diffwave"](), waveforms()
     config = {"latent": 8, "bands": 16, "channels": 8, "layers": 2, "style": 8}
-    run = task.objective(replace(task.defaults, batch_size=4), data, config, torch.device("cpu"), bfloat16=False)
+    recipe = replace(task.defaults, batch_size=4, steps=1, distil_steps=1, distil_items=8)
+    run = task.objective(recipe, data, config, torch.device("cpu"), bfloat16=False)
     assert isinstance(run, Denoising)
+    assert run.teacher is not None
+    taught = run.task.teach(run.teacher, recipe.distil_items, run.rng)
     mode = FakeTensorMode()
     tensors = without_numbers(run, dict(data.train), mode)
+    run.taught = {name: mode.from_tensor(rows) for name, rows in taught.items()}
     with mode:
+        run.update(tensors)
+        run.step = 1
         figures = run.update(tensors)
         with pytest.raises(DataDependentOutputException):
             figures["error"].item()

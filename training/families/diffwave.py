@@ -18,16 +18,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.generators.base import Generator
-from explorer.generators.diffwave import DiffWave
+from explorer.generators.diffwave import HIGHEST, DiffWave
 from training import parallel
-from training.denoising import DenoisingRecipe, DenoisingTask
+from training.denoising import Denoising, DenoisingRecipe, DenoisingTask
 from training.families.one_shots import OneShotTask
 from training.families.wavegan import WIDTH, Encoder, Trunk, view
 from training.networks import posterior
-from training.parallel import rand, randn
+from training.parallel import rand, randint, randn
+from training.runs import TrainingError
 from training.task import Batch, Prepared
 
+TEACHER = {"steps": "16", "guidance": "2", "grain": "0"}  # settings of the sounds that it is distilled from
 MEASURED = 4096  # items at most of which the deviations of coefficients are measured
+FARTHEST_MOVE = 8  # samples
 FARTHEST = 4.0  # standard deviations of the prior
 
 
@@ -39,6 +42,19 @@ class DiffWaveTask(OneShotTask, DenoisingTask):
     Made = DiffWave
     defaults = DenoisingRecipe()
     fine_tuning = replace(defaults, steps=2000, cooldown=1000, lr=1e-4, snapshot_every=500, state_every=250)
+
+    def objective(
+        self,
+        recipe: DenoisingRecipe,
+        data: Prepared,
+        config: Mapping[str, Any],
+        device: torch.device,
+        bfloat16: bool,
+    ) -> Denoising:
+        if recipe.distil_steps and config.get("architecture") == "original":
+            raise TrainingError("the architecture 'original' cannot be distilled: leave out --distil-steps")
+        config = {**config, "distilled": bool(recipe.distil_steps)}  # whatever the checkpoint is that a run starts from
+        return super().objective(recipe, data, config, device, bfloat16)
 
     def generator(self, data: Prepared, overrides: Mapping[str, Any]) -> Generator:
         generator = super().generator(data, overrides)
@@ -82,7 +98,7 @@ class DiffWaveTask(OneShotTask, DenoisingTask):
         """The squared error of what the network predicts, plus the weighted KL divergence of the encoded latents."""
         assert isinstance(generator, DiffWave)
         process, n = generator.process, len(batch.x)
-        points = generator.points(batch.x)
+        points = generator.points(disguised(batch.x, rng))
         t = process.time(rand((n,), rng))
         noise = randn(points.shape, rng)
         alpha, sigma = (rate[:, None, None, None] for rate in process.rates(t))
@@ -95,8 +111,56 @@ class DiffWaveTask(OneShotTask, DenoisingTask):
             return error, {"error": error}
         # By the mean of the whole batch, or the result would depend on the number of processes.
         beyond = parallel.average(divergence.detach().clone()) > recipe.free_nats
-        cost = recipe.kl_weight * torch.where(beyond, divergence - recipe.free_nats, 0.0)
+        cost = recipe.kl_weight * (divergence - recipe.free_nats) * beyond
         return error + cost, {"error": error, "divergence": divergence}
+
+    def teach(self, teacher: Generator, n: int, rng: torch.Generator) -> dict[str, Tensor]:
+        assert isinstance(teacher, DiffWave)
+        assert teacher.noise is not None
+        noise, z = (
+            torch.randn((n, space.size), generator=rng, device=rng.device) for space in (teacher.noise, teacher.latent)
+        )
+        made = {"noise": noise.half(), "z": z}
+        if labels := len(teacher.config.labels):
+            drawn = torch.randint(labels, (n,), generator=rng, device=rng.device)
+            made["condition"] = F.one_hot(drawn, labels).float()
+        *_, point = teacher.estimates(z, made.get("condition"), TEACHER, noise)
+        return {**made, "point": point.half()}
+
+    def distillation_loss(
+        self, generator: Generator, taught: Mapping[str, Tensor], rng: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The squared error as in `loss`, between noises and what the teacher found in them.
+
+        A quarter of the items is at the first step of a draft; another is at its second, after the network's own first.
+        """
+        assert isinstance(generator, DiffWave)
+        process, network = generator.process, generator.network
+        points, noise = taught["point"].float(), generator.bands(taught["noise"].float())
+        style = generator.style(taught["z"], taught.get("condition"))
+        assert style is not None
+        t = process.time(rand((len(points),), rng))
+        first, second = process.levels(generator.draft["steps"]).to(t)
+        own = slice(1, None, 4)
+        t[::4], t[own] = first, second
+        alpha, sigma = (rate[:, None, None, None] for rate in process.rates(t))
+        mixed = alpha * points + sigma * noise
+        target = process.target(points, noise, alpha, sigma)
+        predicted = network(noise[own], first.expand(len(t[own])), style[own]).float().detach()
+        # At the first step all is noise. The second is to lead to the point from where the first led.
+        missed = process.clean(noise[own], predicted, 0.0, 1.0).clamp(-HIGHEST, HIGHEST) - points[own]
+        mixed[own] += alpha[own] * missed
+        target[own] += alpha[own].square() / sigma[own] * missed
+        errors = (network(mixed, t, style).float() - target).square()
+        error = (errors * self.weights(generator).to(errors)).mean()
+        return error, {"error": error}
+
+
+def disguised(x: Tensor, rng: torch.Generator) -> Tensor:
+    """(batch, samples), some upside down, moved by up to half a millisecond: it is not heard, nor learned by heart."""
+    sign = 1 - 2 * (rand((len(x), 1), rng) < 0.5).to(x)
+    moved = torch.arange(x.shape[1], device=x.device) + randint(-FARTHEST_MOVE, FARTHEST_MOVE + 1, (len(x), 1), rng)
+    return sign * x.gather(1, moved % x.shape[1])
 
 
 class BoundedEncoder(Encoder):

@@ -1,8 +1,10 @@
 """The task of DiffWave: that it learns, resumes bit for bit, and leaves out what guidance needs left out."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +19,9 @@ from explorer.generators.diffwave import DiffWave, DiffWaveConfig
 from explorer.recipe import Recipe
 from explorer.sound.waveform import WaveformConfig
 from training.denoising import Denoising
-from training.families.diffwave import DiffWaveTask
+from training.families.diffwave import DiffWaveTask, disguised
 from training.families.wavegan import Encoder
-from training.runs import load_state, save_state
+from training.runs import TrainingError, load_state, save_state
 from training.task import Batch, Prepared
 
 SAMPLES = 2048
@@ -36,7 +38,7 @@ def sounds() -> Prepared:
     )
 
 
-def start(config: dict[str, object] | None = None, **changes: object) -> Denoising:
+def start(config: Mapping[str, object] | None = None, **changes: object) -> Denoising:
     task = DiffWaveTask()
     recipe = replace(task.defaults, **{"batch_size": 8, "steps": 40, "cooldown": 0, "lr": 2e-2, **changes})  # type: ignore[arg-type]
     made = task.objective(recipe, sounds(), {**CONFIG, **(config or {})}, torch.device("cpu"), bfloat16=False)
@@ -87,6 +89,54 @@ def test_a_resumed_run_has_the_bits_of_one_that_never_stopped(tmp_path: Path) ->
     for name, module in whole.modules().items():
         for key, tensor in module.state_dict().items():
             assert torch.equal(tensor, second.modules()[name].state_dict()[key]), (name, key)
+
+
+DISTILLED: dict[str, Any] = {"steps": 40, "distil_steps": 40, "distil_items": 64, "lr": 1e-2, "ema_decay": 0.9}
+
+
+def test_distilled_it_makes_in_two_steps_what_it_made_in_sixteen_with_guidance() -> None:
+    objective = start({"distilled": False}, **DISTILLED)  # as a checkpoint to start from may say
+    steps(objective, 80)
+    teacher, learned = objective.teacher, objective.ema
+    assert isinstance(teacher, DiffWave)
+    assert isinstance(learned, DiffWave)
+    assert "guidance" not in learned.settings
+    rows = objective.task.teach(teacher, 16, torch.Generator().manual_seed(1))  # other noises than it learned from
+    z, condition, noise = rows["z"], rows["condition"], rows["noise"].float()
+
+    def missed(generator: DiffWave, **settings: str) -> float:
+        *_, found = generator.estimates(z, condition, {"steps": "2", "grain": "0", **settings}, noise)
+        return float((found - rows["point"]).square().mean())
+
+    with torch.no_grad():
+        assert missed(learned) < 0.5 * missed(teacher, guidance="2")
+
+
+def test_a_run_resumed_in_distillation_has_the_bits_of_one_that_never_stopped(tmp_path: Path) -> None:
+    changes = {**DISTILLED, "steps": 2, "distil_steps": 4, "distil_items": 8}
+    whole, first, second = start(**changes), start(**changes), start(**changes, seed=1)
+    steps(whole, 6)
+    steps(first, 4)
+    save_state(first, tmp_path)
+    load_state(second, tmp_path)
+    second.seed = first.seed  # which `run.json` holds
+    steps(second, 2)
+    for name, module in whole.modules().items():
+        for key, tensor in module.state_dict().items():
+            assert torch.equal(tensor, second.modules()[name].state_dict()[key]), (name, key)
+
+
+def test_the_original_cannot_be_distilled() -> None:
+    with pytest.raises(TrainingError, match="distil-steps"):
+        start({"architecture": "original", "bands": 1, "channels": 8}, distil_steps=1)
+
+
+def test_disguised_hits_are_the_same_but_for_sign_and_half_a_millisecond() -> None:
+    x = torch.randn(1, 256, generator=torch.Generator().manual_seed(0))
+    rng = torch.Generator().manual_seed(0)
+    found = {disguised(x, rng).numpy().tobytes() for _ in range(300)}
+    allowed = {(sign * x.roll(k, 1)).numpy().tobytes() for sign in (1, -1) for k in range(-8, 9)}
+    assert found == allowed
 
 
 def test_dropped_items_hear_neither_latent_nor_label() -> None:
