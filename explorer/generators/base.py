@@ -71,6 +71,7 @@ class Generator(nn.Module, ABC):
             settings too.
         draft: of some settings, the option with which an output is made soonest, e.g. {"steps": "2"}: the app plays it
             while a slider moves. The last options of these settings take longest. Empty where nothing is gained.
+        distilled: whether the network has learned to make in few steps what another one makes in many.
 
     What a family calls `network`, be it a method or a module, is traced while the app plays it, see `explorer.tracing`;
     so it must take tensors alone and never branch on their numbers. `generate` does the rest.
@@ -86,6 +87,7 @@ class Generator(nn.Module, ABC):
     noise: LatentSpace | None = None
     settings: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     draft: Settings = MappingProxyType({})
+    distilled: bool = False
 
     @abstractmethod
     def generate(self, z: Tensor, condition: Tensor | None, settings: Settings) -> Tensor:

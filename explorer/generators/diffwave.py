@@ -112,6 +112,7 @@ class DiffWave(Generator):
         self.process: Process = Noise() if original else Velocity()
         self.settings = {"steps": self.process.options}
         self.draft = {"steps": min(self.process.options, key=int)}
+        self.distilled = config.distilled
         if original:
             self.latent = LatentSpace((samples,))
         else:

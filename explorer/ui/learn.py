@@ -1,9 +1,11 @@
 """The server's part of the section "Learn": what a checkpoint offers to the lessons, and how sounds compare."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import combinations, product
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -62,9 +64,10 @@ class Lessons:
             the direction that explains most of the measure it is named after, or None; "figures": what `python -m
             training evaluate --snapshots` measured, {"data", "samples", "steps": [(step, {figure: value}), …], "real":
             the same of unheard recordings}, or None; "collapsed": a checkpoint of `lessons`, or None; "emerging":
-            {"model", "few", "usual", "many"} of one that makes its sounds in steps, the others being settings with the
-            fewest, the usual and the most steps, or None; "rivals": {"steps", "once", "labels"}, the names of one that
-            makes its sounds in steps and of one that makes them at once, of the same labels, or None.
+            {"model", "few", "usual", "many", "labels"} of one that makes its sounds in steps, the first three being
+            settings with the fewest, the usual and the most steps, or None; "distilled": the same of one that has
+            learned to do with few; "rivals": {"steps", "once", "labels"}, the names of one that makes its sounds in
+            steps and of one that makes them at once, of the same labels, or None.
             The others' "model" is the present checkpoint if it has what the lesson needs, or else the first that has.
         """
         name = handlers.read(request).model
@@ -72,6 +75,7 @@ class Lessons:
         final = name if name in self._engine.names() else name.rpartition("@")[0] or name  # one of `lessons`
         steps = shelf.snapshots(self._engine.folder, final)
         lines = self._metrics(final) if steps else []
+        for_lessons = _cards(self._engine.folder / LESSONS)
         return {
             "model": final,
             "size": model.generator.latent.size,
@@ -83,8 +87,9 @@ class Lessons:
             "labelled": self._first(final, _labels),
             "direction": self._first(final, _direction),
             "figures": self._figures(final),
-            "collapsed": next(iter(sorted(shelf.find_checkpoints(self._engine.folder / LESSONS))), None),
-            "emerging": self._first(final, _emerging),
+            "collapsed": next((card.name for card in for_lessons if not _emerges(card)), None),
+            "emerging": self._first(final, _emerging, for_lessons),
+            "distilled": self._first(final, _distilled),
             "rivals": self._rivals(final),
         }
 
@@ -150,9 +155,11 @@ class Lessons:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
             return None
 
-    def _first(self, name: str, of: Callable[[Model], dict[str, Any] | None]) -> dict[str, Any] | None:
+    def _first(
+        self, name: str, of: Callable[[Model], dict[str, Any] | None], preferred: Sequence[Card] = ()
+    ) -> dict[str, Any] | None:
         """What `of` finds in the given checkpoint or else in the first other one that has it, with the "model"."""
-        for model in (name, *self._engine.names()):
+        for model in (name, *(card.name for card in preferred), *self._engine.names()):
             try:
                 found = of(self._engine.model(model))
             except CheckpointError:
@@ -164,14 +171,19 @@ class Lessons:
     def _rivals(self, name: str) -> dict[str, Any] | None:
         """The given checkpoint, if possible, and another one of the same labels: one makes its sounds in steps, one at
         once."""
-        cards = [self._engine.model(name).card]
-        for _, path in sorted(shelf.find_checkpoints(self._engine.folder).items()):
-            with suppress(CheckpointError):
-                cards.append(shelf.read_card(path))
+        cards = [self._engine.model(name).card, *_cards(self._engine.folder)]
         for a, b in product(cards, cards):
             if a.labels and set(a.labels) == set(b.labels or ()) and _emerges(a) and not _emerges(b):
                 return {"steps": a.name, "once": b.name, "labels": list(a.labels)}
         return None
+
+
+def _cards(folder: Path) -> list[Card]:
+    cards = []
+    for _, path in sorted(shelf.find_checkpoints(folder).items()):
+        with suppress(CheckpointError):
+            cards.append(shelf.read_card(path))
+    return cards
 
 
 def _methods(model: Model) -> dict[str, Any] | None:
@@ -188,12 +200,15 @@ def _emerges(card: Card) -> bool:
     return FAMILIES[card.family].emerges()
 
 
-def _emerging(model: Model) -> dict[str, Any] | None:
-    if not _emerges(model.card):
+def _emerging(model: Model, distilled: bool = False) -> dict[str, Any] | None:
+    if not _emerges(model.card) or model.generator.distilled != distilled:
         return None
     few, options = model.generator.draft, model.generator.settings
     usual, many = ({name: options[name][at] for name in few} for at in (0, -1))
-    return {"few": dict(few), "usual": usual, "many": many}
+    return {"few": dict(few), "usual": usual, "many": many, "labels": list(model.card.labels or ())}
+
+
+_distilled = partial(_emerging, distilled=True)
 
 
 def _direction(model: Model) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ SLOW = DiffWaveConfig(
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An app of its own: `words` with two snapshots and two methods of inversion, `piano` with neither, and `slow`,
-    which makes sounds of the labels of `words` in steps."""
+    which makes sounds of the labels of `words` in steps, and `taught`, which has learned to do with few."""
     folder = tmp_path_factory.mktemp("lessons")
     family, config = SMALL["words"]
     with torch.random.fork_rng(devices=[]):
@@ -54,6 +55,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     checkpoint.save(folder / "piano.safetensors", piano)
     first_number = Direction("first", torch.eye(4)[0], "First number")
     checkpoint.save(folder / "slow.safetensors", slow, directions=(first_number,))
+    checkpoint.save(folder / "taught.safetensors", DiffWave(replace(SLOW, distilled=True)))
     for step, generator in ((0, first), (300, later)):
         checkpoint.save(folder / "snapshots" / "words" / f"{step}.safetensors", generator, dtype=torch.int8)
     lines = [
@@ -98,6 +100,7 @@ def test_each_lesson_answers_a_prediction_with_a_sound_and_an_explanation(visit:
         ("Collapse", "Four seeds of that", "nearly the same", "seed 8", {"model": "stuck", "seed": 8}),
         (TRAINING, "Before the first step", "without form", "step 0", {"model": "words@0", "seed": 8}),
         (EMERGING, "The same noise", "nearer and nearer", "8 steps", {"model": "slow", "seed": 8}),
+        (EMERGING, "Another network", "nearly what it makes", "taught, 2 steps", {"model": "taught", "seed": 8}),
         ("GAN against", "the same seed and the same label", "two different sounds", "slow", {"model": "slow"}),
         ("GAN against", "Which four take more", "every step is a pass", "slow, seed 8", {"model": "slow", "seed": 8}),
     ):

@@ -49,6 +49,7 @@ def test_a_checkpoint_and_its_snapshots_have_the_same_lesson_data(folder: Path, 
         "figures": None,
         "collapsed": None,
         "emerging": None,
+        "distilled": None,
         "rivals": None,
     }
 
@@ -120,9 +121,22 @@ def test_lessons_on_steps_borrow_a_checkpoint_that_has_them_and_one_of_the_same_
 ) -> None:
     found = Lessons(Engine(slow)).lesson_data(Recipe(model).to_json())
     few, usual, many = ({"steps": steps} for steps in ("2", "8", "32"))
-    assert found["emerging"] == {"model": "slow", "few": few, "usual": usual, "many": many}
+    assert found["emerging"] == {"model": "slow", "few": few, "usual": usual, "many": many, "labels": ["high", "low"]}
+    assert found["distilled"] is None
     rivals = found["rivals"]
     assert (rivals["steps"], rivals["once"], set(rivals["labels"])) == ("slow", "toy", {"low", "high"})
+
+
+@pytest.mark.parametrize("model", ["toy", "slow", "taught"])
+def test_steps_are_taught_by_a_checkpoint_that_needs_them(slow: Path, model: str) -> None:
+    (slow / "lessons").mkdir()
+    (slow / "slow.safetensors").rename(slow / "lessons" / "slow.safetensors")
+    write(slow / "lessons", "stuck", seed=5)
+    generator, _ = checkpoint.load(slow / "lessons" / "slow.safetensors")
+    checkpoint.save(slow / "taught.safetensors", DiffWave(replace(generator.config, distilled=True)))
+    found = Lessons(Engine(slow)).lesson_data(Recipe(model).to_json())
+    assert [found[lesson]["model"] for lesson in ("emerging", "distilled")] == ["slow", "taught"]
+    assert (found["model"], found["collapsed"]) == (model, "stuck")
 
 
 def test_stages_end_with_the_sound_of_the_place_and_a_moving_slider_gets_its_draft(slow: Path) -> None:

@@ -167,6 +167,14 @@ export function start({ element, server }) {
           + `${inWords(usual)} ${usually.toFixed(3)}, ${inWords(few)} ${quickly.toFixed(3)}.`,
       };
     },
+    distilled() {
+      if (!data?.emerging || !data.distilled) return null;
+      const { model, few, usual } = data.distilled, base = emerging();
+      /** @type {(made: Recipe, settings: Record<string, string>) => [string, Recipe]} */
+      const made = (recipe, settings) => [`${recipe.model}, ${inWords(settings)}`, { ...recipe, settings }];
+      const own = { ...without(base, "settings"), model };
+      return { sounds: [made(base, data.emerging.few), made(own, few), made(own, usual)], played: 1 };
+    },
     rivals() {
       if (!data?.rivals) return null;
       return { sounds: pair().map((recipe) => [recipe.model ?? "", recipe]), played: 1 };
@@ -210,10 +218,11 @@ export function start({ element, server }) {
     return /** @type {Recipe[]} */ ([once, inSteps].map((model) => ({ ...on(model), label })));
   };
 
-  /** The present place, if its checkpoint makes sounds in steps; or else its seed on one that does. */
+  /** The present place, if its checkpoint makes sounds in steps; or else its seed, and its label, on one that does. */
   const emerging = () => {
-    const { model } = data?.emerging ?? {};
-    return model === data?.model ? without(place(), "weights") : on(model);
+    const { model, labels } = data?.emerging ?? {}, { label } = place();
+    if (model === data?.model) return without(place(), "weights");
+    return labels?.includes(label) ? { ...on(model), label } : on(model);
   };
 
   /** Goes to a place, with the recipe as the server has completed it, and plays it. */
@@ -346,7 +355,7 @@ export function start({ element, server }) {
     stepBar.max = String(steps.length - 1);
     find("scrubber").hidden = !snapshots.length;
     find("emergence").hidden = !answer.emerging;
-    const { labelled, direction, collapsed, emerging: slow, rivals } = answer;
+    const { labelled, direction, collapsed, emerging: slow, distilled, rivals } = answer;
     for (const [lesson, possible] of /** @type {const} */ ([["training", snapshots.length > 0], ["phase", inversion !== null],
       ["condition", labelled !== null], ["direction", direction !== null], ["collapse", collapsed !== null],
       ["emerging", slow !== null], ["rivals", rivals !== null]])) {
@@ -358,7 +367,9 @@ export function start({ element, server }) {
     find("of-labels").textContent = labelled ? borrows(labelled.model, "no labels") : "";
     find("of-direction").textContent = direction ? `${borrows(direction.model, "none that was measured")} `
       + `Here “${direction.title}” has R² ${direction.r2.toFixed(2)}: a step is ${signed(direction.step)} ${direction.unit}, on average.` : "";
-    find("of-emerging").textContent = slow ? borrows(slow.model, "no steps") : "";
+    find("of-emerging").textContent = slow ? borrows(slow.model, answer.distilled?.model === model ? "learned to do with few steps" : "no steps") : "";
+    find("of-distilled").hidden = slow === null || distilled === null;
+    find("distilled-model").textContent = distilled?.model ?? "";
     find("of-steps").textContent = slow ? [slow.few, slow.usual, slow.many].map(inWords).join(", ") : "";
     find("of-draft").textContent = slow ? inWords(slow.few) : "";
     find("of-rivals").textContent = rivals ? `Here ${rivals.once} is the GAN and ${rivals.steps} the diffusion model.` : "";
