@@ -32,14 +32,13 @@ def test_few_steps_are_enough_for_the_distilled_network_alone() -> None:
 
     def missed(found: dict[str, Any]) -> list[float]:
         """Of the log-spectrogram that more steps make, by the first and by the last of few steps; mean of labels."""
-        generator, shares = engine.model(found["model"]).generator, []
+        shares = []
         for seed, label in enumerate(found["labels"]):
-            z, noise = (space.from_seed(seed)[None] for space in (generator.latent, generator.noise))
-            condition = generator.condition.encode(label)[None]
-            few, more = (
-                [log_spectrogram(x) for x in generator.stages(z, condition, found[name], noise)]
-                for name in ("few", "usual")
+            recipes = (
+                Recipe(found["model"], seed=seed, label=label, settings=tuple(found[x].items()))
+                for x in ("few", "usual")
             )
+            few, more = ([log_spectrogram(torch.tensor(x.waveform)) for x in engine.stages(r)] for r in recipes)
             shares.append([float((x - more[-1]).norm() / more[-1].norm()) for x in (few[1], few[-1])])
         return list(np.mean(shares, axis=0))
 

@@ -97,12 +97,12 @@ def test_each_lesson_answers_a_prediction_with_a_sound_and_an_explanation(visit:
         ("Conditioning", "only the label changes", "although", "no", {"label": "no", "seed": 7}),
         ("Truncation", "Four seeds", "more alike", "seed 7, 0.5", {"seed": 7, "truncation": 0.5}),
         ("What a slider is", "An R² below 1", "on average", "seed 7, +1", {"offsets": (("duration", 1.0),)}),
+        (TRAINING, "Before the first step", "without form", "step 0", {"model": "words@0", "seed": 7}),
         ("Collapse", "Four seeds of that", "nearly the same", "seed 8", {"model": "stuck", "seed": 8}),
-        (TRAINING, "Before the first step", "without form", "step 0", {"model": "words@0", "seed": 8}),
         (EMERGING, "The same noise", "nearer and nearer", "8 steps", {"model": "slow", "seed": 8}),
-        (EMERGING, "Another network", "nearly what it makes", "taught, 2 steps", {"model": "taught", "seed": 8}),
         ("GAN against", "the same seed and the same label", "two different sounds", "slow", {"model": "slow"}),
         ("GAN against", "Which four take more", "every step is a pass", "slow, seed 8", {"model": "slow", "seed": 8}),
+        (EMERGING, "Another network", "nearly what it makes", "taught, 2 steps", {"model": "taught", "seed": 8}),
     ):
         group = predict(lesson(page, title), question, answer)
         expect(group.get_by_role("button", name=caption)).to_have_attribute("aria-current", "true")
