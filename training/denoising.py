@@ -71,12 +71,7 @@ class DenoisingTask(Task):
     fine_tuning: ClassVar[DenoisingRecipe]
 
     def objective(
-        self,
-        recipe: DenoisingRecipe,
-        data: Prepared,
-        config: Mapping[str, Any],
-        device: torch.device,
-        bfloat16: bool,
+        self, recipe: DenoisingRecipe, data: Prepared, config: Mapping[str, Any], device: torch.device, bfloat16: bool
     ) -> "Denoising":
         generator, encoder = initialised(self, recipe, data, config, self.encoder)
         return Denoising(self, recipe, generator, encoder, device, bfloat16)

@@ -1,4 +1,4 @@
-"""PianoGAN: one latent vector -> 256 piano notes with all their attributes, in one pass.
+"""PianoGAN: one latent vector -> 256 piano notes with all their attributes.
 
 `transformer` generates notes as they are performed, with touch and pedal (`PerformanceRepresentation`). The latent
 becomes noise over the 256 notes that has the form of a piece already (`Form`). A transformer that denoises moves it, in
@@ -341,12 +341,11 @@ class Form(nn.Module):
 
     def course(self, points: Tensor) -> Tensor:
         """The courses (batch, 16, 3) of pieces (batch, 256, 16), as numbers that are normal over real pieces."""
-        with torch.autocast(points.device.type, enabled=False):
-            x = ((self._waves(points) - self.mean) @ self.whitening).mT.contiguous()
-            above = torch.searchsorted(self.quantiles, x).clamp(1, self.KNOTS - 1)
-            low, high = self.quantiles.gather(1, above - 1), self.quantiles.gather(1, above)
-            place = above - 1 + ((x - low) / (high - low).clamp_min(1e-6)).clamp(0, 1)
-            return torch.special.ndtri((place + 0.5) / self.KNOTS).mT.unflatten(1, (-1, self.COURSE))
+        x = ((self._waves(points) - self.mean) @ self.whitening).mT.contiguous()
+        above = torch.searchsorted(self.quantiles, x).clamp(1, self.KNOTS - 1)
+        low, high = self.quantiles.gather(1, above - 1), self.quantiles.gather(1, above)
+        place = above - 1 + ((x - low) / (high - low).clamp_min(1e-6)).clamp(0, 1)
+        return torch.special.ndtri((place + 0.5) / self.KNOTS).mT.unflatten(1, (-1, self.COURSE))
 
     def measure(self, points: Tensor, plans: Tensor) -> None:
         """Takes the distribution of courses from pieces (n, 256, 16), and plans (`PLANS`, 256)."""

@@ -40,13 +40,15 @@ def stages(engine: Engine, name: str) -> list[Stage]:
     condition = None
     if generator.condition is not None and full.label is not None:
         condition = generator.condition.encode(full.label)[None]
-    x, settings = engine.output(place), dict(full.settings)
+    x = engine.output(place)
+    settings = {key: option for key, option in full.settings if key in representation.settings}
     shown = handlers.show(engine, view)
     measured: list[Stage] = [
         ("recipe", lambda: handlers.read(text)),
         ("settle", lambda: handlers.make_view(engine, handlers.read(text))),
         ("latent", lambda: engine.latent(place)),
         ("forward", lambda: generator(z, condition)),
+        *([("draft", lambda: generator(z, condition, generator.draft))] if generator.draft else []),
         ("decode", lambda: representation.decode(x, settings)),
     ]
     if representation.decode(x, settings).played_by is None:  # otherwise the browser plays them

@@ -1,8 +1,9 @@
 """A denoiser of notes, and distribution matching distillation with it (DMD2: Yin et al., 2024, arXiv:2405.14867).
 
 A point x of real notes and noise n give x_t = (1 - t) n + t x, from t = 0, all noise, to t = 1. A denoiser estimates x
-from x_t: keys by cross entropy (as in Dieleman et al., 2022, arXiv:2211.15089), times by squared error. One denoiser
-learns real notes in the warm start; another learns, with the critic, what the generator makes. Where the two disagree
+from x_t: keys by cross entropy (as in Dieleman et al., 2022, arXiv:2211.15089), times by squared error. The
+noise has the form of the piece (`shaped_noise`). A generator learns to denoise real notes in the warm start, and a copy
+of it keeps that; another copy learns, with the critic, to denoise what the generator makes. Where the two disagree
 about a generated point with fresh noise, the first knows better: the generator's point moves by the difference.
 """
 

@@ -44,12 +44,7 @@ class DiffWaveTask(OneShotTask, DenoisingTask):
     fine_tuning = replace(defaults, steps=2000, cooldown=1000, lr=1e-4, snapshot_every=500, state_every=250)
 
     def objective(
-        self,
-        recipe: DenoisingRecipe,
-        data: Prepared,
-        config: Mapping[str, Any],
-        device: torch.device,
-        bfloat16: bool,
+        self, recipe: DenoisingRecipe, data: Prepared, config: Mapping[str, Any], device: torch.device, bfloat16: bool
     ) -> Denoising:
         if recipe.distil_steps and config.get("architecture") == "original":
             raise TrainingError("the architecture 'original' cannot be distilled: leave out --distil-steps")
