@@ -8,6 +8,7 @@ import hashlib
 import os
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -298,38 +299,28 @@ def _read(
 
 
 def _join(tables: list[NoteTable]) -> dict[str, Tensor]:
-    def column(name: str, kind: type) -> Tensor:
-        return torch.from_numpy(np.concatenate([getattr(t, name) for t in tables]).astype(kind))
-
     starts, begin = [], 0
     for table in tables:
         n = len(table.pitch)
         starts.append(begin + np.arange(n) * (n - NOTES + 1) // n)
         begin += n
-    return {
-        "start": torch.from_numpy(np.concatenate(starts)),
-        "pitch": column("pitch", np.uint8),
-        "step": column("step", np.float32),
-        "duration": column("duration", np.float32),
-        "velocity": column("velocity", np.uint8),
-        "touch": column("touch", np.float32),
-        "sounding": column("sounding", np.float32),
-    }
+    columns = {"start": starts, **{f.name: [getattr(table, f.name) for table in tables] for f in fields(NoteTable)}}
+    return {name: torch.from_numpy(np.concatenate(columns[name])).to(kind) for name, kind in COLUMNS.items()}
 
 
 def windows(
-    tensors: dict[str, Tensor], count: int, columns: Sequence[str] = ("pitch", "step", "duration", "velocity")
+    tensors: Mapping[str, Tensor], count: int, columns: Sequence[str] = ("pitch", "step", "duration", "velocity")
 ) -> Tensor:
     """Takes windows spread evenly over a split: (count, 256, columns) float64, of columns of `NoteTable`."""
     at = tensors["start"][_evenly(tensors, count)][:, None] + torch.arange(NOTES)
     return torch.stack([tensors[name][at].double() for name in columns], dim=-1)
 
 
-def pieces(tensors: dict[str, Tensor], count: int) -> Tensor:
+def pieces(tensors: Mapping[str, Tensor], count: int) -> Tensor:
     """The number of the piece that each of as many `windows` is of: (count,), from 0."""
     jumps = tensors["start"].diff(prepend=tensors["start"][:1]) > 1  # from the last window of a piece to the next piece
     return jumps.cumsum(0)[_evenly(tensors, count)]
 
 
-def _evenly(tensors: dict[str, Tensor], count: int) -> Tensor:
+def _evenly(tensors: Mapping[str, Tensor], count: int) -> Tensor:
     return torch.linspace(0, len(tensors["start"]) - 1, count).long()

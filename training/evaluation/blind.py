@@ -73,7 +73,9 @@ def unseen(window: np.ndarray) -> np.ndarray:
     return np.concatenate([measures, *parts, _releases(window, strokes), _tonality(window), _again(window)])
 
 
-def told(real: np.ndarray, other: np.ndarray, real_pieces: np.ndarray, other_pieces: np.ndarray) -> float:
+def two_sample_accuracy(
+    real: np.ndarray, other: np.ndarray, real_pieces: np.ndarray, other_pieces: np.ndarray
+) -> float:
     """Balanced accuracy with which a classifier tells features (n, d) from others (m, d): 0.5 by chance, 1 always.
 
     The better of gradient boosting and logistic regression, cross-validated by piece: what is learned of one says
@@ -118,8 +120,8 @@ def _shares(values: np.ndarray, count: int) -> np.ndarray:
     return np.bincount(values.astype(int), minlength=count) / max(len(values), 1)
 
 
-def _percentiles(values: np.ndarray, percents: tuple[int, ...] = (10, 25, 50, 75, 90)) -> np.ndarray:
-    return np.percentile(values, percents) if len(values) else np.full(len(percents), np.nan)
+def _percentiles(values: np.ndarray) -> np.ndarray:
+    return np.percentile(values, (10, 25, 50, 75, 90)) if len(values) else np.full(5, np.nan)
 
 
 def _returns(line: np.ndarray, lags: tuple[int, ...]) -> list[float]:

@@ -25,6 +25,7 @@ VERSION = 2  # raise it when the same recordings would give another judge
 EPOCHS = 20
 BATCH = 64
 PEAK_LR = 4e-3
+MASKED = 10  # bands, and frames, at most
 KNOWN = 0.99  # the share of the training recordings that the judge takes for sounds of its labels
 SHRINKAGE = 1e-3  # of their features' covariance towards a multiple of the identity
 
@@ -96,12 +97,12 @@ def measure_reach(judge: Judge, x: Tensor, labels: Tensor) -> None:
     judge.reach.copy_(judge.distance(features).quantile(KNOWN))
 
 
-def mask(x: Tensor, rng: torch.Generator, width: int = 10) -> Tensor:
-    """Silences up to `width` neighbouring bands, and as many frames, of each item of (n, 1, bands, frames)."""
+def mask(x: Tensor, rng: torch.Generator) -> Tensor:
+    """Silences up to `MASKED` neighbouring bands, and as many frames, of each item of (n, 1, bands, frames)."""
     for axis in (2, 3):
         place = torch.arange(x.shape[axis]).reshape([-1 if k == axis else 1 for k in range(4)])
         start, size = torch.rand((2, len(x), 1, 1, 1), generator=rng)
-        start, size = start * x.shape[axis], size * width
+        start, size = start * x.shape[axis], size * MASKED
         x = x.masked_fill((place >= start) & (place < start + size), -1.0)
     return x
 

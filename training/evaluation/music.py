@@ -11,6 +11,7 @@ import numpy as np
 
 PITCH, STEP, DURATION, VELOCITY = range(4)
 MAJOR = np.array([0, 2, 4, 5, 7, 9, 11])
+OVERLAP_WINDOWS = 300
 GRID = 400  # points at which a density of distances is estimated
 
 Features = dict[str, np.ndarray]
@@ -47,10 +48,11 @@ def overlap(real: Features, other: Features) -> dict[str, tuple[float, float]]:
     Distances are Euclidean, their densities Gaussian kernel estimates. The area is 1 if windows of the other set are as
     far from real windows as real windows are from each other.
     """
+    from scipy.spatial.distance import cdist, pdist
+
     found = {}
     for name, a in real.items():
-        within = _distances(a, a)[np.triu_indices(len(a), k=1)]
-        across = _distances(a, other[name]).ravel()
+        within, across = pdist(a), cdist(a, other[name]).ravel()
         high = max(within.max(), across.max()) * 1.05 + 1e-9
         p, q = _density(within, high), _density(across, high)
         floor = 1e-9
@@ -87,6 +89,7 @@ def polyphony_rate(windows: np.ndarray) -> np.ndarray:
 
 def interval_pairs_divergence(real: np.ndarray, other: np.ndarray) -> float:
     """Jensen-Shannon divergence (in bits, 0 to 1) of pairs of successive intervals, clipped to an octave."""
+    from scipy.special import rel_entr
 
     def pairs(windows: np.ndarray) -> np.ndarray:
         interval = np.clip(np.diff(windows[..., PITCH], axis=1), -12, 12).astype(int) + 12
@@ -94,11 +97,13 @@ def interval_pairs_divergence(real: np.ndarray, other: np.ndarray) -> float:
 
     p, q = pairs(real), pairs(other)
     mean = (p + q) / 2
-    return float(sum(np.sum(x[x > 0] * np.log2(x[x > 0] / mean[x > 0])) for x in (p, q)) / 2)
+    return float((rel_entr(p, mean) + rel_entr(q, mean)).sum() / 2 / np.log(2))
 
 
 def statistics(windows: np.ndarray) -> np.ndarray:
     """56 numbers for each window, (n, 56): register, harmony, intervals, rhythm, touch, and correlations of these."""
+    from scipy.stats import entropy
+
     pitch, step, duration, velocity = np.moveaxis(windows.astype(float), -1, 0)
     log_duration = np.log(np.maximum(duration, 0.02))
     # Steps without those inside chords, so that the statistics of rhythm are not about chords alone.
@@ -124,7 +129,7 @@ def statistics(windows: np.ndarray) -> np.ndarray:
         *np.percentile(pitch, (0, 10, 50, 90, 100), axis=1),
         np.array([len(np.unique(p)) for p in pitch]),
         *np.sort(classes, axis=1).T,
-        _entropy(classes),
+        entropy(classes, base=2, axis=1),
         in_key_ratio(windows),
         (first * second).sum(1) / np.maximum(norms, 1e-9),
         leap.mean(1),
@@ -162,7 +167,7 @@ def statistics(windows: np.ndarray) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
-def two_sample_accuracy(real: np.ndarray, other: np.ndarray, folds: int = 5) -> float:
+def two_sample_accuracy(real: np.ndarray, other: np.ndarray) -> float:
     """Cross-validated accuracy of a classifier (gradient boosting on `statistics`) of real against other windows.
 
     0.5 for sets of one distribution, 1 if every window is recognised (Lopez-Paz & Oquab, 2017, arXiv:1610.06545).
@@ -173,7 +178,7 @@ def two_sample_accuracy(real: np.ndarray, other: np.ndarray, folds: int = 5) -> 
     x = np.concatenate([statistics(real), statistics(other)])
     y = np.repeat([0, 1], [len(real), len(other)])
     model = HistGradientBoostingClassifier(max_iter=100, learning_rate=0.1, max_leaf_nodes=15, random_state=0)
-    split = StratifiedKFold(folds, shuffle=True, random_state=0)
+    split = StratifiedKFold(5, shuffle=True, random_state=0)
     return float(cross_val_score(model, x, y, cv=split).mean())
 
 
@@ -220,10 +225,10 @@ BASELINES: dict[str, Callable[[np.ndarray, np.random.RandomState], np.ndarray]] 
 def table_row(real: np.ndarray, other: np.ndarray) -> dict[str, float]:
     """The figures of a set of windows against held-out real ones.
 
-    The overlap area uses the first 300 windows of each, since it depends on their number.
+    The overlap area uses the first `OVERLAP_WINDOWS` of each, since it depends on their number.
     """
     return {
-        "overlap_area": mean_overlap(features(real[:300]), features(other[:300])),
+        "overlap_area": mean_overlap(features(real[:OVERLAP_WINDOWS]), features(other[:OVERLAP_WINDOWS])),
         "two_sample_accuracy": two_sample_accuracy(real, other),
         "in_key_ratio": float(in_key_ratio(other).mean()),
         "polyphony_rate": float(polyphony_rate(other).mean()),
@@ -248,12 +253,6 @@ def _transitions(values: np.ndarray, count: int) -> np.ndarray:
     return _histogram(values[:, :-1] * count + values[:, 1:], count * count)
 
 
-def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Euclidean distances: (n, k), (m, k) -> (n, m)."""
-    squared = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
-    return np.sqrt(np.maximum(squared, 0))
-
-
 def _density(values: np.ndarray, high: float) -> np.ndarray:
     """Gaussian kernel estimate (Scott's bandwidth) on a grid over [0, high], summing to 1."""
     counts, edges = np.histogram(values, bins=GRID, range=(0, high))
@@ -273,11 +272,6 @@ def _held(window: np.ndarray, at_least: int) -> float:
     order = np.argsort(times, kind="stable")
     level = np.cumsum(change[order])[:-1]
     return float(np.diff(times[order])[level >= at_least].sum())
-
-
-def _entropy(shares: np.ndarray) -> np.ndarray:
-    entropy: np.ndarray = -(shares * np.log2(np.maximum(shares, 1e-12))).sum(1)
-    return entropy
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:

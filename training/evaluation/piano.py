@@ -1,6 +1,6 @@
 """Measures a generator of piano music against held-out performances and baselines."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +15,10 @@ from training.data import midi
 from training.evaluation import blind, distribution_metrics, form, music
 from training.evaluation.blind import snapped
 from training.evaluation.latent_space import PAIRS, Progress, draw, outputs, path_table, separability_table
-from training.evaluation.music import BASELINES, STEP, attributes_shuffled, table_row
+from training.evaluation.music import BASELINES, OVERLAP_WINDOWS, STEP, attributes_shuffled, table_row
 from training.evaluation.tables import Column, Table, Target
 
 SAMPLES = 1024
-OVERLAP_WINDOWS = 300  # the overlap area depends on the number of windows
 PROGRESS_PER_ROW = 50  # a row takes about as long to measure as so many pieces to generate
 TRAINING_WINDOWS = 8192  # among which the nearest is searched
 HEARD_WINDOWS = 512  # for the classifier, which tells the more the more it learns from, and for form
@@ -75,9 +74,9 @@ def piano_tables(
         bar.set_description("figures")
         # In random order, so that any part of them has windows of all pieces.
         rng = np.random.RandomState(0)
-        valid = Performances.of(dict(data.valid), 2 * samples)[rng.permutation(2 * samples)]
+        valid = Performances.of(data.valid, 2 * samples)[rng.permutation(2 * samples)]
         held_out, other = valid[0::2], valid[1::2]
-        known = Performances.of(dict(data.train), max(TRAINING_WINDOWS, samples))
+        known = Performances.of(data.train, max(TRAINING_WINDOWS, samples))
         train = known[rng.permutation(len(known))[:samples]]
         reference = TrainingReference(snapped(known.encoded(representation)))
         sets = {
@@ -137,7 +136,7 @@ class Performances:
     pieces: np.ndarray
 
     @classmethod
-    def of(cls, tensors: dict[str, Tensor], count: int) -> "Performances":
+    def of(cls, tensors: Mapping[str, Tensor], count: int) -> "Performances":
         """Windows spread evenly over a split."""
         return cls(midi.windows(tensors, count, PERFORMED).numpy(), midi.pieces(tensors, count).numpy())
 
@@ -248,7 +247,10 @@ class _Heard:
         }
 
     def told(self, other: "_Heard", pieces: np.ndarray, other_pieces: np.ndarray) -> dict[str, float]:
-        return {key: blind.told(own, other.features[key], pieces, other_pieces) for key, own in self.features.items()}
+        return {
+            key: blind.two_sample_accuracy(own, other.features[key], pieces, other_pieces)
+            for key, own in self.features.items()
+        }
 
 
 def form_table(held_out: Performances, train: Performances, model: np.ndarray) -> Table:
@@ -266,7 +268,7 @@ def form_table(held_out: Performances, train: Performances, model: np.ndarray) -
         found["shuffled"] = form.measured(shuffled[measure.shuffled], key)
         row = {name: float(values.mean()) for name, values in found.items() if len(values)}
         if {"real", "shuffled"} <= row.keys():
-            row["apart"] = form.told_apart(found["real"], found["shuffled"])
+            row["apart"] = form.roc_auc(found["real"], found["shuffled"])
             if "model" in row and row["real"] != row["shuffled"]:
                 row["way"] = (row["model"] - row["shuffled"]) / (row["real"] - row["shuffled"])
         rows[measure.title] = row

@@ -290,7 +290,7 @@ class _Scale:
 
     def _told(self, other: Notes, made: Notes) -> float:
         sides = [notes.rows(np.isin(notes.keys, self.told_keys)) for notes in (other, made)]
-        return blind.told(*map(self.relative, sides), *(side.timbres for side in sides))
+        return blind.two_sample_accuracy(*map(self.relative, sides), *(side.timbres for side in sides))
 
     def families(self, chosen: _Chosen, sets: dict[str, Notes]) -> Table:
         """The share of notes whose nearest training note is of each family."""

@@ -46,7 +46,7 @@ def pieces() -> np.ndarray:
 @pytest.mark.parametrize("name", sorted(MEASURES.keys() - {"near_keys", "bass_steps", "bass_leaps", "top_leaps"}))
 def test_each_measure_tells_pieces_from_shuffled_ones(name: str, pieces: np.ndarray) -> None:
     shuffled = SHUFFLES[MEASURES[name].shuffled](pieces, RNG(0))
-    assert form.told_apart(form.measured(pieces, name), form.measured(shuffled, name)) > 0.65
+    assert form.roc_auc(form.measured(pieces, name), form.measured(shuffled, name)) > 0.65
 
 
 @pytest.mark.parametrize("shuffle", SHUFFLES)
@@ -159,6 +159,6 @@ def test_a_window_whose_notes_are_all_at_once_can_be_measured() -> None:
 
 
 def test_a_measure_tells_ordered_sets_and_not_equal_ones() -> None:
-    assert form.told_apart(np.arange(5.0), np.arange(5.0) + 10) == 1
-    assert form.told_apart(np.arange(5.0) + 10, np.arange(5.0)) == 1
-    assert form.told_apart(np.arange(5.0), np.arange(5.0)) == 0.5
+    assert form.roc_auc(np.arange(5.0), np.arange(5.0) + 10) == 1
+    assert form.roc_auc(np.arange(5.0) + 10, np.arange(5.0)) == 1
+    assert form.roc_auc(np.arange(5.0), np.arange(5.0)) == 0.5

@@ -19,7 +19,7 @@ from explorer.sound.base import Representation, Settings, Sound, chosen
 from training.__main__ import main
 from training.data.drum_synth import SAMPLE_RATE, draw, synthesise
 from training.data.one_shots import shape_hit
-from training.evaluation.one_shots import OneShots, faults, features, one_shot_tables, told_from
+from training.evaluation.one_shots import OneShots, faults, features, one_shot_tables, two_sample_accuracy
 from training.task import DataError
 
 RATE, SAMPLES = 16_000, 8192
@@ -169,8 +169,8 @@ def test_a_checkpoint_of_labelled_waveforms_is_measured_from_the_command_line(
 def test_two_halves_of_the_same_hits_cannot_be_told_apart_and_noise_can() -> None:
     kicks = hits("kick", 120, 0)
     noise = np.random.RandomState(0).uniform(-0.9, 0.9, (60, SAMPLES)).astype(np.float32)
-    assert told_from(measured(kicks[::2]), measured(kicks[1::2])) == pytest.approx(0.5, abs=0.15)
-    assert told_from(measured(kicks[:60]), measured(noise)) == pytest.approx(1, abs=0.05)
+    assert two_sample_accuracy(measured(kicks[::2]), measured(kicks[1::2])) == pytest.approx(0.5, abs=0.15)
+    assert two_sample_accuracy(measured(kicks[:60]), measured(noise)) == pytest.approx(1, abs=0.05)
 
 
 def test_features_do_not_depend_on_the_level() -> None:
