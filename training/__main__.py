@@ -485,9 +485,9 @@ def _add_drums_data(parser: argparse.ArgumentParser) -> None:
 
 
 def _drums_data(args: argparse.Namespace, argv: Sequence[str]) -> None:
-    from training.commands import build_drum_set
+    from training.data.drum_set import build
 
-    print(build_drum_set(args.sources, args.out, args.synthesised))
+    print(build(args.sources, args.out, args.synthesised))
 
 
 def _add_judge(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""The commands of `python -m training` as typed functions, which notebooks and tests can call too."""
+"""What the commands of `python -m training` do, as typed functions."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ import torch
 from explorer import atomic
 from explorer.checkpoint import config_from_dict
 from explorer.generators import FAMILIES
-from explorer.shelf import FIGURES, OWN_FOLDER, SNAPSHOTS
+from explorer.shelf import FIGURES, SNAPSHOTS
 from explorer.sound.vocoder import VocoderConfig
 from training import parallel, vocoder
 from training.data import inventory
@@ -76,12 +76,12 @@ class RunOptions:
 def train_family(
     family: str,
     options: RunOptions,
-    numbers: Mapping[str, Any] | None = None,
+    numbers: Mapping[str, Any],
     *,
-    extra: Mapping[str, float] | None = None,
-    config: Mapping[str, Any] | None = None,
-    prepare: Mapping[str, str] | None = None,
-    init_from: Path | None = None,
+    extra: Mapping[str, float],
+    config: Mapping[str, Any],
+    prepare: Mapping[str, str],
+    init_from: Path | None,
 ) -> None:
     """Trains a generator, or resumes its training.
 
@@ -113,8 +113,8 @@ def train_family(
         source: Any = folders if task.many_sources else folders[0]
         origin = read_origin(init_from, family) if init_from else None
         recipe = _recipe(task.Recipe, options, before, task.fine_tuning if origin else task.defaults)
-        recipe = _changed(recipe, numbers or {}, extra or {})
-        if unknown := sorted(set(extra or {}) - set(task.numbers)):
+        recipe = _changed(recipe, numbers, extra)
+        if unknown := sorted(set(extra) - set(task.numbers)):
             raise TrainingError(f"--extra: unknown {', '.join(unknown)}; {family} has {', '.join(task.numbers)}")
         for name, number in task.numbers.items():
             with _as_training_error():
@@ -125,7 +125,7 @@ def train_family(
             with _as_training_error(f"{options.out / RUN} is damaged: "):
                 like = config_from_dict(FAMILIES[family].Config, before["config"])
         data = _prepared(options, lambda cache: task.prepare(source, cache, preparation, like))
-        overrides = asdict(like) if like else {**(before.get("overrides", {}) if before else {}), **(config or {})}
+        overrides = asdict(like) if like else {**(before.get("overrides", {}) if before else {}), **config}
         about: dict[str, Any] = {
             "family": family,
             "recipe": asdict(recipe),
@@ -155,11 +155,11 @@ def train_family(
 
 def train_vocoder(
     options: RunOptions,
-    numbers: Mapping[str, Any] | None = None,
+    numbers: Mapping[str, Any],
     *,
-    sample_rate: int = 8000,
-    name: str | None = None,
-    checkpoints: Path = OWN_FOLDER,
+    sample_rate: int,
+    name: str | None,
+    checkpoints: Path,
 ) -> Path | None:
     """Trains a vocoder, or resumes its training, and exports it as `checkpoints/NAME` if `name` is given.
 
@@ -178,7 +178,7 @@ def train_vocoder(
                 f"{options.out} holds a run of {before.get('family')}, no vocoder: choose another --out"
             )
         folders = _folders(options, before)
-        recipe = _changed(_recipe(VocoderRecipe, options, before, VocoderRecipe()), numbers or {})
+        recipe = _changed(_recipe(VocoderRecipe, options, before, VocoderRecipe()), numbers)
         with _as_training_error(f"{options.out / RUN} is damaged: "):
             config = config_from_dict(VocoderConfig, before["config"]) if before else vocoder.blank_config(sample_rate)
         data = _prepared(options, lambda cache: vocoder.prepare(folders, cache, config.sample_rate))
@@ -377,12 +377,12 @@ def draw_curves(folder: Path, out: Path) -> None:
 
 def evaluate_checkpoint(
     path: Path,
-    folders: Path | Sequence[Path],
+    folders: Sequence[Path],
     cache: Path,
-    samples: int | None = None,
-    judge: Path | None = None,
-    out: Path | None = None,
-    others: Path | None = None,
+    samples: int | None,
+    judge: Path | None,
+    out: Path | None,
+    others: Path | None,
 ) -> Any:
     """Measures a checkpoint on one thread (`training.evaluation.evaluate`); writes the figures to `out` as JSON."""
     from training.evaluation.evaluate import evaluate
@@ -395,7 +395,7 @@ def evaluate_checkpoint(
 
 
 def evaluate_snapshots(
-    path: Path, folders: Sequence[Path], cache: Path, samples: int | None = None, judge: Path | None = None
+    path: Path, folders: Sequence[Path], cache: Path, samples: int | None, judge: Path | None
 ) -> Any:
     """Measures a checkpoint's snapshots on one thread (`training.evaluation.evaluate`); keeps the figures beside them,
     where the explorer's lessons show them."""
@@ -408,7 +408,7 @@ def evaluate_snapshots(
 
 
 def measure_inversion(
-    path: Path, folder: Path, cache: Path, clips: int, judge: Path | None = None, out: Path | None = None
+    path: Path, folder: Path, cache: Path, clips: int, judge: Path | None, out: Path | None
 ) -> list[Any]:
     """Measures a vocoder on one thread (`training.evaluation.inversion`); writes the figures to `out` as JSON."""
     from training.evaluation.inversion import inversion_tables
@@ -420,7 +420,7 @@ def measure_inversion(
     return tables
 
 
-def make_judge(folder: Path, out: Path, cache: Path, labels: str | None = None, sample_rate: int | None = None) -> str:
+def make_judge(folder: Path, out: Path, cache: Path, labels: str | None, sample_rate: int | None) -> str:
     """Trains a judge of spoken labels on one thread and writes it; returns a sentence with its accuracy."""
     from explorer.judge import save_judge
     from training.data.audio import load_waveforms
@@ -440,13 +440,6 @@ def make_judge(folder: Path, out: Path, cache: Path, labels: str | None = None, 
         f"{out}: {100 * accuracy(judge, clips):.1f} % of {len(clips.valid):,} validation recordings right, "
         f"trained on {len(clips.train):,}"
     )
-
-
-def build_drum_set(sources: Sequence[Path], out: Path, synthesised: int = 300) -> str:
-    """Writes a set of drum hits to train on (`training.data.drum_set`); returns a table of what is in it."""
-    from training.data.drum_set import build
-
-    return build(sources, out, synthesised)
 
 
 def _parent_exists(out: Path | None) -> None:

@@ -24,6 +24,7 @@ from training.families import TASKS
 from training.runs import METRICS, TrainingError, data_folders, last_state, portable, read_metrics, read_run
 
 SAMPLES = 4096
+STORED = torch.bfloat16
 NOT_AVERAGED = {"step", "phase", "seconds"}  # fields of `metrics.jsonl` that are no losses
 log = logging.getLogger(__name__)
 CARD = """# {name}
@@ -47,16 +48,14 @@ def export(
     target: Path,
     *,
     encoder: bool = False,
-    dtype: torch.dtype = torch.bfloat16,
     samples: int = SAMPLES,
 ) -> Path:
-    """Writes `target/NAME.safetensors` from a run's EMA weights, and a first model card if there is none; states in the
-    card how loud the sounds are.
+    """Writes `target/NAME.safetensors` from a run's EMA weights, in bfloat16, and a first model card if there is none;
+    states in the card how loud the sounds are.
 
     Args:
         encoder: whether to include the encoder, for fine-tuning.
-        dtype: of the stored weights.
-        samples: sounds from which the directions are computed, after the weights are rounded to `dtype`; 0 for none.
+        samples: sounds from which the directions are computed, by the rounded weights; 0 for none.
     Raises:
         TrainingError: if the run, or its state, cannot be read.
     """
@@ -69,7 +68,7 @@ def export(
     except (KeyError, RuntimeError, TypeError) as error:
         raise TrainingError(f"the state in {folder} does not fit its {family.family}: {error}") from None
     generator.load_state_dict(
-        {k: v.to(dtype).float() if v.is_floating_point() else v for k, v in generator.state_dict().items()}
+        {k: v.to(STORED).float() if v.is_floating_point() else v for k, v in generator.state_dict().items()}
     )
     generator.eval().requires_grad_(False)
     extra = {f"encoder.{k}": v for k, v in state["modules"].get("encoder", {}).items()} if encoder else {}
@@ -83,7 +82,7 @@ def export(
         directions=directions,
         provenance=provenance,
         extra=extra,
-        dtype=dtype,
+        dtype=STORED,
     )
     written = shelf.read_card(path)
     card = target / f"{name}.md"
@@ -225,7 +224,7 @@ def _configured(folder: Path, about: Mapping[str, Any]) -> tuple[type[Generator]
 
 
 def _initial_generator(family: type[Generator], config: Any, seed: int) -> Generator:
-    """The generator with the initial weights that `training.wgan_gp.start` gives it."""
+    """The generator with the initial weights that `training.task.initialised` gives it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return family(config).eval()

@@ -57,9 +57,9 @@ def count(default: int, help: str, low: int = 0, high: int = MAX_COUNT) -> Any:
     return field(default=default, metadata={"number": Number(help, low, high, whole=True)})
 
 
-def real(default: float, help: str, low: float = 0.0, high: float = math.inf, below: bool = False) -> Any:
-    """A dataclass field for a finite number from `low` to `high`; without `high` itself if `below`."""
-    return field(default=default, metadata={"number": Number(help, low, high, below=below)})
+def real(default: float, help: str, high: float = math.inf, below: bool = False) -> Any:
+    """A dataclass field for a finite number from 0 to `high`; without `high` itself if `below`."""
+    return field(default=default, metadata={"number": Number(help, 0.0, high, below=below)})
 
 
 def one_of(default: str, choices: tuple[str, ...], help: str) -> Any:
@@ -77,7 +77,7 @@ def check(instance: Any) -> None:
             raise ValueError(f"{item.name} must be one of {', '.join(item.metadata['choices'])}, not {value!r}")
 
 
-def add_arguments(group: Any, kind: type, defaults: Any = None) -> None:
+def add_arguments(group: Any, kind: type, defaults: Any) -> None:
     """Adds a flag for each number and choice of a dataclass. A flag that is not used parses as None, see `given`.
 
     Args:
@@ -85,17 +85,14 @@ def add_arguments(group: Any, kind: type, defaults: Any = None) -> None:
         defaults: an instance whose values the help shows as defaults.
     """
     for item in dataclasses.fields(kind):
-        default = "" if defaults is None else f" (default: {_short(getattr(defaults, item.name))})"
+        value = getattr(defaults, item.name)
+        default = f" (default: {f'{value:g}' if isinstance(value, float) else value})"
         flag = f"--{item.name.replace('_', '-')}"
         if "number" in item.metadata:
             number: Number = item.metadata["number"]
             group.add_argument(flag, type=number.parser(flag), metavar="N", help=f"{number.help}{default}")
         elif "choices" in item.metadata:
             group.add_argument(flag, choices=item.metadata["choices"], help=f"{item.metadata['help']}{default}")
-
-
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def given(args: argparse.Namespace, kind: type) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ import math
 import os
 import platform
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -161,14 +162,14 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     It is no hash, since spectrograms from another kind of CPU differ in their last bits, and a run may be moved between
     machines.
     """
-    found = {}
+    found, weights = {}, torch.arange(1, 8, dtype=torch.float64)
     for name, tensor in tensors.items():
-        weights = torch.arange(1, 8, dtype=torch.float64)
         parts = []
         for part in tensor.detach().cpu().flatten().tensor_split(CHUNKS):
             x = part.double()
             # Sums of integers are exact. The weights make the sum depend on the order of the elements.
-            parts.append((x * weights.repeat(-(-len(x) // 7))[: len(x)]).sum() / (1 if _whole(tensor) else len(x) or 1))
+            total = (x * weights.repeat(-(-len(x) // 7))[: len(x)]).sum()
+            parts.append(total / max(1, len(x)) if tensor.is_floating_point() else total)
         found[name] = torch.cat([torch.tensor(tensor.shape, dtype=torch.float64), torch.stack(parts)])
     return found
 
@@ -178,10 +179,6 @@ def same_data(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(
         a[name].shape == b[name].shape and torch.allclose(a[name], b[name], rtol=0, atol=TOLERANCE) for name in a
     )
-
-
-def _whole(tensor: Tensor) -> bool:
-    return not tensor.is_floating_point()
 
 
 # The saved state.
@@ -364,7 +361,5 @@ def journal(objective: Objective, folder: Path) -> Iterator[Callable[[str, float
 
 def command_history(before: Mapping[str, Any] | None, command: Sequence[str]) -> str:
     """All commands that a run was started and resumed with, on one line, the latest last."""
-    import shlex
-
     text = shlex.join(command).encode("utf-8", "backslashreplace").decode()
     return "; ".join([*([before["command"]] if before else []), text])

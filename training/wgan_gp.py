@@ -80,7 +80,11 @@ class AdversarialTask(Task):
     def objective(
         self, recipe: TrainingRecipe, data: Prepared, config: Mapping[str, Any], device: torch.device, bfloat16: bool
     ) -> "WGANGP":
-        return start(self, recipe, data, config, device, bfloat16)
+        generator, critic, encoder = initialised(self, recipe, data, config, self.critic, self.encoder)
+        assert critic is not None
+        if encoder is None and recipe.warm_steps:
+            raise TrainingError(f"this configuration of {self.family} has no warm start: add --warm-steps 0")
+        return WGANGP(self, recipe, Networks(generator, critic, encoder), device, bfloat16)
 
     @abstractmethod
     def critic(self, generator: Generator) -> nn.Module:
@@ -306,30 +310,6 @@ class WGANGP(Objective):
 
     def _local_batch(self) -> int:
         return self.recipe.batch_size // parallel.ranks()
-
-
-def start(
-    task: AdversarialTask,
-    recipe: TrainingRecipe,
-    data: Prepared,
-    config: Mapping[str, Any],
-    device: torch.device,
-    bfloat16: bool,
-) -> WGANGP:
-    """Makes the objective of a new run; networks are initialised from `recipe.seed` alone.
-
-    Args:
-        config: fields of the generator's Config to change from what the task chooses.
-        bfloat16: whether to run forward and backward passes under autocast; weights stay float32.
-    Raises:
-        TrainingError: if the configuration is impossible, if it has no warm start but the recipe asks for one, or if
-            the batch size is no multiple of the number of processes.
-    """
-    generator, critic, encoder = initialised(task, recipe, data, config, task.critic, task.encoder)
-    assert critic is not None
-    if encoder is None and recipe.warm_steps:
-        raise TrainingError(f"this configuration of {task.family} has no warm start: add --warm-steps 0")
-    return WGANGP(task, recipe, Networks(generator, critic, encoder), device, bfloat16)
 
 
 def _adam(parameters: list[nn.Parameter], lr: float, betas: tuple[float, float]) -> torch.optim.Adam:

@@ -29,7 +29,7 @@ from training.objective import Objective
 from training.parallel import randn
 from training.runs import METRICS, PREVIOUS_STATE, STATE, TrainingError, load_state
 from training.task import Batch, Prepared, TrainingRecipe
-from training.wgan_gp import WGANGP, AdversarialTask, start
+from training.wgan_gp import WGANGP, AdversarialTask
 
 RECIPE = TrainingRecipe(
     batch_size=8,
@@ -117,7 +117,7 @@ class PointsTask(AdversarialTask):
 def fresh(recipe: TrainingRecipe = RECIPE) -> tuple[WGANGP, Prepared]:
     task = PointsTask()
     data = task.prepare(Path(), Path(), {})
-    return start(task, recipe, data, {}, torch.device("cpu"), bfloat16=False), data
+    return task.objective(recipe, data, {}, torch.device("cpu"), bfloat16=False), data
 
 
 def silent(objective: Objective, folder: Path) -> None:

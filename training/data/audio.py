@@ -261,13 +261,8 @@ def measure(config: MelConfig, waveform: Tensor) -> MelConfig:
     log_mel = torch.cat([representation.log_mel(part.float()) for part in picked.split(256)])
     low = float(np.log(config.floor))
     high = np.quantile(log_mel.transpose(0, 1).flatten(1).numpy(), 0.999, axis=1).clip(low + 1)
-    return MelConfig(
-        **{
-            **asdict(config),
-            "mean": tuple(((high + low) / 2).round(4).tolist()),
-            "scale": tuple(((high - low) / 2).round(4).tolist()),
-        }
-    )
+    mean, scale = ((high + low) / 2).round(4), ((high - low) / 2).round(4)
+    return replace(config, mean=tuple(mean.tolist()), scale=tuple(scale.tolist()))
 
 
 def load_waveforms(folders: Folders, cache: Path, options: Mapping[str, str], cut: Cut | None = None) -> Waveforms:
@@ -616,14 +611,3 @@ def _moving_mean(values: np.ndarray, n: int) -> np.ndarray:
     full = (total[n:] - total[:-n]) / n  # as "full"
     begin = (min(len(values), n) - 1) // 2
     return np.maximum(full[begin : begin + max(len(values), n)], 0.0)
-
-
-def read_clip(path: Path, sample_rate: int, samples: int) -> np.ndarray:
-    """Reads the first 3 s of a recording as one window, see `shape_clip`.
-
-    Raises:
-        Unusable: as `shape_clip` and `recording`.
-    """
-    with recording(path) as sound:
-        start = read_frames(sound, math.ceil(LONGEST_CLIP_SECONDS * sound.samplerate))
-        return shape_clip(start, sound.samplerate, sample_rate, samples)

@@ -93,7 +93,7 @@ class RowStore:
             folder.mkdir(parents=True, exist_ok=True)
             self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         except OSError as error:
-            raise self._write_error(error) from None
+            raise write_error(self.folder, error) from None
 
     def __enter__(self) -> "RowStore":
         return self
@@ -109,7 +109,7 @@ class RowStore:
         try:
             self.file.write(row.astype(np.float16).tobytes())
         except OSError as error:
-            raise self._write_error(error) from None
+            raise write_error(self.folder, error) from None
         self.rows += 1
 
     def truncate(self, rows: int) -> None:
@@ -162,13 +162,15 @@ class RowStore:
                             out.write(rows[order[k : k + BLOCK]].tobytes())
                         del rows
         except OSError as error:
-            raise self._write_error(error) from None
+            raise write_error(self.folder, error) from None
 
-    def _write_error(self, error: OSError) -> DataError:
-        return DataError(
-            f"prepared data cannot be written to {self.folder} ({error.strerror or error}): make room there, or choose "
-            "another --cache"
-        )
+
+def write_error(folder: Path, error: OSError) -> DataError:
+    """What to say if prepared data cannot be written to a folder."""
+    return DataError(
+        f"prepared data cannot be written to {folder} ({error.strerror or error}): make room there, or choose another "
+        "--cache"
+    )
 
 
 def found(path: Path, kind: str, version: int, key: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

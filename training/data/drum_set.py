@@ -92,7 +92,7 @@ class Hit:
     look: np.ndarray
 
 
-def build(sources: Sequence[Path], out: Path, synthesised: int = 300) -> str:
+def build(sources: Sequence[Path], out: Path, synthesised: int) -> str:
     """Writes `out/recorded` and `out/synthesised`, each with train/LABEL/*.flac and valid/LABEL/*.flac, and NOTICE.md.
 
     `out/synthesised/parameters.json` holds the parameters of each synthesised hit. The same sources and number give the

@@ -211,10 +211,7 @@ def prepare(folder: Path, cache: Path) -> Prepared:
     try:
         write_tensors(path, tensors, prepared_files.metadata(KIND, VERSION, key, meta))
     except OSError as error:
-        raise DataError(
-            f"prepared data cannot be written to {cache} ({error.strerror or error}): make room there, or choose "
-            "another --cache"
-        ) from None
+        raise prepared_files.write_error(cache, error) from None
     return _prepared(path, *prepared_files.read(path, KIND, VERSION, key), folder.name)
 
 

@@ -22,7 +22,6 @@ from training.evaluation.latent_space import draw, outputs
 from training.evaluation.tables import Column, Table, Target
 from training.vocoder import VocoderRecipe, representation, roughen
 
-CLIPS = 200
 CLIPS_JOINED = 10  # for one STOI and PESQ measurement: both need some seconds of speech
 AUDIBLE_DB = 50.0  # frames that are quieter than the loudest one by more count as silence
 RECORDED = "recordings"
@@ -67,9 +66,7 @@ def inversions(vocoder: LearnedVocoder) -> dict[str, Inversion]:
     }
 
 
-def inversion_tables(
-    path: Path, folder: Path, cache: Path, judge: Path | None = None, clips: int = CLIPS
-) -> list[Table]:
+def inversion_tables(path: Path, folder: Path, cache: Path, judge: Path | None, clips: int) -> list[Table]:
     """Measures each inversion on spectrograms of recordings, on the same with noise and blur, and on generated ones.
 
     Args:

@@ -29,9 +29,8 @@ from explorer.sound.spectrum import SpectrumConfig, SpectrumRepresentation
 from training import parallel
 from training.data.audio import Waveforms, agreed, load_waveforms
 from training.data.pitched import KEYS, notes
-from training.initialize import he_normal
 from training.latents import draw_latents
-from training.networks import DownBlock, posterior
+from training.networks import DownBlock, he_normal, posterior
 from training.options import Number
 from training.parallel import randint, randn
 from training.runs import TrainingError

@@ -35,8 +35,8 @@ from training.families.window_statistics import (
     WindowStatistics,
     quantile_distance,
 )
-from training.initialize import he_normal
 from training.latents import balanced_latents, draw_latents
+from training.networks import he_normal
 from training.options import Number
 from training.parallel import rand, randn
 from training.task import Batch, DataError, Prepared, TrainingRecipe

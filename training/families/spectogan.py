@@ -20,8 +20,7 @@ from explorer.checkpoint import config_from_dict
 from explorer.generators.base import Generator
 from explorer.generators.spectogan import SpectoGAN, SpectoGANConfig
 from training.data.audio import prepare
-from training.initialize import he_normal
-from training.networks import ConditionalCritic, DownBlock, posterior
+from training.networks import ConditionalCritic, DownBlock, he_normal, posterior
 from training.options import Number
 from training.parallel import rand, randint
 from training.task import Batch, Prepared, TrainingRecipe
@@ -89,7 +88,7 @@ class SpectoTask(AdversarialTask):
         return SpectoGAN(config_from_dict(SpectoGAN.Config, {**asdict(SpectoGAN.Config()), **known, **overrides}))
 
     def critic(self, generator: Generator) -> nn.Module:
-        return ConditionalCritic(Trunk(generator.representation.shape), WIDTH, _classes(generator))
+        return ConditionalCritic(Trunk(generator.representation.shape), WIDTH, len(generator.config.labels))
 
     def encoder(self, generator: Generator) -> nn.Module:
         return Encoder(generator.representation.shape, generator.latent.size)
@@ -172,7 +171,3 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.trunk(x))
-
-
-def _classes(generator: Generator) -> int:
-    return len(generator.condition.labels) if generator.condition else 0

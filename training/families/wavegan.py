@@ -24,8 +24,7 @@ from explorer.generators.wavegan import LENGTH, STRIDE, Upsampling, WaveGAN
 from explorer.sound.mel_scale import mel_filters
 from training.data.one_shots import ONSET
 from training.families.one_shots import OneShotTask
-from training.initialize import he_normal
-from training.networks import ConditionalCritic, DownBlock, posterior
+from training.networks import ConditionalCritic, DownBlock, he_normal, posterior
 from training.options import Number
 from training.parallel import rand, randint, randn
 from training.task import Batch, Prepared, TrainingRecipe
@@ -110,7 +109,7 @@ class WaveTask(OneShotTask, AdversarialTask):
                 module.smooth()
 
     def critic(self, generator: Generator) -> nn.Module:
-        return ConditionalCritic(Trunk(generator.representation.shape[0]), WIDTH, _classes(generator))
+        return ConditionalCritic(Trunk(generator.representation.shape[0]), WIDTH, len(generator.config.labels))
 
     def encoder(self, generator: Generator) -> nn.Module:
         return Encoder(generator.representation.shape[0], generator.latent.size)
@@ -282,7 +281,3 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.head(self.trunk(x))
         return out
-
-
-def _classes(generator: Generator) -> int:
-    return len(generator.condition.labels) if generator.condition else 0

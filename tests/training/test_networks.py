@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from training.initialize import he_normal
+from training.networks import he_normal
 
 
 @pytest.mark.parametrize(
