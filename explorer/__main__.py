@@ -456,7 +456,7 @@ def _parser() -> argparse.ArgumentParser:
     onnx.set_defaults(run=_export_onnx)
 
     # SUPPRESS: otherwise the default here would replace the option given before the command
-    for command in (listing, render, morph, path, kit, keys, play, directions, gallery, level, deploy, onnx):
+    for command in commands.choices.values():
         command.add_argument(
             "--checkpoints",
             type=Path,

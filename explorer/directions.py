@@ -111,7 +111,7 @@ def _signed(x: float) -> str:
 
 @torch.no_grad()
 def principal(
-    generator: Generator, count: int = 12, samples: int = 1024, seed: int = 0, progress: Progress | None = None
+    generator: Generator, count: int = 12, samples: int = 1024, progress: Progress | None = None
 ) -> tuple[Direction, ...]:
     """The directions along which a generator's features change most.
 
@@ -124,7 +124,7 @@ def principal(
         samples: number of latents drawn.
         progress: called with (done, total) latents.
     """
-    z, label, weights = _draw(generator, samples, seed)
+    z, label, weights = _draw(generator, samples, seed=0)
     batches = _batches(samples, progress)
     x = torch.cat([generator.features(z[i], weights[i] if weights is not None else None) for i in batches]).double()
     for c in label.unique():
@@ -159,9 +159,7 @@ def principal(
 
 
 @torch.no_grad()
-def measured(
-    generator: Generator, samples: int = 4096, seed: int = 1, progress: Progress | None = None
-) -> tuple[Direction, ...]:
+def measured(generator: Generator, samples: int, progress: Progress | None = None) -> tuple[Direction, ...]:
     """The measured directions, best R² first; then the principal ones; then the "-only" variants of the measured ones.
 
     Renders `samples` latents, every label equally often, and subtracts each label's mean from each measure. A quarter
@@ -180,7 +178,7 @@ def measured(
         if progress is not None:
             progress(done, samples + principal_samples)
 
-    z, label, weights = _draw(generator, samples, seed)
+    z, label, weights = _draw(generator, samples, seed=1)
     rows: list[dict[str, float]] = []
     for i in _batches(samples, lambda done, _: report(done)):
         output = generator(z[i], weights[i] if weights is not None else None)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from explorer import checkpoint
 from explorer.generators.base import Condition, Generator
-from explorer.generators.gansynth import note_name
 from explorer.latent import LatentSpace
+from explorer.sound.base import note_name
 from explorer.sound.waveform import WaveformConfig, WaveformRepresentation
 
 SAMPLE_RATE, SAMPLES = 8000, 8000

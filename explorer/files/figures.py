@@ -16,18 +16,12 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from explorer.sound.base import LogMel, Note, Sound
+from explorer.sound.base import LogMel, Note, Sound, note_name
 
-NAMES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
 BLACK_KEYS = (1, 3, 6, 8, 10)
 RANGE_DB = 60.0  # range of a spectrogram's colours, below its loudest point
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 GRID = "#c8ccd4"
-
-
-def note_name(pitch: int) -> str:
-    """Name of a MIDI note number: 69 -> "A4"."""
-    return f"{NAMES[pitch % 12]}{pitch // 12 - 1}"
 
 
 def figure(sound: Sound) -> Figure:
@@ -37,28 +31,6 @@ def figure(sound: Sound) -> Figure:
     colours = _draw(axes, sound, _highest([sound]), _octaves([sound]))
     _colour_bar(fig, [axes], colours)
     return fig
-
-
-def piano_roll(sound: Sound) -> Figure:
-    """Notes over time: seconds to the right, keys upwards, velocity as colour.
-
-    Raises:
-        ValueError: if the sound has no notes.
-    """
-    if sound.notes is None:
-        raise ValueError("this sound has no notes to draw")
-    return figure(Sound(sound.synthesize, sound.sample_rate, sound.seconds, notes=sound.notes))
-
-
-def spectrogram(sound: Sound) -> Figure:
-    """A log-mel spectrogram: seconds to the right, Hz upwards in mel spacing, level in dB as colour.
-
-    Raises:
-        ValueError: if the sound has no log-mel.
-    """
-    if sound.log_mel is None:
-        raise ValueError("this sound has no spectrogram to draw")
-    return figure(Sound(sound.synthesize, sound.sample_rate, sound.seconds, log_mel=sound.log_mel))
 
 
 def morph(sounds: Sequence[Sound], ts: Sequence[float]) -> Figure:

@@ -21,7 +21,6 @@ VERSION = 1
 MAX_PLACES = 10_000  # in one file
 MAX_NAME = 1000  # characters
 FIRST = 8  # seeds 0, 1, … at the start of a gallery
-SEEDS = 256  # seeds searched for extremes
 
 Progress = Callable[[int, int], None]  # called with (done, total)
 
@@ -85,7 +84,7 @@ def consecutive(engine: Engine, name: str, count: int = FIRST) -> tuple[NamedRec
     return tuple(NamedRecipe(f"Seed {seed}", _recipe(engine, name, seed)) for seed in range(count))
 
 
-def gallery(engine: Engine, name: str, seeds: int = SEEDS, progress: Progress | None = None) -> tuple[NamedRecipe, ...]:
+def gallery(engine: Engine, name: str, seeds: int, progress: Progress | None = None) -> tuple[NamedRecipe, ...]:
     """The gallery of a checkpoint: the most typical seed of 0 … `seeds` - 1, which the app opens with, the first seeds,
     then those with the lowest and the highest value of each measure. Nothing is picked by ear. The most typical seed
     is nearest to the median of every measure. A seed that is extreme in several measures appears once among these.

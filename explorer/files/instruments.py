@@ -25,7 +25,7 @@ from explorer.model import Model
 from explorer.recipe import MAX_NAME, Recipe, RecipeError
 from explorer.song import MidiFile, Song
 from explorer.sound import instrument, midi, synth
-from explorer.sound.base import Note, Sound
+from explorer.sound.base import Note, Sound, note_pitch
 from explorer.sound.instrument import MAX_NOTES, PEAK, Tone
 
 
@@ -42,7 +42,7 @@ def keys_of(model: Model) -> dict[int, str]:
     condition = model.generator.condition
     if condition is None or condition.kind != "pitch":
         return {}
-    found = {instrument.note_pitch(label): label for label in condition.labels}
+    found = {note_pitch(label): label for label in condition.labels}
     return {} if None in found else {pitch: label for pitch, label in found.items() if pitch is not None}
 
 

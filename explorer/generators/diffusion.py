@@ -109,7 +109,7 @@ class Noise(Process):
 
 
 def ddim(
-    estimate: Callable[[Tensor, int], Tensor], noise: Tensor, rates: Sequence[Rates], multistep: bool = False
+    estimate: Callable[[Tensor, int], Tensor], noise: Tensor, rates: Sequence[Rates], multistep: bool
 ) -> Iterator[Tensor]:
     """Yields an estimate of the point at each step, from the blurred mean of all points to the sample itself.
 

@@ -34,7 +34,7 @@ from explorer.generators.base import Condition, Generator
 from explorer.generators.diffusion import Noise, Process, Velocity, ddim
 from explorer.generators.wavegan import PEAK, fades, log_spectrogram
 from explorer.latent import LatentSpace
-from explorer.sound.base import Settings
+from explorer.sound.base import Settings, check_size
 from explorer.sound.mdct import basis, inverse_mdct, mdct
 from explorer.sound.waveform import WaveformConfig, WaveformRepresentation
 
@@ -90,9 +90,7 @@ class DiffWaveConfig:
             raise ValueError(f"waveform is an object, not {self.waveform!r}")
         limits = {"latent": WIDEST, "bands": WIDEST, "channels": WIDEST, "style": WIDEST, "layers": DEEPEST}
         for name, most in {**limits, "cycle": LONGEST_CYCLE}.items():
-            value = getattr(self, name)
-            if type(value) is not int or not 1 <= value <= most:
-                raise ValueError(f"{name} is a whole number from 1 to {most}, not {value!r}")
+            check_size(name, getattr(self, name), most)
         if self.waveform.samples % self.bands:
             raise ValueError(f"samples must be divisible by bands, {self.bands}; {self.waveform.samples} is not")
 

@@ -28,10 +28,9 @@ from torch import Tensor, nn
 from explorer.generators.base import Condition, Generator
 from explorer.generators.spectogan import ConditionalNorm, UpBlock
 from explorer.latent import LatentSpace
-from explorer.sound.base import Settings
+from explorer.sound.base import Settings, check_size, note_name
 from explorer.sound.spectrum import LOUD_SECONDS, LOUDNESS, SpectrumConfig, SpectrumRepresentation, wrapped
 
-NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 GROUP = 4  # bins that the default network draws as channels of one row
 FEATURES = 6  # of a bin at a pitch
 WIDEST, DEEPEST = 4096, 12  # upper limits: size of a layer, and number of `channels`
@@ -72,8 +71,7 @@ class GANSynthConfig:
             raise ValueError(f"channels are 2 to {DEEPEST} whole numbers, not {self.channels!r}")
         sizes = (("latent", self.latent), ("style", self.style), *(("channels", c) for c in self.channels))
         for name, value in sizes:
-            if type(value) is not int or not 1 <= value <= WIDEST:
-                raise ValueError(f"{name} is a whole number from 1 to {WIDEST}, not {value!r}")
+            check_size(name, value, WIDEST)
         shrink = 2 ** (len(self.channels) - 1)
         for side, by in ((self.spectrum.bins, shrink * self.group), (self.spectrum.frames, shrink)):
             if side % by:
@@ -120,11 +118,6 @@ class GANSynth(Generator):
         """The levels: phases say little of how similar two sounds are."""
         output: Tensor = self(z, condition)
         return output[:, 0].flatten(1)
-
-
-def note_name(pitch: int) -> str:
-    """The name of a MIDI note number: 69 is "A4", 61 "C#4"."""
-    return f"{NAMES[pitch % 12]}{pitch // 12 - 1}"
 
 
 class Original(nn.Module):

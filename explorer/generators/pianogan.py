@@ -3,7 +3,7 @@
 `transformer` generates notes as they are performed, with touch and pedal (`PerformanceRepresentation`). The latent
 becomes noise over the 256 notes that has the form of a piece already (`Form`). A transformer that denoises moves it, in
 a few steps, to points near those of real notes (`NoteEmbedding`), which are read as the nearest notes. It learns to
-denoise (`training/families/denoising.py`), and can then be distilled to fewer steps against a critic.
+denoise (`training/families/note_denoising.py`), and can then be distilled to fewer steps against a critic.
 
 `flow` generates a code of 64 steps (four notes each) and decodes it to notes. The latent becomes noise
 over the code's time axis; a 1-D convolutional network with attention moves it, in a few Euler steps, to a code of
@@ -28,7 +28,7 @@ from explorer.generators.base import Generator
 from explorer.generators.diffusion import ddim
 from explorer.generators.transformer import Transformer
 from explorer.latent import LatentSpace
-from explorer.sound.base import Settings
+from explorer.sound.base import Settings, check_size
 from explorer.sound.notes import (
     CHANNELS,
     CHORD_BELOW,
@@ -95,9 +95,7 @@ class PianoGANConfig:
         if not isinstance(self.even_rhythm, bool):
             raise ValueError(f"even_rhythm is true or false, not {self.even_rhythm!r}")
         for name, most in SIZES.items():
-            value = getattr(self, name)
-            if type(value) is not int or not 1 <= value <= most:
-                raise ValueError(f"{name} is a whole number from 1 to {most}, not {value!r}")
+            check_size(name, getattr(self, name), most)
         if grouped := [name for name in ("width", "decoder_width") if getattr(self, name) % GROUPS]:
             raise ValueError(f"{' and '.join(grouped)} must be a multiple of {GROUPS}, the groups of the norms")
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from explorer.generators.base import Condition, Generator
 from explorer.latent import LatentSpace, Prior
-from explorer.sound.base import Settings
+from explorer.sound.base import Settings, check_size
 from explorer.sound.mel import MelConfig, MelRepresentation
 
 WIDEST, DEEPEST = 4096, 12  # upper limits: size of a layer, and number of `channels`
@@ -68,8 +68,7 @@ class SpectoGANConfig:
         if not isinstance(self.channels, tuple) or not 1 <= len(self.channels) <= DEEPEST:
             raise ValueError(f"channels are 1 to {DEEPEST} whole numbers, not {self.channels!r}")
         for name, value in (("latent", self.latent), ("style", self.style), *(("channels", c) for c in self.channels)):
-            if type(value) is not int or not 1 <= value <= WIDEST:
-                raise ValueError(f"{name} is a whole number from 1 to {WIDEST}, not {value!r}")
+            check_size(name, value, WIDEST)
 
 
 class SpectoGAN(Generator):

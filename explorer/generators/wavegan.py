@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from explorer.generators.base import Condition, Generator
 from explorer.latent import LatentSpace, Prior
-from explorer.sound.base import Settings
+from explorer.sound.base import Settings, check_size
 from explorer.sound.waveform import WaveformConfig, WaveformRepresentation
 
 STRIDE, LENGTH = 4, 25  # of the upsamplings
@@ -75,8 +75,7 @@ class WaveGANConfig:
             raise ValueError("channels of 'modulated' are at least two numbers, as it upsamples between them")
         sizes = (("latent", self.latent), ("style", self.style), *(("channels", c) for c in self.channels))
         for name, value in sizes:
-            if type(value) is not int or not 1 <= value <= WIDEST:
-                raise ValueError(f"{name} is a whole number from 1 to {WIDEST}, not {value!r}")
+            check_size(name, value, WIDEST)
         if type(self.post_filter) is not int or not 0 <= self.post_filter <= self.waveform.samples:
             raise ValueError(f"post_filter is a whole number from 0 to samples, not {self.post_filter!r}")
         if self.waveform.samples % STRIDE**self.upsamplings:

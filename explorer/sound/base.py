@@ -4,6 +4,7 @@ Conventions of the whole package: waveforms are mono float32 in [-1, 1] with sha
 times are in seconds, frequencies in Hz, pitches are MIDI note numbers (A4 = 69), velocities 1-127.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import numpy as np
 from torch import Tensor, nn
 
 NOTE_BYTES = 200  # of memory, with its numbers
+NOTE_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 Settings = Mapping[str, str]  # the chosen option by the name of its setting
 
 
@@ -25,6 +27,17 @@ class Note:
     onset: float
     duration: float
     velocity: int
+
+
+def note_name(pitch: int) -> str:
+    """The name of a MIDI note number: "A4" for 69, "C#4" for 61."""
+    return f"{NOTE_NAMES[pitch % 12]}{pitch // 12 - 1}"
+
+
+def note_pitch(name: str) -> int | None:
+    """The MIDI note number of a name: 69 for "A4", 61 for "C#4"; None if it is not such a name."""
+    match = re.fullmatch(r"([A-G])(#?)(-?\d)", name, re.ASCII)
+    return NOTE_NAMES.index(match[1]) + len(match[2]) + 12 * (int(match[3]) + 1) if match else None
 
 
 @dataclass(frozen=True)
@@ -156,6 +169,12 @@ class Representation(ABC):
             ValueError: if it does not fit.
         """
         raise ValueError(f"{type(self).__name__} carries no {name}")
+
+
+def check_size(name: str, value: object, most: int) -> None:
+    """Raises ValueError, naming a field of a configuration, unless its value is a whole number from 1 to `most`."""
+    if type(value) is not int or not 1 <= value <= most:
+        raise ValueError(f"{name} is a whole number from 1 to {most}, not {value!r}")
 
 
 def chosen(settings: Mapping[str, tuple[str, ...]], given: Settings | None) -> dict[str, str]:

@@ -12,7 +12,6 @@ peak of `PEAK` if it would exceed that.
 """
 
 import math
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -37,8 +36,6 @@ EARLIEST, LATEST, ENDS = 0.15, 0.95, 6  # a loop's start and end, as shares of t
 STEADY = 0.9  # least correlation of a loop that samplers, which know no decay, may repeat ...
 LEVEL_DB = 1.5  # ... and the most that its level may change
 FASTEST = 12.0  # decay that is not a release, in nepers a second
-
-SEMITONES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 
 @dataclass(frozen=True)
@@ -67,12 +64,6 @@ class Tone:
         if self.decay:
             held[start:] *= np.exp(np.arange(len(held[start:])) * (-self.decay / self.sample_rate)).astype(np.float32)
         return held
-
-
-def note_pitch(name: str) -> int | None:
-    """The MIDI note number of a key's name: 69 for "A4", 61 for "C#4"; None if it is not such a name."""
-    match = re.fullmatch(r"([A-G])(#?)(-?\d)", name, re.ASCII)
-    return SEMITONES[match[1]] + len(match[2]) + 12 * (int(match[3]) + 1) if match else None
 
 
 def tone(waveform: np.ndarray, sample_rate: int, pitch: int, decaying: bool = True) -> Tone:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from explorer.sound.base import LogMel, Representation, Settings, Sound, chosen
+from explorer.sound.base import LogMel, Representation, Settings, Sound, check_size, chosen
 from explorer.sound.griffin_lim import griffin_lim
 from explorer.sound.mel_scale import mel_filters, mel_frequencies
 from explorer.sound.vocoder import LearnedVocoder
@@ -58,9 +58,7 @@ class MelConfig:
 
     def __post_init__(self) -> None:
         for name, most in SIZES.items():
-            value = getattr(self, name)
-            if type(value) is not int or not 1 <= value <= most:
-                raise ValueError(f"{name} is a whole number from 1 to {most}, not {value!r}")
+            check_size(name, getattr(self, name), most)
         if self.hop_length > self.n_fft:
             raise ValueError(f"hop_length must be at most n_fft ({self.n_fft}), not {self.hop_length}")
         if not isinstance(self.mean, tuple) or not isinstance(self.scale, tuple):
@@ -71,8 +69,6 @@ class MelConfig:
             raise ValueError(
                 f"{self.n_mels} bands need as many means and scales, not {len(self.mean)} and {len(self.scale)}"
             )
-        if not all(math.isfinite(x) for x in (*self.mean, *self.scale, self.floor)):
-            raise ValueError("mean, scale and floor must be finite")
         if min(self.scale) <= 0 or self.floor <= 0:
             raise ValueError("scale and floor must be positive")
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from explorer.sound.base import Representation, Settings, Sound, chosen
+from explorer.sound.base import Representation, Settings, Sound, check_size, chosen
 from explorer.sound.waveform import from_start
 
 PEAK = 0.99  # of a decoded sound that would be louder
@@ -39,9 +39,7 @@ class SpectrumConfig:
     def __post_init__(self) -> None:
         limits = {"sample_rate": HIGHEST_RATE, "n_fft": LARGEST, "hop_length": LARGEST, "frames": LONGEST}
         for name, most in limits.items():
-            value = getattr(self, name)
-            if type(value) is not int or not 1 <= value <= most:
-                raise ValueError(f"{name} is a whole number from 1 to {most}, not {value!r}")
+            check_size(name, getattr(self, name), most)
         if self.n_fft % 2 or 2 * self.hop_length > self.n_fft:
             raise ValueError(f"n_fft is even and at least twice hop_length ({self.hop_length}), not {self.n_fft}")
         if type(self.floor) is not float or not 1e-12 <= self.floor < 1:

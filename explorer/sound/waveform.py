@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from explorer.sound.base import Representation, Settings, Sound, chosen
+from explorer.sound.base import Representation, Settings, Sound, check_size, chosen
 
 HIGHEST_RATE, LONGEST = 384_000, 2**22  # upper limits: Hz, samples
 
@@ -25,9 +25,7 @@ class WaveformConfig:
 
     def __post_init__(self) -> None:
         for name, most in (("sample_rate", HIGHEST_RATE), ("samples", LONGEST)):
-            value = getattr(self, name)
-            if type(value) is not int or not 1 <= value <= most:
-                raise ValueError(f"{name} is a whole number from 1 to {most}, not {value!r}")
+            check_size(name, getattr(self, name), most)
 
 
 class WaveformRepresentation(Representation):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from explorer.generators.gansynth import GANSynth, GANSynthConfig, Harmonic, Partials, note_name, pixel_norm
+from explorer.generators.gansynth import GANSynth, GANSynthConfig, Harmonic, Partials, pixel_norm
 from explorer.sound.spectrum import LOUDNESS, SpectrumConfig, SpectrumRepresentation
 
 SMALL = GANSynthConfig(latent=16, channels=(16, 8, 8), style=8)
@@ -46,11 +46,6 @@ def test_the_original_makes_128_frames_of_1024_bins_from_2_by_16() -> None:
 def test_pixel_norm_makes_every_pixels_mean_square_1() -> None:
     x = torch.randn(2, 8, 3, 5, generator=torch.Generator().manual_seed(0)) * 7
     torch.testing.assert_close(pixel_norm(x).square().mean(1), torch.ones(2, 3, 5))
-
-
-@pytest.mark.parametrize(("pitch", "name"), [(69, "A4"), (60, "C4"), (61, "C#4"), (36, "C2"), (84, "C6")])
-def test_keys_have_the_names_of_their_notes(pitch: int, name: str) -> None:
-    assert note_name(pitch) == name
 
 
 def test_the_condition_is_a_scale_of_pitches() -> None:

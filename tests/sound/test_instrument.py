@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from explorer.sound.base import Note
-from explorer.sound.instrument import MAX_NOTES, PEAK, Tone, note_pitch, on_keys, play, tone
+from explorer.sound.instrument import MAX_NOTES, PEAK, Tone, on_keys, play, tone
 
 RATE, SAMPLES = 16_000, 16_384
 TIME = np.arange(SAMPLES) / RATE
@@ -31,11 +31,6 @@ def cents(waveform: np.ndarray, pitch: int) -> float:
 
 def piece(*notes: Note, **options: float) -> np.ndarray:
     return play(notes, {n.pitch: tone(recorded(n.pitch, **options), RATE, n.pitch) for n in notes}, RATE)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(("name", "pitch"), [("A4", 69), ("C#4", 61), ("C-1", 0), ("H4", None), ("C4x", None)])
-def test_keys_are_named_after_their_notes(name: str, pitch: int | None) -> None:
-    assert note_pitch(name) == pitch
 
 
 @pytest.mark.parametrize("pitch", range(36, 85, 6))

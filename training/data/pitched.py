@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from explorer.sound.base import NOTE_NAMES
 from explorer.sound.spectrum import LOUD_SECONDS, LOUDNESS
 from training.data.audio import Cut, Part
 from training.data.drum_kits import Rendered
@@ -44,7 +45,6 @@ GENERAL_MIDI = (
 NSYNTH = re.compile(r"(.+)_(?:acoustic|electronic|synthetic)_\d{3}-(\d{3})-\d{3}", re.ASCII)
 NOTE = re.compile(r"(?<![A-Za-z0-9])([A-Ga-g])(#|♯|s|b|♭)?(-?\d)(?![A-Za-z0-9])", re.ASCII)
 NUMBER = re.compile(r"(?<![A-Za-z0-9#])(\d{2,3})(?![A-Za-z0-9])", re.ASCII)
-SEMITONES = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
 
 
 def pitch_of(name: str) -> int | None:
@@ -57,7 +57,7 @@ def pitch_of(name: str) -> int | None:
     elif notes := NOTE.findall(name):
         letter, accidental, octave = notes[-1]
         shift = {"": 0, "b": -1, "♭": -1}.get(accidental, 1)
-        pitch = SEMITONES[letter.lower()] + shift + 12 * (int(octave) + 1)
+        pitch = NOTE_NAMES.index(letter.upper()) + shift + 12 * (int(octave) + 1)
     else:
         numbers = {int(number) for number in NUMBER.findall(name) if int(number) <= 127}
         if len(numbers) != 1:

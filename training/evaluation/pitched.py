@@ -14,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from explorer.generators.base import Generator
-from explorer.generators.gansynth import note_name
+from explorer.sound.base import note_name
 from training.data.audio import Waveforms, load_waveforms
 from training.data.pitched import CLEAR, notes, periodicity, pitch_of
 from training.evaluation import blind, one_shots

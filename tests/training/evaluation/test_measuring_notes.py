@@ -15,9 +15,8 @@ from torch import Tensor
 from explorer import checkpoint
 from explorer.generators import FAMILIES
 from explorer.generators.base import Condition, Generator
-from explorer.generators.gansynth import note_name
 from explorer.latent import LatentSpace
-from explorer.sound.base import Representation, Settings, Sound, chosen
+from explorer.sound.base import Representation, Settings, Sound, chosen, note_name
 from training.__main__ import main
 from training.data.pitched import released, shape_note
 from training.evaluation.distribution_metrics import precision_recall
