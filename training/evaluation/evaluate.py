@@ -57,7 +57,7 @@ class Report:
 
 def evaluate(
     path: Path,
-    folders: Path | Sequence[Path],
+    folders: Sequence[Path],
     cache: Path,
     samples: int | None = None,
     judge: Path | None = None,
@@ -93,7 +93,7 @@ def evaluate(
 
 def evaluate_snapshots(
     path: Path,
-    folders: Path | Sequence[Path],
+    folders: Sequence[Path],
     cache: Path,
     samples: int | None = None,
     judge: Path | None = None,
@@ -135,22 +135,21 @@ def _rounded(row: Mapping[str, float]) -> dict[str, float]:
     return {name: float(f"{value:.4g}") for name, value in row.items()}
 
 
-def _named(folders: Path | Sequence[Path]) -> str:
-    return ", ".join(folder.name for folder in ((folders,) if isinstance(folders, Path) else folders))
+def _named(folders: Sequence[Path]) -> str:
+    return ", ".join(folder.name for folder in folders)
 
 
 def _tables(
     path: Path,
     generator: Generator,
     directions: tuple[Direction, ...],
-    folders: Path | Sequence[Path],
+    folders: Sequence[Path],
     cache: Path,
     samples: int | None,
     judge: Path | None,
     others: Path | None = None,
 ) -> tuple[Table, ...]:
     """The tables of `evaluate`; `directions` are those along which sounds should keep their label."""
-    folders = (folders,) if isinstance(folders, Path) else tuple(folders)
     with torch.inference_mode():
         z, condition, _ = draw(generator, range(1))
         sound = generator.representation.decode(generator(z, condition)[0])

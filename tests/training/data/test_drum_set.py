@@ -122,4 +122,4 @@ def test_a_bad_source_is_one_sentence_and_leaves_nothing(
 
 def test_an_existing_folder_is_left_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="exists already"):
-        build([], tmp_path)
+        build([], tmp_path, synthesised=1)
