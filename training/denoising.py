@@ -157,7 +157,7 @@ class Denoising(Objective):
         return self._loss(data, items)[0]
 
     def update(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        recipe, phase, items = self.recipe, self.phase, self.recipe.batch_size // parallel.ranks()
+        recipe, phase, items = self.recipe, self.phase, self.recipe.batch_size // parallel.world_size()
         if phase == DENOISING:
             done, cooldown = self.step, recipe.cooldown
             loss, figures = self._loss(data, items)

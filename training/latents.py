@@ -24,6 +24,6 @@ def balanced_latents(space: LatentSpace, n: int, rng: torch.Generator) -> Tensor
     features, Yu et al. (2016), arXiv:1610.09072.
     """
     size = math.prod(space.shape)
-    half = torch.randn(n * parallel.ranks() // 2, size, generator=rng, device=rng.device)
+    half = torch.randn(n * parallel.world_size() // 2, size, generator=rng, device=rng.device)
     half = torch.cat([torch.linalg.qr(z.T).Q.T * z.norm(dim=1, keepdim=True) for z in half.split(size)])
     return parallel.local_rows(torch.cat([half, -half])).reshape(n, *space.shape)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from training.objective import Objective
-from training.parallel import rank_zero_decides, ranks
+from training.parallel import rank_zero_decides, world_size
 from training.runs import TrainingError
 
 Precision = Literal["bfloat16", "float32"]
@@ -117,7 +117,7 @@ def hardware(device: torch.device) -> str:
         one = f"{torch.get_num_threads()} CPU thread(s), {platform.machine()} with {processor(device)}"
     else:
         one = processor(device)
-    return f"{ranks()} x {one}" if ranks() > 1 else one
+    return f"{world_size()} x {one}" if world_size() > 1 else one
 
 
 def choose_precision(

@@ -25,10 +25,10 @@ T = TypeVar("T")
 
 def rank() -> int:
     """The number of this process, from 0. Only rank 0 writes files."""
-    return dist.get_rank() if ranks() > 1 else 0
+    return dist.get_rank() if world_size() > 1 else 0
 
 
-def ranks() -> int:
+def world_size() -> int:
     """The number of processes."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
@@ -64,20 +64,20 @@ def randint(low: int, high: int, size: Sequence[int], rng: torch.Generator) -> T
 
 
 def _global_size(size: Sequence[int]) -> tuple[int, ...]:
-    return (size[0] * ranks(), *size[1:])
+    return (size[0] * world_size(), *size[1:])
 
 
 def local_rows(drawn: Tensor) -> Tensor:
     """This rank's rows of a tensor for the whole batch."""
-    return drawn.chunk(ranks())[rank()]
+    return drawn.chunk(world_size())[rank()]
 
 
 def gathered(x: Tensor) -> Tensor:
     """The rows of all ranks in one tensor, without gradients."""
     x = x.detach().contiguous()
-    if ranks() == 1:
+    if world_size() == 1:
         return x
-    parts = [torch.empty_like(x) for _ in range(ranks())]
+    parts = [torch.empty_like(x) for _ in range(world_size())]
     dist.all_gather(parts, x)
     return torch.cat(parts)
 
@@ -94,7 +94,7 @@ def rank_zero_first(work: Callable[[], T]) -> T:
 
 def same_weights(modules: Iterable[nn.Module]) -> None:
     """Copies the weights of rank 0 to all ranks: other processors may draw other last bits from the same seed."""
-    if ranks() > 1:
+    if world_size() > 1:
         for module in modules:
             for tensor in module.state_dict().values():
                 dist.broadcast(tensor, src=0)
@@ -102,7 +102,7 @@ def same_weights(modules: Iterable[nn.Module]) -> None:
 
 def average_gradients(optimizer: torch.optim.Optimizer) -> None:
     """Replaces the gradients of an optimizer's parameters by their means over all ranks."""
-    if ranks() > 1:
+    if world_size() > 1:
         parameters = (p for group in optimizer.param_groups for p in group["params"])
         gradients = [p.grad for p in parameters if p.grad is not None]
         flat = average(torch.cat([gradient.flatten() for gradient in gradients]))
@@ -112,15 +112,15 @@ def average_gradients(optimizer: torch.optim.Optimizer) -> None:
 
 def average(values: Tensor) -> Tensor:
     """The mean of each number over all ranks."""
-    if ranks() > 1:
+    if world_size() > 1:
         dist.all_reduce(values)
-        values /= ranks()
+        values /= world_size()
     return values
 
 
 def any_rank(flag: bool) -> bool:
     """Whether the flag is set on any rank. A signal reaches ranks at different steps; all must stop at the same one."""
-    if ranks() > 1:
+    if world_size() > 1:
         seen = torch.tensor(int(flag))
         dist.all_reduce(seen, dist.ReduceOp.MAX)
         flag = bool(seen)
@@ -129,7 +129,7 @@ def any_rank(flag: bool) -> bool:
 
 def rank_zero_decides(decide: Callable[[], T]) -> T:
     """Returns rank 0's `decide()` on all ranks, for measurements that would differ between them."""
-    if ranks() == 1:
+    if world_size() == 1:
         return decide()
     decided = [decide() if rank() == 0 else None]
     dist.broadcast_object_list(decided, src=0, device=torch.device("cpu"))

@@ -176,8 +176,8 @@ def initialised(
     Raises:
         TrainingError: if the configuration is impossible, or the batch size is no multiple of the number of processes.
     """
-    if recipe.batch_size % parallel.ranks():
-        n = parallel.ranks()
+    if recipe.batch_size % parallel.world_size():
+        n = parallel.world_size()
         raise TrainingError(
             f"a batch of {recipe.batch_size} cannot be shared by {n} processes: choose a --batch-size divisible by {n}"
         )

@@ -309,7 +309,7 @@ class WGANGP(Objective):
         return draw_latents(self.generator.latent, self._local_batch(), self.rng)
 
     def _local_batch(self) -> int:
-        return self.recipe.batch_size // parallel.ranks()
+        return self.recipe.batch_size // parallel.world_size()
 
 
 def _adam(parameters: list[nn.Parameter], lr: float, betas: tuple[float, float]) -> torch.optim.Adam:

@@ -59,7 +59,7 @@ class PrecisePointsTask(PointsTask):
     def matching_loss(
         self, networks: Networks, tensors: Mapping[str, Tensor], recipe: TrainingRecipe, rng: torch.Generator
     ) -> dict[str, Tensor]:
-        z = balanced_latents(networks.generator.latent, 16 // parallel.ranks(), rng)
+        z = balanced_latents(networks.generator.latent, 16 // parallel.world_size(), rng)
         x = networks.generator(z, parallel.local_rows(torch.eye(2).double().repeat(8, 1)))
         return {"matching_loss": quantile_distance(x, parallel.gathered(x), tensors["x"].double().sort(0).values)}
 

@@ -61,7 +61,7 @@ def test_a_run_continued_on_one_and_two_processes_equals_a_run_on_one(tmp_path: 
 
 @pytest.fixture
 def second_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "ranks", lambda: 2)
+    monkeypatch.setattr(parallel, "world_size", lambda: 2)
     monkeypatch.setattr(parallel, "rank", lambda: 1)
 
 

@@ -39,7 +39,7 @@ class DiffWaveTask(OneShotTask, DenoisingTask):
 
     family = "diffwave"
     summary = "a diffusion model of one-shots (waveforms), on folders of short recordings or SoundFonts (e.g. drums)"
-    Made = DiffWave
+    generator_class = DiffWave
     defaults = DenoisingRecipe()
     fine_tuning = replace(defaults, steps=2000, cooldown=1000, lr=1e-4, snapshot_every=500, state_every=250)
 

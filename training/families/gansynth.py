@@ -130,10 +130,10 @@ class SynthTask(AdversarialTask):
     def objective(
         self, recipe: TrainingRecipe, data: Prepared, config: Mapping[str, Any], device: torch.device, bfloat16: bool
     ) -> WGANGP:
-        if recipe.batch_size % (GROUP * parallel.ranks()):
+        if recipe.batch_size % (size := GROUP * parallel.world_size()):
             raise TrainingError(
-                f"--batch-size is a multiple of {GROUP * parallel.ranks()}, since the critic compares {GROUP} notes of "
-                f"one pitch; {recipe.batch_size} is not"
+                f"--batch-size is a multiple of {size}, since the critic compares {GROUP} notes of one pitch; "
+                f"{recipe.batch_size} is not"
             )
         made = super().objective(recipe, data, config, device, bfloat16)
         self.spectrum = made.generator.config.spectrum
@@ -147,7 +147,7 @@ class SynthTask(AdversarialTask):
 
     def draw(self, tensors: Mapping[str, Tensor], n: int, rng: torch.Generator) -> Tensor:
         """Groups of notes of one pitch; families are equally likely, and so are the instruments of a family."""
-        weight, total = tensors["weight"], n * parallel.ranks()
+        weight, total = tensors["weight"], n * parallel.world_size()
         if n % GROUP:
             return parallel.local_rows(torch.multinomial(weight, total, replacement=True, generator=rng))
         first = torch.multinomial(weight, total // GROUP, replacement=True, generator=rng)
@@ -187,7 +187,7 @@ class SynthTask(AdversarialTask):
         weight = recipe.extra["consistency_weight"]
         if encoder is None or not weight:
             return {}
-        n = max(1, recipe.batch_size // parallel.ranks() // 2)
+        n = max(1, recipe.batch_size // parallel.world_size() // 2)
         condition = tensors["condition"][self.draw(tensors, n, rng)]
         z = draw_latents(generator.latent, n, rng)
         heard = encoder(view(generator(z, condition), condition, generator.config)).float().chunk(2, dim=1)[0]

@@ -22,10 +22,10 @@ class OneShotTask(Task):
     """Short sounds that begin at once, of one level, conditional on their labels if they have any.
 
     Attributes:
-        Made: the generator, whose Config has a `waveform` and `labels`.
+        generator_class: the family's generator, whose Config has a `waveform` and `labels`.
     """
 
-    Made: ClassVar[type[Generator]]
+    generator_class: ClassVar[type[Generator]]
     preparation = "labels=A,B,... uses only these labels, in this order; sample_rate=HZ (default: 16000)"
     many_sources = True
 
@@ -39,16 +39,16 @@ class OneShotTask(Task):
     def generator(self, data: Prepared, overrides: Mapping[str, Any]) -> Generator:
         size = {"sample_rate": data.meta["sample_rate"], "samples": data.train["x"].shape[1]}
         known = {"waveform": size, "labels": data.meta["labels"]}
-        kind = self.Made.Config
-        return self.Made(config_from_dict(kind, {**asdict(kind()), **known, **overrides}))
+        kind = self.generator_class.Config
+        return self.generator_class(config_from_dict(kind, {**asdict(kind()), **known, **overrides}))
 
     def draw(self, tensors: Mapping[str, Tensor], n: int, rng: torch.Generator) -> Tensor:
         """Every label is drawn equally often."""
         if "condition" not in tensors:
             return parallel.randint(0, len(tensors["x"]), (n,), rng)
         condition = tensors["condition"]
-        weights = condition @ (1 / condition.sum(0).clamp_min(1))
-        return parallel.local_rows(torch.multinomial(weights, n * parallel.ranks(), replacement=True, generator=rng))
+        weights, total = condition @ (1 / condition.sum(0).clamp_min(1)), n * parallel.world_size()
+        return parallel.local_rows(torch.multinomial(weights, total, replacement=True, generator=rng))
 
     def batch(self, tensors: Mapping[str, Tensor], index: Tensor, rng: torch.Generator) -> Batch:
         x = tensors["x"][index].float()

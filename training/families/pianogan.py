@@ -1,8 +1,8 @@
 """Trains PianoGAN: a warm start by denoising, then WGAN-GP with distances between sets of windows.
 
-`transformer`: in the warm start the generator learns to denoise notes (`training.families.denoising`). That is all, if
-it may take many steps. In the adversarial phase it makes notes in `flow_steps` steps. It learns from the critic, and
-from what it was at the end of the warm start by distribution matching distillation.
+`transformer`: in the warm start the generator learns to denoise notes (`training.families.note_denoising`). That is
+all, if it may take many steps. In the adversarial phase it makes notes in `flow_steps` steps. It learns from the
+critic, and from what it was at the end of the warm start by distribution matching distillation.
 
 `flow`: the warm start trains two parts at once. The decoder, with an encoder, learns to decode four notes from each
 step of a noisy code. The mover learns to transport noise to codes (flow matching: Lipman et al., 2023,
@@ -27,7 +27,7 @@ from explorer.generators.pianogan import FOLD, Denoiser, Form, PianoGAN, PianoGA
 from explorer.sound.notes import CHANNELS, CHORD_BELOW, KEYS, LOWEST, NOTES, PERFORMED, STEP, TOUCH, encode_notes
 from training import parallel
 from training.data import midi
-from training.families.denoising import denoising_loss, distribution_matching_loss, repeats, shaped_noise
+from training.families.note_denoising import denoising_loss, distribution_matching_loss, repeats, shaped_noise
 from training.families.window_statistics import (
     Descriptors,
     NoteAttributes,
@@ -209,15 +209,15 @@ class PianoTask(AdversarialTask):
         if self.performed and numbers["distillation_weight"]:
             assert isinstance(generator, PianoGAN)
             assert isinstance(teacher, Denoiser)
-            z = draw_latents(generator.latent, recipe.batch_size // parallel.ranks(), rng)
+            z = draw_latents(generator.latent, recipe.batch_size // parallel.world_size(), rng)
             notes, points = generator.denoiser.embedding.snap(generator.points(z, generator.config.flow_steps))
             noise = shaped_noise(generator.form, points.detach(), notes[:, :KEYS].argmax(1), rng)
             distance = distribution_matching_loss(points, noise, teacher, _fake_denoiser(critic), rng)
             losses["distillation"] = numbers["distillation_weight"] * distance
         if weight := numbers["matching_weight"]:
-            pairs = 2 * parallel.ranks()
+            pairs = 2 * parallel.world_size()
             windows = max(1, int(numbers["matching_windows"]) // pairs) * pairs
-            z = balanced_latents(generator.latent, windows // parallel.ranks(), rng)
+            z = balanced_latents(generator.latent, windows // parallel.world_size(), rng)
             found = self.described(self.fake_view(generator, z, None, rng))
             if self.real is None:
                 self.real = self.real_descriptions(tensors, REAL_PER_GENERATED * windows, recipe.seed, rng.device)
@@ -234,7 +234,7 @@ class PianoTask(AdversarialTask):
     def real_descriptions(self, tensors: Mapping[str, Tensor], windows: int, seed: int, device: torch.device) -> Tensor:
         """The descriptors (windows, numbers) of real windows, each column sorted; the same at every step of a run."""
         rng = torch.Generator(device).manual_seed(seed)
-        size = (64 // parallel.ranks(),)
+        size = (64 // parallel.world_size(),)
         draws = (parallel.randint(0, len(tensors["start"]), size, rng) for _ in range(math.ceil(windows / 64)))
         found = [self.described(fold(self.batch(tensors, index, rng).x)) for index in draws]
         return parallel.gathered(torch.cat(found)).sort(0).values

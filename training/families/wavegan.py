@@ -48,7 +48,7 @@ class WaveTask(OneShotTask, AdversarialTask):
 
     family = "wavegan"
     summary = "a generator of one-shots (waveforms), on folders of short recordings or SoundFonts (e.g. drums)"
-    Made = WaveGAN
+    generator_class = WaveGAN
     numbers = MappingProxyType(
         {"kl_weight": Number("weight of the KL divergence, in nats for each sound, in the warm start", low=0)}
     )

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from explorer.generators.pianogan import Form, PianoGAN, PianoGANConfig
 from explorer.sound.notes import encode_notes
-from training.families.denoising import (
+from training.families.note_denoising import (
     COURSE_SHARE,
     denoising_loss,
     distribution_matching_loss,
