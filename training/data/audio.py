@@ -589,25 +589,19 @@ def shape_clip(waveform: np.ndarray, rate: int, sample_rate: int, samples: int) 
     Raises:
         Unusable: if it is silent or shorter than 0.05 s.
     """
+    from scipy.ndimage import uniform_filter1d
+
     if len(waveform) < SHORTEST_SECONDS * rate:
         raise Unusable(f"shorter than {SHORTEST_SECONDS} s")
     waveform = waveform - waveform.mean()
     if np.abs(waveform).max() < SILENCE:
         raise Unusable("silence")
     waveform = resample(waveform, rate, sample_rate)
-    power = _moving_mean(waveform**2, round(LOUD_SECONDS * sample_rate))
+    window = round(LOUD_SECONDS * sample_rate)
+    power = uniform_filter1d(np.square(waveform).astype(np.float64), window, mode="constant").clip(0)
     centre = round(float((np.arange(len(power)) * power).sum() / power.sum()))
     # Pads one side so that the centre of energy is the middle, then cuts to length around it.
     before = max(0, len(waveform) - 2 * centre)
     after = max(0, 2 * centre - len(waveform))
     placed = fit(np.pad(waveform * (LOUDNESS / np.sqrt(power.max())), (before, after)), samples)
     return placed.clip(-1, 1).astype(np.float32)
-
-
-def _moving_mean(values: np.ndarray, n: int) -> np.ndarray:
-    """Moving mean: `np.convolve(values, np.full(n, 1 / n), "same")` in linear time, up to rounding."""
-    total = np.concatenate([np.zeros(n), values.astype(np.float64).cumsum(), np.zeros(n - 1)])
-    total[n + len(values) :] = total[n + len(values) - 1]
-    full = (total[n:] - total[:-n]) / n  # as "full"
-    begin = (min(len(values), n) - 1) // 2
-    return np.maximum(full[begin : begin + max(len(values), n)], 0.0)
