@@ -24,7 +24,7 @@ from training.families import TASKS
 from training.runs import METRICS, TrainingError, data_folders, last_state, portable, read_metrics, read_run
 
 SAMPLES = 4096
-STORED = torch.bfloat16
+STORED = torch.float16
 NOT_AVERAGED = {"step", "phase", "seconds"}  # fields of `metrics.jsonl` that are no losses
 log = logging.getLogger(__name__)
 CARD = """# {name}
@@ -50,7 +50,7 @@ def export(
     encoder: bool = False,
     samples: int = SAMPLES,
 ) -> Path:
-    """Writes `target/NAME.safetensors` from a run's EMA weights, in bfloat16, and a first model card if there is none;
+    """Writes `target/NAME.safetensors` from a run's EMA weights, in float16, and a first model card if there is none;
     states in the card how loud the sounds are.
 
     Args:
