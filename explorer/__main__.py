@@ -612,7 +612,7 @@ def _launch(args: argparse.Namespace) -> int:
         if error.name != "mcp":
             raise
         raise UsageError("mcp is not installed: pip install 'latent-explorer[mcp]'") from None
-    return 130  # only an interrupt ends it
+    return 130
 
 
 def _list(args: argparse.Namespace) -> int:

@@ -24,7 +24,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from explorer.atomic import write_tensors
@@ -35,6 +35,7 @@ from explorer.generators.base import Generator
 FORMAT = "latent-explorer/1"
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"  # start of a file that Git LFS has not downloaded yet
 _random_state_lock = threading.Lock()  # two threads that save and restore torch's one random state would mix it up
+MAX_HEADER = 100_000_000  # bytes of a file's header, as safetensors has it
 NOT_PARTS = {"format", "family", "config", "provenance", "directions", "kind"}  # metadata keys that do not name a part
 
 
@@ -116,7 +117,7 @@ def save_directions(path: Path, directions: tuple[Direction, ...]) -> None:
     Raises:
         CheckpointError: if the file cannot be read.
     """
-    metadata, tensors = _read(path)
+    metadata, tensors = read_tensors(path)
     _write(path, metadata, {k: v for k, v in tensors.items() if k != "directions.vectors"}, directions)
 
 
@@ -127,7 +128,7 @@ def load(path: Path) -> tuple[Generator, tuple[Direction, ...]]:
         CheckpointError: if the file is missing, broken, of another format or an unknown family, or if a tensor is
             missing, superfluous, misshapen or not finite.
     """
-    metadata, tensors = _read(path)
+    metadata, tensors = read_tensors(path)
     weights = _tensors_under(tensors, "generator")
     what = f"the weights do not fit family {metadata.get('family')!r}"
     with torch.device("meta"):  # a configuration for which there are no weights must not cost memory
@@ -148,7 +149,7 @@ def load_part(path: Path, name: str, kind: type[Any]) -> Any:
     Raises:
         CheckpointError: if the file is missing, broken, of another format, or has no such part.
     """
-    metadata, tensors = _read(path)
+    metadata, tensors = read_tensors(path)
     if metadata.get("format") != FORMAT or name not in metadata:
         raise CheckpointError(f"{path.name}: holds no {name} of format {FORMAT!r}")
     return _part(path, name, kind, metadata, tensors)
@@ -156,7 +157,7 @@ def load_part(path: Path, name: str, kind: type[Any]) -> Any:
 
 def load_extra(path: Path, prefix: str) -> dict[str, Tensor]:
     """The tensors named `PREFIX.*`, by the rest of their name, e.g. the weights of an `encoder`; {} if none."""
-    _, tensors = _read(path)
+    _, tensors = read_tensors(path)
     return {k.removeprefix(f"{prefix}."): v.float() for k, v in tensors.items() if k.startswith(f"{prefix}.")}
 
 
@@ -366,16 +367,27 @@ def require_file(path: Path) -> None:
 
 
 def _header(path: Path) -> tuple[dict[str, str], dict[str, list[int]]]:
-    """The metadata of a file, and the shape of each tensor."""
+    """The metadata of a file, and the shape of each tensor, as long as the file has all of their bytes."""
     require_file(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}, {k: file.get_slice(k).get_shape() for k in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+        with path.open("rb") as file:
+            length, size = int.from_bytes(file.read(8), "little"), path.stat().st_size
+            if length > min(size - 8, MAX_HEADER):
+                raise ValueError("its header is not whole")
+            header = json.loads(file.read(length))
+        metadata = header.pop("__metadata__", None) or {}
+        if not all(isinstance(value, str) for value in metadata.values()):
+            raise ValueError("its metadata are not texts")
+        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        if 8 + length + end != size:
+            raise ValueError(f"its tensors end at byte {8 + length + end} of {size}")
+        return metadata, {name: entry["shape"] for name, entry in header.items()}
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise _unreadable(path, error) from None
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+def read_tensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """The metadata and the tensors of a safetensors file. Raises CheckpointError if it is missing or broken."""
     require_file(path)
     try:
         data = path.read_bytes()  # not mapped: if a mapped file is cut meanwhile, the process ends (SIGBUS)

@@ -14,11 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from explorer.atomic import write_tensors
-from explorer.checkpoint import CheckpointError, config_from_dict, random_state_kept, require_file
+from explorer.checkpoint import CheckpointError, config_from_dict, random_state_kept, read_metadata, read_tensors
 from explorer.sound.mel import MelConfig, MelRepresentation
 
 FORMAT = "word-judge/1"
@@ -104,13 +103,11 @@ def load_judge(path: Path) -> Judge:
     Raises:
         CheckpointError: if the file is missing, broken, or not a judge.
     """
-    require_file(path)
+    found = read_metadata(path).get("format")  # alone, since most files of a folder are large, and no judges
+    if found != FORMAT:
+        raise CheckpointError(f"{path.name} is not a judge: format {found!r}, not {FORMAT!r}")
+    metadata, weights = read_tensors(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise CheckpointError(f"{path.name} is not a judge: format {metadata.get('format')!r}, not {FORMAT!r}")
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         mel = config_from_dict(MelConfig, json.loads(metadata["mel"]))
         with random_state_kept():
             judge = Judge(mel, tuple(json.loads(metadata["labels"])))
@@ -119,8 +116,6 @@ def load_judge(path: Path) -> Judge:
         unlimited = {"reach"} if weights.get("reach") == torch.inf else set()
         if not all(bool(tensor.isfinite().all()) for name, tensor in weights.items() if name not in unlimited):
             raise ValueError("its weights are not all finite numbers")
-    except CheckpointError:
-        raise
     except Exception as error:  # a file may hold anything, and constructors raise all sorts of errors for it
         raise CheckpointError(f"{path.name} cannot be read as a judge: {str(error) or type(error).__name__}") from None
     return judge.eval().requires_grad_(False)

@@ -48,7 +48,7 @@ def _changed(draw: st.DrawFn, value: Any) -> Any:
         if how == "i" and value.startswith("{"):
             try:
                 return json.dumps(_changed(draw, json.loads(value)))
-            except ValueError:
+            except (ValueError, RecursionError):  # it was damaged before
                 pass
         if how == "i" and value.startswith("?"):
             pairs = _changed(draw, dict(parse_qsl(value[1:], errors="surrogatepass")))

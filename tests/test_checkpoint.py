@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
@@ -16,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
+from test_architecture import ROOT
 from torch import Tensor
 from toy import Toy, make, write
 
@@ -366,6 +369,36 @@ def test_a_named_pipe_among_checkpoints_is_refused_at_once(tmp_path: Path) -> No
     for read in (shelf.read_card, load, load_judge):
         with pytest.raises(CheckpointError, match=r"pipe\.safetensors: not a file"):
             read(tmp_path / "pipe.safetensors")
+
+
+READING = """
+import sys
+from pathlib import Path
+from explorer.checkpoint import CheckpointError, read_metadata
+from explorer.judge import load_judge
+print("begun", flush=True)
+while Path(sys.argv[1]).stat():
+    for read in (*[read_metadata] * 20, load_judge):
+        try:
+            read(Path(sys.argv[1]))
+        except CheckpointError:
+            pass
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a file that is being read cannot be cut")
+def test_a_file_that_is_cut_again_and_again_while_it_is_read_ends_no_process(tmp_path: Path) -> None:
+    # Where a file is mapped into memory, the process mostly ends by SIGBUS within a hundred times.
+    path = tmp_path / "judge.safetensors"
+    save_judge(path, Judge(MelConfig(), ("low", "high")))
+    data = path.read_bytes()
+    with subprocess.Popen([sys.executable, "-c", READING, path], cwd=ROOT, stdout=subprocess.PIPE, text=True) as reads:
+        assert reads.stdout is not None
+        assert reads.stdout.readline() == "begun\n"
+        for _ in range(400):
+            path.write_bytes(data)
+        assert reads.poll() is None
+        reads.kill()
 
 
 def test_a_checkpoint_without_its_weights_has_no_card(tmp_path: Path) -> None:

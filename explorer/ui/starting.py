@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,7 +24,7 @@ DEFAULT_HOST = "127.0.0.1"
 
 
 def launch(folder: Path, host: str | None, port: int | None, share: bool, mcp: bool = False) -> None:
-    """Serves the app on the checkpoints in a folder until it is interrupted.
+    """Serves the app on the checkpoints in a folder until it is interrupted, which ends the process with exit code 130.
 
     Args:
         host, port: None for what gradio's environment variables say, or else its defaults.
@@ -37,7 +38,11 @@ def launch(folder: Path, host: str | None, port: int | None, share: bool, mcp: b
     with temporary_files():
         from explorer.ui.app import serve  # gradio asks for its folder when it is imported
 
-        serve(Engine(folder), host, port, share, mcp).block_thread()
+        with suppress(KeyboardInterrupt):
+            serve(Engine(folder), host, port, share, mcp).block_thread()  # which gives open requests 5 s to end
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    os._exit(130)  # at its end Python waits for all that is still being computed, and docker kills after 10 s
 
 
 def check_address(host: str, port: int | None) -> None:

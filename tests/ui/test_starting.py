@@ -6,8 +6,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 from asynchronous import run_async
 from serving import ROOT, free_port, offline, serving
@@ -26,6 +28,22 @@ def test_the_app_starts_although_gradios_temporary_folder_cannot_be_used(tmp_pat
     command = [sys.executable, "-m", "explorer", "--port", str(port), "--checkpoints", str(tmp_path / "models")]
     with serving(command, port, offline(tmp_path)):
         assert [path.name for path in tmp_path.glob("explorer-*")] != []
+    assert [path.name for path in tmp_path.glob("explorer-*")] == []
+
+
+WORKING = (
+    "import sys, time; from concurrent.futures import ThreadPoolExecutor; from explorer.__main__ import main\n"
+    "ThreadPoolExecutor().submit(time.sleep, 1e6)\n"
+    "sys.exit(main(sys.argv[1:]))\n"
+)
+
+
+def test_neither_an_open_page_nor_what_is_being_computed_keeps_the_app_from_ending(tmp_path: Path) -> None:
+    port = free_port()
+    command = [sys.executable, "-c", WORKING, "--port", str(port), "--checkpoints", str(tmp_path)]
+    with ExitStack() as page, serving(command, port, offline(tmp_path)) as url:  # ends by SIGTERM, within 20 s
+        events = page.enter_context(httpx.stream("GET", f"{url}/gradio_api/heartbeat/page", timeout=60))
+        assert "ALIVE" in next(events.iter_text())
     assert [path.name for path in tmp_path.glob("explorer-*")] == []
 
 
