@@ -7,6 +7,7 @@ import re
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,25 @@ def test_a_false_length_is_refused(server: Any, length: str) -> None:
     connection.request("POST", f"{API}/component_server", headers={"Content-Length": length})
     assert connection.getresponse().status in (400, 413)
     connection.close()
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [b"", b"GET /config HTTP/1.1\r\nHost: ", b"POST /gradio_api/upload HTTP/1.1\r\nContent-Length: 99\r\n\r\n-"],
+    ids=["nothing", "headers", "body"],
+)
+def test_connections_that_send_no_more_keep_nobody_waiting(server: Any, client: httpx.Client, begun: bytes) -> None:
+    with ExitStack() as stack:
+        for _ in range(200):
+            address = ("127.0.0.1", server.server_port)
+            stack.enter_context(socket.create_connection(address, timeout=60)).sendall(begun)
+        assert client.get("/config").status_code == 200
+
+
+def test_no_websocket_is_opened(client: httpx.Client) -> None:
+    headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "x"}
+    for path in ("/", "/queue/join", f"{API}/queue/join"):
+        assert client.get(path, headers=headers).status_code in (200, 400, 403, 404, 405)
 
 
 def test_a_form_is_taken_for_uploads_alone(client: httpx.Client) -> None:

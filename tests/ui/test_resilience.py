@@ -162,7 +162,8 @@ def test_a_clock_that_is_set_forth_and_back_loses_no_file_and_others_play(url: s
         return dict(answer.json())
 
     recipe = json.dumps({"model": "good", "seed": 1, "seed_b": 2})
-    good, made = rendered(url, "good"), httpx.post(f"{url}/gradio_api/run/render", json={"data": [recipe, "wav"]}).json()
+    good, call = rendered(url, "good"), {"data": [recipe, "wav"]}
+    made = httpx.post(f"{url}/gradio_api/run/render", json=call, timeout=PATIENCE_SECONDS).json()["data"][0]
     job = ask("begin_file", [recipe, 2, "t", "wav"])["job"]
     for seed, seconds in enumerate((DAY_SECONDS, -DAY_SECONDS, 0)):
         clock.write_text(str(seconds))
@@ -170,7 +171,7 @@ def test_a_clock_that_is_set_forth_and_back_loses_no_file_and_others_play(url: s
         assert ask("lead", recipe)["recipe"]
         assert rendered(url, "good") == good
         assert isinstance(rendered(url, "good", 300 + seed), bytes)
-        assert httpx.get(made["data"][0]["url"], timeout=PATIENCE_SECONDS).content.startswith(b"RIFF")
+        assert httpx.get(made["url"], timeout=PATIENCE_SECONDS).content.startswith(b"RIFF")
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("explorer/**/*.py")), ids=lambda path: path.stem)
