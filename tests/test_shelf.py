@@ -26,3 +26,16 @@ def test_a_name_that_is_nothing_gets_what_was_meant_and_what_there_is(tmp_path: 
     write(tmp_path, "drums")
     with pytest.raises(CheckpointError, match=words):
         shelf.resolve(text, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret", "sub/secret", "lessons/../../secret", "{}/secret", "../models/digits", "../secret@3"]
+)
+def test_a_name_leads_to_no_file_outside_of_its_folder(tmp_path: Path, name: str) -> None:
+    models = write(tmp_path / "models", "digits").parent
+    write(models / "snapshots" / "digits", "3")
+    write(models / "lessons", "tune")
+    for folder, other in ((tmp_path, "secret"), (models / "sub", "secret"), (models / "secret", "3")):
+        write(folder, other)
+    assert shelf.locate(models, "digits@3") is not None
+    assert shelf.locate(models, name.format(tmp_path)) is None
