@@ -10,6 +10,7 @@ from explorer.recipe import Recipe
 
 Visit = Callable[..., Page]
 SERVER = re.compile("/component_server/")  # where the page calls functions of the server
+EVENTS = re.compile("/run/predict")  # requests of gradio's own controls, and for the first sound
 AT_HAND = ("WAV", "MIDI", "PNG")  # formats whose buttons are not in the menu
 
 
@@ -76,7 +77,7 @@ def drag_in(page: Page, box: Locator, start: tuple[float, float], end: tuple[flo
     page.mouse.up()
 
 
-def held_calls(page: Page, function: str) -> list[Route]:
+def held_calls(page: Page, function: str, calls: re.Pattern[str] = SERVER) -> list[Route]:
     """Holds back the next call of a function of the server, in this list, until its `continue_` is called."""
     waiting: list[Route] = []
 
@@ -86,7 +87,7 @@ def held_calls(page: Page, function: str) -> list[Route]:
         else:
             route.continue_()
 
-    page.route(SERVER, hold)
+    page.route(calls, hold)
     return waiting
 
 

@@ -56,9 +56,13 @@ def main() -> None:
                         timeout=60_000
                     )
                 expect(page.locator("[aria-busy=true]:visible")).to_have_count(0, timeout=60_000)
-                page.screenshot(
-                    path=args.out / f"{model}-{view.lower()}-{screen}-{scheme}.png", full_page=screen == "phone"
-                )
+                # What the view is about comes to lie right under the stage, which stays in sight.
+                if view == "Shape":
+                    page.evaluate("scrollTo(0, 0)")
+                else:
+                    shown = page.locator("details[open] > summary" if view == "Learn" else "[role=tablist]").first
+                    shown.evaluate("element => element.scrollIntoView()")
+                page.screenshot(path=args.out / f"{model}-{view.lower()}-{screen}-{scheme}.png")
             page.close()
         page = browser.new_page(viewport=SCREENS["desktop"], device_scale_factor=1.5, reduced_motion="reduce")
         page.goto(f"{app.local_url}")

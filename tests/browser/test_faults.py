@@ -6,14 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from acts import Visit, choose, direction, pixels, place, player, seed, status
+from acts import EVENTS, Visit, choose, direction, pixels, place, player, seed, status
 from conftest import PATIENCE_MS
 from playwright.sync_api import Browser, Page, Route, expect
 from serving import free_port, offline, serving
 
 pytestmark = pytest.mark.browser
 FUNCTIONS = re.compile("/component_server/")  # requests of the page's scripts
-EVENTS = re.compile("/run/predict")  # requests of gradio's own controls
 NO_ANSWER = "The server did not answer; try again."
 
 

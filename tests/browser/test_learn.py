@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from acts import Visit, expect_another_picture, held_calls, pixels, place, player, status
+from acts import EVENTS, Visit, expect_another_picture, held_calls, pixels, place, player, status
 from conftest import SMALL
 from playwright.sync_api import Locator, Page, expect
 from scipy.spatial.distance import jensenshannon
@@ -89,6 +89,7 @@ def predict(learn: Locator, question: str, answer: str) -> Locator:
 
 def test_each_lesson_answers_a_prediction_with_a_sound_and_an_explanation(visit: Visit) -> None:
     page = visit("?model=words&seed=7")
+    page.evaluate(NOTICE)
     for title, question, answer, caption, heard in (
         (LATENT, "Two seeds", "as different", "seed 6", {"model": "words", "seed": 6}),
         (DISTANCE, "Four seeds", "four different", "seed 7", {"model": "words", "seed": 7}),
@@ -108,7 +109,23 @@ def test_each_lesson_answers_a_prediction_with_a_sound_and_an_explanation(visit:
         expect(group.get_by_role("button", name=caption)).to_have_attribute("aria-current", "true")
         assert {name: getattr(place(page), name) for name in heard} == heard
         expect(page.get_by_role("alert")).to_have_count(0)
-    expect(player(page).get_by_role("button", name="Stop")).to_be_visible()  # it plays
+    page.wait_for_function("window.noticed")
+    expect(player(page).get_by_role("button", name="Play")).to_be_visible()  # once, although "Loop" is checked
+    expect(player(page).get_by_role("checkbox", name="Loop")).to_be_checked()
+
+
+def test_an_answer_that_is_checked_before_the_first_sound_is_here_waits_for_it(visit: Visit) -> None:
+    page = visit("?model=words&seed=7")
+    held = held_calls(page, "", EVENTS)
+    with page.expect_request(EVENTS):
+        page.reload()
+    group = lesson(page, LATENT).get_by_role("group", name="Two seeds")
+    group.get_by_role("radio", name="as different").check()
+    group.get_by_role("button", name="Check").click()
+    expect(group.get_by_text("The page’s first sound is still being made")).to_be_visible()
+    held[0].continue_()
+    expect(group.get_by_role("status")).to_contain_text("Right:")
+    assert place(page).seed == 6
 
 
 def test_a_wrong_prediction_is_corrected_and_the_distances_equal_scipys(visit: Visit) -> None:

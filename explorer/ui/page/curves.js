@@ -6,7 +6,7 @@ import { GENERATED, REAL, SLOPE, stroke, surface } from "./figures.js";
  * @typedef {[metric: string, points: Array<[step: number, value: number]>]} Curve */
 
 const NAMES = new Map([
-  ["reconstruction_loss", "reconstruction loss, which falls"], ["wasserstein", "critic's estimate, of this critic at this moment"],
+  ["reconstruction_loss", "reconstruction loss"], ["wasserstein", "critic's estimate, of this critic at this moment"],
 ]);
 
 const nameOf = (/** @type {string} */ metric) => NAMES.get(metric) ?? metric;

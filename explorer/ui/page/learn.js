@@ -225,10 +225,8 @@ export function start({ element, server }) {
     return labels?.includes(label) ? { ...on(model), label } : on(model);
   };
 
-  /** Goes to a place, with the recipe as the server has completed it, and plays it. */
-  function hear(/** @type {string} */ recipe) {
-    return recipe === session.shown?.recipe ? session.play() : session.hear(recipe);
-  }
+  /** Goes to a place, with the recipe as the server has completed it, and plays it once: who reads on wants silence. */
+  const hear = (/** @type {string} */ recipe) => session.hear(recipe, true);
 
   function soundCard(/** @type {Answer} */ sent, /** @type {string} */ caption) {
     const made = card(sent, caption, () => hear(sent.recipe));
@@ -251,7 +249,8 @@ export function start({ element, server }) {
       event.preventDefault();
       const chosen = /** @type {HTMLInputElement} */ (form.querySelector(":checked"));
       button.disabled = true;
-      verdict.textContent = "One moment: the sounds are being made.";
+      verdict.textContent = session.shown ? "One moment: the sounds are being made."
+        : "The page’s first sound is still being made; the answer follows.";
       const answered = await (shown ? shown() : playExample(lesson, sounds, measured));
       button.disabled = false;
       verdict.textContent = "";
@@ -343,6 +342,7 @@ export function start({ element, server }) {
   }
 
   async function loadData() {
+    if (!session.shown) await new Promise((done) => { session.addEventListener("show", done, { once: true }); });
     const answer = await ask(server.lesson_data, session.shown?.recipe);
     if (!answer) return;
     data = answer;
@@ -381,15 +381,16 @@ export function start({ element, server }) {
   function showFigures() {
     const figures = data?.figures ?? null, own = figures?.steps[figures.steps.length - 1]?.[1];
     const none = "No figures of this checkpoint are kept here; python -m training evaluate NAME --data FOLDER --snapshots measures them.";
-    const from = figures && `${figures.samples ? `${count(figures.samples)} sounds of each step` : "Sounds"}, measured against ${figures.data} by python -m training evaluate --snapshots; compare them within this table only. `;
+    const from = figures && `${figures.samples ? `${count(figures.samples)} sounds of each step` : "Sounds"}, measured against ${figures.data} by python -m training evaluate --snapshots`;
+    const within = from && `${from}; compare them within this table only.`;
     find("of-copying").textContent = own?.nearest === undefined ? none
-      : `This checkpoint has ${figureText("nearest", own.nearest)}${own.nearest < 1 ? ", nearer to its training recordings than unheard ones are." : ": it is not nearer to its training recordings than unheard ones are."} ${from}`;
-    find("of-judging").textContent = figures ? from : none;
+      : `This checkpoint has ${figureText("nearest", own.nearest)}${own.nearest < 1 ? ", nearer to its training recordings than unheard ones are." : ": it is not nearer to its training recordings than unheard ones are."} ${from}.`;
+    find("of-judging").textContent = within ?? none;
     for (const table of /** @type {NodeListOf<HTMLTableElement>} */ (element.querySelectorAll("table.measured"))) {
       figuresTable(table, figures, table.closest("details")?.className === "judging");
     }
     find("about-figures").hidden = !figures;
-    find("about-figures").textContent = from ?? "";
+    find("about-figures").textContent = within ?? "";
   }
 
   /** Shows the pictures of the present place at every snapshot. */
@@ -426,9 +427,8 @@ export function start({ element, server }) {
     allButton.textContent = "Stop";
     session.alsoPlays(stopAll, true);
     for (let i = 0; i < steps.length; i += 1) {
-      await settled(() => session.go(atStep(i)));
+      await settled(() => hear(atStep(i)));
       if (mine !== playingAll || place().model !== steps[i].model) break;
-      await session.play();
       await new Promise((done) => { setTimeout(done, 1000 * Math.min(LONGEST_STEP, session.shown?.seconds ?? 1)); });
       if (mine !== playingAll || place().model !== steps[i].model) break;
     }
@@ -451,7 +451,7 @@ export function start({ element, server }) {
 
   // Links to a lesson: the place's address, with the lesson's name after "#lesson="
 
-  for (const lesson of element.querySelectorAll("details")) lesson.open = lesson.className === lessonAsked;
+  for (const lesson of element.querySelectorAll("details")) lesson.open ||= lesson.className === lessonAsked;
   for (const button of /** @type {NodeListOf<HTMLElement>} */ (element.querySelectorAll("button.link"))) {
     const { className } = /** @type {HTMLElement} */ (button.closest("details"));
     button.onclick = () => copyLink(`${location.href.split("#")[0]}${LESSON}${className}`);

@@ -44,6 +44,7 @@ export function start(component) {
   const selection = new Selection(find("screen"), picture, speaker, server);
   let silenced = false; // by the visitor
   let fromStart = false; // whether the next sound begins at its beginning
+  let once = false; // ... and is not repeated
   let appraising = /** @type {ReturnType<typeof setTimeout> | undefined} */ (undefined);
   let appraised = ""; // the recipe that the verdict is about
   let followed = 0; // when the position was shown last
@@ -58,7 +59,8 @@ export function start(component) {
     const another = heard !== null && isAnother(heard, sound.place);
     selection.follow(another);
     if (heard && (fromStart || another)) position ??= 0;
-    fromStart = false;
+    speaker.once = once;
+    fromStart = once = false;
     heard = sound.place;
     find("title").textContent = sound.name;
     find("made").textContent = [sound.made_with, sound.draft && "a draft"].filter(Boolean).join(", ");
@@ -187,7 +189,10 @@ export function start(component) {
     silenced = speaker.playing || session.others.size > 0;
     for (const stop of [...session.others]) stop();
     if (speaker.playing) speaker.stop();
-    else if (!silenced) session.play();
+    else if (!silenced) {
+      speaker.once = false;
+      session.play();
+    }
   }
 
   /** Whether the place that is shown is among the favourites. */
@@ -301,9 +306,10 @@ export function start(component) {
     if (speaker.playing) speaker.stop();
   });
   session.addEventListener("others", refresh);
-  session.addEventListener("listen", () => {
+  session.addEventListener("listen", (event) => {
     silenced = false;
     fromStart = true;
+    once = /** @type {CustomEvent} */ (event).detail;
   });
   session.addEventListener("say", (event) => {
     const { words, title } = /** @type {CustomEvent} */ (event).detail;

@@ -48,7 +48,7 @@ export class Undo {
  * - "settle": the place that is shown has not changed for a moment, so it counts as visited.
  * - "kit": the detail is a kit, as kit.js has it, from a file that was opened.
  * - "piece": the detail is the recipe of a piece, as JSON, from a song that was opened.
- * - "listen": a place that is asked for next shall be heard, from its beginning.
+ * - "listen": a place that is asked for next shall be heard, from its beginning; the detail is whether only once.
  * - "others": something else has begun to play, or has stopped.
  * - "silence": something else begins to play, so the sound that is shown stops until it is played again.
  * - "say": the detail has `words` for the visitor, and the `title` of the sound that they are about, if any.
@@ -139,9 +139,13 @@ export class Session extends EventTarget {
     this.#component().trigger("go");
   }
 
-  /** Goes to a place that the visitor wants to hear, even after Stop. @param {string} recipe */
-  hear(recipe) {
-    this.dispatchEvent(new Event("listen"));
+  /**
+   * Goes to a place that the visitor wants to hear, even after Stop.
+   * @param {string} recipe
+   * @param {boolean} [once] whether it ends at its end, although sounds are repeated
+   */
+  hear(recipe, once = false) {
+    this.dispatchEvent(new CustomEvent("listen", { detail: once }));
     this.go(recipe);
   }
 

@@ -282,6 +282,10 @@ export class Speaker {
   /** The position at which Play will start. */
   resting = 0;
   looping = true;
+  /** Whether what begins next ends at its end although sounds are repeated. */
+  once = false;
+  /** Whether what plays is repeated. */
+  repeats = true;
   level = 0.8;
 
   /**
@@ -307,7 +311,7 @@ export class Speaker {
   /** The position in the sound at a time of the context. @param {number} time */
   at(time) {
     const since = Math.max(0, time - this.origin), { start, end } = this.span;
-    return this.looping ? start + since % (end - start) : Math.min(start + since, end);
+    return this.repeats ? start + since % (end - start) : Math.min(start + since, end);
   }
 
   /** What is played of the sound. */
@@ -377,6 +381,7 @@ export class Speaker {
   set loop(/** @type {boolean} */ looping) {
     const { position } = this;
     this.looping = looping;
+    this.once = false;
     if (this.playing) this.begin(position);
   }
 
@@ -392,9 +397,9 @@ export class Speaker {
     return this.#instant.reduce((peak, x) => Math.max(peak, Math.abs(x)), 0);
   }
 
-  /** Stops a sound without loop at its end; to be called regularly. */
+  /** Stops a sound that is not repeated at its end; to be called regularly. */
   look() {
-    if (this.playing && !this.looping && this.position >= this.span.end) this.stop();
+    if (this.playing && !this.repeats && this.position >= this.span.end) this.stop();
   }
 
   /** Gets what is needed to play a sound. @param {Sound} sound */
@@ -419,9 +424,10 @@ export class Speaker {
     const when = context.currentTime + SOON, wanted = position ?? this.at(when) % sound.seconds;
     const { region, span: { start, end } } = this, from = wanted >= start && wanted < end ? wanted : start;
     this.end(when);
-    const voice = region?.pcm ? new WaveformVoice(context, region, this.looping)
-      : byPiano(sound) ? new PianoVoice(context, sound, this.looping, this.piano)
-        : new WaveformVoice(context, sound, this.looping, region);
+    this.repeats = this.looping && !this.once;
+    const voice = region?.pcm ? new WaveformVoice(context, region, this.repeats)
+      : byPiano(sound) ? new PianoVoice(context, sound, this.repeats, this.piano)
+        : new WaveformVoice(context, sound, this.repeats, region);
     // A node for each fade, because a voice may have to fade out while it still fades in.
     const rise = new GainNode(context, { gain: 0 }), fall = new GainNode(context);
     rise.gain.setValueCurveAtTime(RISE.map((x) => x * sound.gain), when, FADE);
