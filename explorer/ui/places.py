@@ -18,8 +18,10 @@ MAX_VARIATIONS = 9  # in one request
 
 
 def gallery_of(engine: Engine, model: Any) -> dict[str, Any]:
-    """The places of a checkpoint's gallery, as JSON values. Raises CheckpointError."""
-    return {"places": [_as_json(engine, place) for place in gallery.shown(engine, str(model))]}
+    """The places of a checkpoint's gallery, as JSON values, and what its labels are called. Raises CheckpointError."""
+    condition = engine.model(str(model)).generator.condition
+    found = [_as_json(engine, place) for place in gallery.shown(engine, str(model))]
+    return {"places": found, "condition": condition.name if condition else ""}
 
 
 def variations_of(engine: Engine, request: Any) -> dict[str, Any]:

@@ -159,7 +159,7 @@ export function start({ element, props, server }) {
     if (!answer) gallery.model = ""; // asks again next time
     else {
       gallery.places = answer.places.map(fromSent).map((/** @type {StoredPlace} */ { name, recipe }) => (
-        { name: [name, recipe.label].filter(Boolean).join(" · "), recipe }));
+        { name: [name, recipe.label && `${answer.condition} ${recipe.label}`].filter(Boolean).join(" · "), recipe }));
       draw();
     }
   }
