@@ -125,7 +125,7 @@ def test_an_answer_that_is_checked_before_the_first_sound_is_here_waits_for_it(v
     expect(group.get_by_text("The page’s first sound is still being made")).to_be_visible()
     held[0].continue_()
     expect(group.get_by_role("status")).to_contain_text("Right:")
-    assert place(page).seed == 6
+    expect(group.get_by_role("button", name="seed 6")).to_have_attribute("aria-current", "true")
 
 
 def test_a_wrong_prediction_is_corrected_and_the_distances_equal_scipys(visit: Visit) -> None:

@@ -429,6 +429,7 @@ export function start({ element, server }) {
     for (let i = 0; i < steps.length; i += 1) {
       await settled(() => hear(atStep(i)));
       if (mine !== playingAll || place().model !== steps[i].model) break;
+      await session.play();
       await new Promise((done) => { setTimeout(done, 1000 * Math.min(LONGEST_STEP, session.shown?.seconds ?? 1)); });
       if (mine !== playingAll || place().model !== steps[i].model) break;
     }
