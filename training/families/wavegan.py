@@ -5,6 +5,9 @@ and beside them two log-spectrograms of the same sound: without these, hats and 
 projection critic (Miyato and Koyama, 2018, arXiv:1802.05637) with an auxiliary label classifier (Odena et al., 2017,
 arXiv:1610.09585). Real and generated sounds are augmented alike in speed, equalisation, delay and gain before it sees
 them, so that it does not memorise a small training set (DiffAugment: Zhao et al., 2020, arXiv:2006.10738).
+
+The first numbers of the latent are those of attributes such as pitch and decay, in the warm start because they replace
+what the encoder says, then by a loss; see `training.families.attributes`.
 """
 
 import math
@@ -20,10 +23,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.generators.base import Generator
-from explorer.generators.wavegan import LENGTH, STRIDE, Upsampling, WaveGAN
+from explorer.generators.wavegan import LENGTH, STRIDE, Modulated, Upsampling, WaveGAN
 from explorer.sound.mel_scale import mel_filters
+from training import parallel
 from training.data.one_shots import ONSET
+from training.families.attributes import CHUNK, NAMES, Whitening
 from training.families.one_shots import OneShotTask
+from training.latents import draw_latents
 from training.networks import ConditionalCritic, DownBlock, he_normal, posterior
 from training.options import Number
 from training.parallel import rand, randint, randn
@@ -40,6 +46,9 @@ WIDTH = 512  # features of critic and encoder, half of them of the samples
 SHUFFLE = 2  # the largest shift of phase shuffle
 # Augmentation, at most: octaves, nepers (standard deviation), samples, nepers.
 SPEED, EQUALISER, DELAY, GAIN = 1 / 6, 0.25, 32, 0.2
+HEARD = 4096  # recordings, at most, by which attributes are standardised
+TURNED = 2048  # sounds by which the latent is turned
+NOISE, FARTHEST = 0.1, 3.0  # deviation added to the attributes of a recording as latents, and their limit
 AUGMENTED = 0.75  # share of the sounds that are augmented; below 0.8 the generator does not learn augmentations
 
 
@@ -50,7 +59,12 @@ class WaveTask(OneShotTask, AdversarialTask):
     summary = "a generator of one-shots (waveforms), on folders of short recordings or SoundFonts (e.g. drums)"
     generator_class = WaveGAN
     numbers = MappingProxyType(
-        {"kl_weight": Number("weight of the KL divergence, in nats for each sound, in the warm start", low=0)}
+        {
+            "kl_weight": Number("weight of the KL divergence, in nats for each sound, in the warm start", low=0),
+            "attribute_weight": Number(
+                "weight of the loss that ties the first numbers of the latent to pitch, decay and so on; 0: free", low=0
+            ),
+        }
     )
     defaults = TrainingRecipe(
         batch_size=64,
@@ -69,7 +83,7 @@ class WaveTask(OneShotTask, AdversarialTask):
         ema_decay=0.999,
         snapshot_every=1000,
         state_every=500,
-        extra={"kl_weight": 1e-3},
+        extra={"kl_weight": 1e-3, "attribute_weight": 1.0},
     )
     fine_tuning = replace(
         defaults,
@@ -83,7 +97,11 @@ class WaveTask(OneShotTask, AdversarialTask):
         ema_decay=0.98,
         snapshot_every=100,
         state_every=100,
+        extra={**defaults.extra, "attribute_weight": 0.0},  # few recordings say little of what is usual
     )
+
+    heard: Whitening | None = None  # of the objective's recordings; None where attributes have no weight
+    turns = False  # whether the latent is that of a checkpoint, whose first numbers may mean anything
 
     def objective(
         self, recipe: TrainingRecipe, data: Prepared, config: Mapping[str, Any], device: torch.device, bfloat16: bool
@@ -92,6 +110,11 @@ class WaveTask(OneShotTask, AdversarialTask):
         assert isinstance(made.critic, ConditionalCritic)
         assert isinstance(made.critic.trunk, Trunk)
         made.critic.trunk.rng = made.rng  # for phase shuffle
+        if _weight(recipe):
+            rng = torch.Generator().manual_seed(recipe.seed)
+            real = self.batch(data.train, torch.randperm(len(data.train["x"]), generator=rng)[:HEARD], rng)
+            self.heard = Whitening(real.x, real.condition, data.meta["sample_rate"]).to(device)
+            self.turns = not recipe.warm_steps
         upsamplings = [m for g in (made.generator, made.ema) for m in g.modules() if isinstance(m, Upsampling)]
 
         def smooth(*_: object) -> None:
@@ -103,10 +126,15 @@ class WaveTask(OneShotTask, AdversarialTask):
         return made
 
     def begin_adversarial(self, networks: Networks, ema: Generator) -> None:
-        """Makes the weights smooth that a checkpoint brought, which may not be."""
+        """Makes the weights smooth that a checkpoint brought, which may not be, and turns their latent."""
         for module in networks.generator.modules():
             if isinstance(module, Upsampling):
                 module.smooth()
+        if self.heard is not None and self.turns and networks.generator.latent.prior == "normal":
+            rotation, both = slopes_first(networks.generator, self.heard), (networks.generator, ema)
+            for generator in both:
+                turn(generator, rotation)
+            parallel.same_weights(both)
 
     def critic(self, generator: Generator) -> nn.Module:
         return ConditionalCritic(Trunk(generator.representation.shape[0]), WIDTH, len(generator.config.labels))
@@ -121,18 +149,72 @@ class WaveTask(OneShotTask, AdversarialTask):
 
         Mel bands are wide, so that noise is compared by its level in each, not by its single peaks.
         """
-        z, divergence = posterior(encoder(view(batch.x)), rng)
+        encoded = encoder(view(batch.x))
+        if self.heard is None:
+            z, divergence = posterior(encoded, rng)
+        else:
+            known = self.heard(batch.x, batch.condition)[:, : generator.latent.size].clamp(-FARTHEST, FARTHEST)
+            known = known + NOISE * randn(known.shape, rng)
+            z, divergence = posterior(encoded.unflatten(1, (2, -1))[:, :, known.shape[1] :].flatten(1), rng)
+            z = torch.cat([known * generator.latent.std, z], dim=1)
         output = generator(z, batch.condition).float()
         spectral = torch.stack([_mel_distance(output, batch.x, *size) for size in MEL_SIZES]).mean()
         error = (output - batch.x).abs().mean()
         loss = spectral + error + recipe.extra["kl_weight"] * divergence
         return loss, {"spectral": spectral, "error": error, "divergence": divergence}
 
+    def matching_loss(
+        self, networks: Networks, tensors: Mapping[str, Tensor], recipe: TrainingRecipe, rng: torch.Generator
+    ) -> dict[str, Tensor]:
+        """How far the attributes of generated sounds are from the first numbers of their latents."""
+        if self.heard is None:
+            return {}
+        latent, n = networks.generator.latent, max(1, recipe.batch_size // parallel.world_size() // 2)
+        condition = tensors["condition"][self.draw(tensors, n, rng)] if "condition" in tensors else None
+        z = draw_latents(latent, n, rng)
+        found = self.heard(networks.generator(z, condition), condition)[:, : latent.size]
+        # Squared differences, but of the attributes' long tails absolute ones.
+        return {"attribute_loss": _weight(recipe) * F.smooth_l1_loss(found, z[:, : len(NAMES)] / latent.std)}
+
     def real_view(self, batch: Batch, encoder: nn.Module | None, rng: torch.Generator) -> Tensor:
         return view(augment(batch.x, rng))
 
     def fake_view(self, generator: Generator, z: Tensor, condition: Tensor | None, rng: torch.Generator) -> Tensor:
         return view(augment(generator(z, condition).float(), rng))
+
+
+@torch.no_grad()
+def slopes_first(generator: Generator, heard: Whitening, sounds: int = TURNED) -> Tensor:
+    """The rotation (latent, latent) whose first columns are the directions in which the attributes of sounds grow.
+
+    The directions are those of a linear fit, made orthogonal. All others change as little as that allows, so where the
+    first numbers control the attributes already the rotation is near the identity.
+    """
+    device, size = heard.mean.device, generator.latent.size
+    rng = torch.Generator(device).manual_seed(0)
+    z = torch.randn(sounds, size, generator=rng, device=device)
+    labels = len(generator.config.labels)
+    label = torch.eye(max(1, labels), device=device).repeat(sounds, 1)[:sounds]
+    found = torch.cat(
+        [heard(generator(a, b if labels else None), b) for a, b in zip(z.split(CHUNK), label.split(CHUNK), strict=True)]
+    ).clamp(-FARTHEST, FARTHEST)
+    inputs = torch.cat([z, label], dim=1)
+    ridge = 0.01 * sounds * torch.eye(inputs.shape[1], device=device)
+    slopes = torch.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ found)[:size, :size]
+    left, _, right = torch.linalg.svd(slopes, full_matrices=False)
+    others = torch.eye(size, device=device)[:, slopes.shape[1] :]
+    rotation, triangle = torch.linalg.qr(torch.cat([left @ right, others], dim=1))
+    return rotation * triangle.diagonal().sign()
+
+
+@torch.no_grad()
+def turn(generator: Generator, rotation: Tensor) -> None:
+    """Changes a generator so that it makes of z what it made of `rotation @ z`."""
+    assert isinstance(generator, WaveGAN)
+    size, network = generator.latent.size, generator.network
+    for layer in (generator.start, network.mapping[0] if isinstance(network, Modulated) else None):
+        if isinstance(layer, nn.Linear):
+            layer.weight[:, :size] = layer.weight[:, :size] @ rotation
 
 
 def _mel_distance(output: Tensor, real: Tensor, n_fft: int, bands: int) -> Tensor:
@@ -281,3 +363,7 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.head(self.trunk(x))
         return out
+
+
+def _weight(recipe: TrainingRecipe) -> float:
+    return recipe.extra.get("attribute_weight", 0.0)  # a run from before has none

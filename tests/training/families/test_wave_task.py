@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -10,9 +11,23 @@ from torch import Tensor, nn
 
 from explorer.generators.wavegan import Upsampling, WaveGAN, WaveGANConfig
 from explorer.sound.waveform import WaveformConfig
-from training.families.wavegan import WIDTH, Encoder, Trunk, WaveTask, WaveTrunk, at_speed, augment, phase_shuffle, view
+from training.families.attributes import NAMES, Whitening
+from training.families.wavegan import (
+    WIDTH,
+    Encoder,
+    Trunk,
+    WaveTask,
+    WaveTrunk,
+    at_speed,
+    augment,
+    phase_shuffle,
+    slopes_first,
+    turn,
+    view,
+)
 from training.networks import ConditionalCritic
 from training.task import Batch, Prepared
+from training.wgan_gp import WGANGP
 
 SAMPLES, RATE = 2048, 16_000
 
@@ -182,3 +197,78 @@ def test_upsampling_is_smooth_after_every_step(warm_steps: int, phase: str) -> N
         weight = up.weight.clone()
         up.smooth()
         torch.testing.assert_close(up.weight, weight, atol=1e-6, rtol=0)
+
+
+def labelled(latent: int = 8, architecture: Literal["modulated", "original"] = "modulated") -> WaveGAN:
+    torch.manual_seed(0)
+    config = WaveGANConfig(
+        WaveformConfig(RATE, SAMPLES), ("a", "b"), latent=latent, architecture=architecture, channels=(8, 8, 8), style=8
+    )
+    return WaveGAN(config).train().requires_grad_(False)
+
+
+@pytest.mark.parametrize("architecture", ["modulated", "original"])
+def test_a_turned_generator_makes_of_a_latent_what_it_made_of_the_rotated_one(
+    architecture: Literal["modulated", "original"],
+) -> None:
+    generator, label = labelled(architecture=architecture), torch.eye(2)
+    rotation = torch.linalg.qr(torch.randn(8, 8, generator=rng())).Q
+    z = torch.randn(2, 8, generator=rng())
+    expected = generator(z @ rotation.T, label)
+    turn(generator, rotation)
+    torch.testing.assert_close(generator(z, label), expected, atol=1e-4, rtol=0)
+
+
+def test_turning_makes_attributes_grow_with_the_first_numbers() -> None:
+    generator, label = labelled(), torch.eye(2).repeat(128, 1)
+    heard = Whitening(noise(32), label[:32], RATE)
+    z = torch.randn(256, 8, generator=rng(1))
+
+    def together() -> float:
+        return float((heard(generator(z, label), label).clamp(-3, 3) * z[:, : len(NAMES)]).mean())
+
+    before, rotation = together(), slopes_first(generator, heard, 256)
+    torch.testing.assert_close(rotation.T @ rotation, torch.eye(8), atol=1e-5, rtol=0)
+    turn(generator, rotation)
+    assert together() > max(0.0, before)
+
+
+def objective(**changes: Any) -> tuple[WaveTask, WGANGP, Prepared]:
+    """Of a small network, without labels."""
+    task, data = WaveTask(), Prepared({"x": noise(32)}, {}, {"labels": (), "sample_rate": RATE})
+    recipe = replace(task.defaults, batch_size=16, **changes)
+    config = {"channels": (8, 8, 8), "latent": 8, "style": 8}
+    return task, task.objective(recipe, data, config, torch.device("cpu"), bfloat16=True), data
+
+
+def test_in_the_warm_start_the_attributes_of_recordings_are_the_first_numbers_of_their_latents() -> None:
+    task, made, data = objective()
+    seen = list[Tensor]()
+    made.generator.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    batch = task.batch(data.train, torch.arange(8), rng())
+    assert made.encoder is not None
+    assert task.heard is not None
+    task.warm_loss(made.generator, made.encoder, batch, made.recipe, rng())
+    expected = task.heard(batch.x, None).clamp(-3, 3)
+    torch.testing.assert_close(seen[0][:, : len(NAMES)], expected, atol=0.5, rtol=0)
+
+
+def test_without_weight_the_latent_stays_as_it_is() -> None:
+    task, made, data = objective(warm_steps=0, extra={"kl_weight": 1e-3, "attribute_weight": 0.0})
+    before = {name: weight.clone() for name, weight in made.generator.state_dict().items() if "start" in name}
+    task.begin_adversarial(made.networks, made.ema)
+    assert all(torch.equal(made.generator.state_dict()[name], weight) for name, weight in before.items())
+    assert task.matching_loss(made.networks, data.train, made.recipe, rng()) == {}
+
+
+def test_the_attribute_loss_can_be_learned() -> None:
+    task, made, data = objective()
+    optimizer, drawn, losses = torch.optim.Adam(made.generator.parameters(), lr=3e-3), rng(), list[float]()
+    for _ in range(40):
+        with made.autocast():
+            (loss,) = task.matching_loss(made.networks, data.train, made.recipe, drawn).values()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
