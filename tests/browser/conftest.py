@@ -40,8 +40,8 @@ SMALL = {
     "words": ("spectogan", SpectoGANConfig(latent=16, channels=(8, 8, 8, 8, 8), style=8, labels=("yes", "no"))),
 }
 PATIENCE_MS = 30_000  # so that a busy machine is no failure
-# Makes the output for the loudspeaker available to tests. What Playwright looks up counts as an act of the visitor for the
-# browser, after which pages may play; here only pointers and keys do.
+# Makes the output for the loudspeaker available to tests. For the browser, what Playwright looks up is an act of the
+# visitor, after which pages may play; here only pointers and keys are.
 LISTEN = """
     let active = false;
     for (const type of ["pointerdown", "keydown"]) addEventListener(type, () => { active = true; }, { capture: true });
