@@ -261,6 +261,14 @@ def test_a_link_to_unknown_weights_says_so(visit: Visit) -> None:
     expect(page.get_by_role("alert")).to_contain_text("made with weights 0123456789ab of 'toy'")
 
 
+@pytest.mark.parametrize("width", [1400, 1920])
+def test_in_a_wide_window_the_instrument_stands_in_the_middle(visit: Visit, width: int) -> None:
+    page = visit("?model=toy", viewport={"width": width, "height": 900})
+    box, window = page.locator(".player .screen").bounding_box(), page.evaluate("document.documentElement.clientWidth")
+    assert box is not None
+    assert box["x"] == pytest.approx(window - box["x"] - box["width"], abs=1)
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_a_playing_sound_goes_on_from_its_position_when_a_slider_moves(visit: Visit, model: str) -> None:
     page = visit(f"?model={model}")
