@@ -602,7 +602,7 @@ def _folder(args: argparse.Namespace) -> Path:
     return folder
 
 
-def _launch(args: argparse.Namespace) -> int:
+def _launch(args: argparse.Namespace) -> NoReturn:
     folder = _folder(args)
     from explorer.ui import launch
 
@@ -612,7 +612,6 @@ def _launch(args: argparse.Namespace) -> int:
         if error.name != "mcp":
             raise
         raise UsageError("mcp is not installed: pip install 'latent-explorer[mcp]'") from None
-    return 130
 
 
 def _list(args: argparse.Namespace) -> int:

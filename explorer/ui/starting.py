@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 
 from explorer.engine import Engine
 
@@ -23,7 +24,7 @@ TEMPORARY = "GRADIO_TEMP_DIR"  # the environment variable that says where gradio
 DEFAULT_HOST = "127.0.0.1"
 
 
-def launch(folder: Path, host: str | None, port: int | None, share: bool, mcp: bool = False) -> None:
+def launch(folder: Path, host: str | None, port: int | None, share: bool, mcp: bool = False) -> NoReturn:
     """Serves the app on the checkpoints in a folder until it is interrupted, which ends the process with exit code 130.
 
     Args:

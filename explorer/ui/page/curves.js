@@ -17,11 +17,10 @@ const shortName = (/** @type {string} */ metric) => nameOf(metric).split(",")[0]
 const FIGURES = new Map([
   ["frechet", "Fréchet distance (falls)"], ["named", "named by the judge at all"], ["accuracy", "right label"],
   ["kept", "right pitch"], ["overlap_area", "overlap with real pieces (1 is alike)"],
-  ["told", "told from real (50 % is guessing)"], ["two_sample_accuracy", "told from real (50 % is guessing)"],
-  ["precision", "precision"], ["recall", "recall"],
+  ["told", "told from real (50 % is guessing)"], ["precision", "precision"], ["recall", "recall"],
   ["spread", "spread (1 is real)"], ["nearest", "distance to the nearest training clip"],
 ]);
-const SHARES = ["named", "accuracy", "kept", "told", "two_sample_accuracy"]; // are written in per cent
+const SHARES = ["named", "accuracy", "kept", "told"]; // are written in per cent
 
 /** A figure as text. @param {string} name @param {number} value */
 export const figureText = (name, value) => (
