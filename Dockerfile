@@ -15,6 +15,8 @@ COPY README.md LICENSE app.py ./
 COPY explorer explorer
 COPY checkpoints checkpoints
 USER explorer
+# Numba keeps what it compiles where a container may write.
+ENV NUMBA_CACHE_DIR=/tmp/numba
 ENV GRADIO_SERVER_NAME=0.0.0.0 GRADIO_SERVER_PORT=7860 PYTHONUNBUFFERED=1
 EXPOSE 7860
 HEALTHCHECK --start-period=60s CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:7860/config', timeout=9)"]

@@ -162,8 +162,9 @@ def principal(
 def measured(generator: Generator, samples: int, progress: Progress | None = None) -> tuple[Direction, ...]:
     """The measured directions, best R² first; then the principal ones; then the "-only" variants of the measured ones.
 
-    Renders `samples` latents, every label equally often, and subtracts each label's mean from each measure. A quarter
-    of them is held out to validate the fits. Directions with an R² below MIN_R2 are left out.
+    Renders `samples` latents, every label equally often, the k-th with the noise of seed k if there is one, and
+    subtracts each label's mean from each measure. A quarter of them is held out to validate the fits. Directions with
+    an R² below MIN_R2 are left out.
 
     A "-only" variant is the measure's gradient without its projection onto the span of the other gradients: to first
     order a step changes none of the other measures. It is left out where almost nothing of the gradient remains.
@@ -181,7 +182,9 @@ def measured(generator: Generator, samples: int, progress: Progress | None = Non
     z, label, weights = _draw(generator, samples, seed=1)
     rows: list[dict[str, float]] = []
     for i in _batches(samples, lambda done, _: report(done)):
-        output = generator(z[i], weights[i] if weights is not None else None)
+        space, seeds = generator.noise, i.tolist()
+        noise = None if space is None else torch.stack([space.from_seed(seed) for seed in seeds])
+        output = generator(z[i], weights[i] if weights is not None else None, noise=noise)
         rows += [measure(generator.representation.decode(x)) for x in output]
     flat = z.flatten(1).double() / generator.latent.std  # in steps of a slider
     held_out = torch.arange(samples) >= samples * (1 - HELD_OUT)
@@ -198,6 +201,7 @@ def measured(generator: Generator, samples: int, progress: Progress | None = Non
         rest = _outside_span(r.gradient, others)
         if others and rest.norm() > MIN_REMAINDER * r.gradient.norm():
             isolated.append(_measured_direction(r, rest, r.name + ONLY, f"{MEASURES[r.name].title} only", responses))
+    isolated = [d for d in isolated if d.measures["r2"] >= MIN_R2]
     shape = generator.latent.shape
     components = [
         replace(d, measures={**d.measures, **_leaks(d.vector.flatten().double(), responses)})

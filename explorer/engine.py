@@ -18,6 +18,7 @@ from torch import Tensor
 from explorer import checkpoint, shelf
 from explorer.checkpoint import Card, CheckpointError
 from explorer.directions import Search
+from explorer.generators import FAMILIES
 from explorer.judge import Judge, find_judge
 from explorer.model import Model
 from explorer.recipe import Place, Recipe
@@ -98,6 +99,14 @@ class Engine:
     def cards(self) -> list[Card]:
         """The cards of all checkpoints, sorted by name. Raises CheckpointError if a file is broken."""
         return [shelf.read_card(path) for _, path in sorted(shelf.find_checkpoints(self.folder).items())]
+
+    def warm_up(self) -> None:
+        """Does once for each family of the checkpoints what would keep its first sound waiting.
+
+        Raises CheckpointError if a file is broken.
+        """
+        for family in sorted({card.family for card in self.cards()}):
+            FAMILIES[family].warm_up()
 
     def model(self, name: str) -> Model:
         """Loads a checkpoint; a cached one is returned unless its file has changed.

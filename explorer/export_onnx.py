@@ -61,8 +61,11 @@ def export(generator: Generator, path: Path) -> Comparison:
 
     Raises:
         ImportError: if the packages are not installed.
-        ValueError: if the sounds differ by more than TOLERANCE; then nothing is written.
+        ValueError: if the generator is not traceable, or the sounds differ by more than TOLERANCE; then nothing is
+            written.
     """
+    if not generator.traceable:
+        raise ValueError("this model writes its notes one after another by a program, which an ONNX file cannot hold")
     onnxruntime, _ = (import_module(name) for name in ("onnxruntime", "onnxscript"))  # optional
     whole = Whole(generator).eval()
     names = ["z"] + (["condition"] if generator.condition else [])

@@ -43,6 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "explorer.sound",
     },
     "explorer.engine": {
+        "explorer.generators",
         "explorer.checkpoint",
         "explorer.directions",
         "explorer.judge",
@@ -327,7 +328,8 @@ def test_training_from_a_prepared_cache_needs_no_audio_library() -> None:
     # A bare GPU machine has torch, numpy, safetensors, tqdm and tensorboard.
     program = (
         "import sys, training.commands, training.families, training.snapshot, training.export; print(sorted("
-        "{'librosa', 'soundfile', 'symusic', 'pretty_midi', 'matplotlib', 'scipy', 'gradio'} & set(sys.modules)))"
+        "{'librosa', 'soundfile', 'symusic', 'pretty_midi', 'matplotlib', 'scipy', 'numba', 'gradio'}"
+        " & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True, timeout=300

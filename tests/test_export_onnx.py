@@ -118,3 +118,10 @@ def test_a_missing_package_is_named(
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert main(["export-onnx", "spoken-digits", "--out", str(tmp_path / "a.onnx")]) == 2
     assert "latent-explorer[onnx]" in capsys.readouterr().err
+
+
+def test_a_generator_that_is_a_program_is_refused(tmp_path: Path) -> None:
+    config = PianoGANConfig(architecture="autoregressive", latent_size=12, width=32, blocks=1, decoder_width=16)
+    with pytest.raises(ValueError, match="ONNX file cannot hold"):
+        export(PianoGAN(config), tmp_path / "a.onnx")
+    assert not list(tmp_path.iterdir())

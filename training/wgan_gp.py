@@ -130,10 +130,6 @@ class AdversarialTask(Task):
         """
         return {}
 
-    def critic_matching_loss(self, networks: "Networks", fake: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
-        """Losses by name, added to the critic's, of what else it learns of generated items, `fake_view`'s output."""
-        return {}
-
     def begin_adversarial(self, networks: "Networks", ema: Generator) -> None:
         """Called once, before the first adversarial step; for weights that start from those of the warm start.
 
@@ -202,8 +198,11 @@ class WGANGP(Objective):
         return self.warm_step(data) if self.phase == WARM else self.adversarial_step(data)
 
     def probe(self, data: Mapping[str, Tensor], items: int) -> Tensor:
-        """The critic's mean score of real items minus that of generated ones."""
+        """The critic's mean score of real items minus that of generated ones; of a warm start alone, its loss."""
         batch = self._batch(data, items)
+        if self.encoder is not None and not self.recipe.steps:
+            with self.autocast():
+                return self.task.warm_loss(self.generator, self.encoder, batch, self.recipe, self.rng)[0]
         z = draw_latents(self.generator.latent, items, self.rng)
         with self.autocast():
             real = self.task.real_view(batch, self.encoder, self.rng)
@@ -249,8 +248,6 @@ class WGANGP(Objective):
             fake = self.task.fake_view(self.generator, self._latents(), batch.condition, self.rng)
         with self.autocast():
             loss, figures = self._critic_loss(real, fake, batch, update)
-            others = self.task.critic_matching_loss(self.networks, fake, self.rng)
-            loss, figures = sum(others.values(), loss), figures | others
         self.descend("critic", loss)
         return figures
 

@@ -71,6 +71,7 @@ class Generator(nn.Module, ABC):
             settings too.
         draft: of some settings, the option with which an output is made soonest, e.g. {"steps": "2"}: the app plays it
             while a slider moves. The last options of these settings take longest. Empty where nothing is gained.
+        traceable: whether an output is made by tensor operations alone, which can be written to an ONNX file.
         distilled: whether the network has learned to make in few steps what another one makes in many.
 
     What a family calls `network`, be it a method or a module, is traced while the app plays it, see `explorer.tracing`;
@@ -87,6 +88,7 @@ class Generator(nn.Module, ABC):
     noise: LatentSpace | None = None
     settings: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     draft: Settings = MappingProxyType({})
+    traceable: bool = True
     distilled: bool = False
 
     @abstractmethod
@@ -145,6 +147,10 @@ class Generator(nn.Module, ABC):
     ) -> Iterator[Tensor]:
         """Yields what `stages` returns; a family whose outputs emerge in steps implements it."""
         yield self.generate(z, condition, settings, *(() if noise is None else (noise,)))
+
+    @classmethod
+    def warm_up(cls) -> None:
+        """Does once, in the background when the app starts, what would keep the first sound waiting; often nothing."""
 
     @classmethod
     def emerges(cls) -> bool:

@@ -1,9 +1,9 @@
 """PianoGAN: one latent vector -> 256 piano notes with all their attributes.
 
-`transformer` generates notes as they are performed, with touch and pedal (`PerformanceRepresentation`). The latent
-becomes noise over the 256 notes that has the form of a piece already (`Form`). A transformer that denoises moves it, in
-a few steps, to points near those of real notes (`NoteEmbedding`), which are read as the nearest notes. It learns to
-denoise (`training/families/note_denoising.py`), and can then be distilled to fewer steps against a critic.
+`autoregressive` writes notes as they are performed, with touch and pedal (`PerformanceRepresentation`), one after
+another (`explorer.generators.performer`). The latent is the course of a piece (`Course`): its register, pace, lengths
+and loudness, and how they change. A second latent is the noise that each note is drawn by. It learns from likelihoods,
+without a critic.
 
 `flow` generates a code of 64 steps (four notes each) and decodes it to notes. The latent becomes noise
 over the code's time axis; a 1-D convolutional network with attention moves it, in a few Euler steps, to a code of
@@ -25,8 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.generators.base import Generator
-from explorer.generators.diffusion import ddim
-from explorer.generators.transformer import Transformer
+from explorer.generators.performer import HEAD, Course, Performer, chances, draw
 from explorer.latent import LatentSpace
 from explorer.sound.base import Settings, check_size
 from explorer.sound.notes import (
@@ -37,7 +36,7 @@ from explorer.sound.notes import (
     KEYS,
     LOWEST,
     NOTES,
-    SHORTEST_STEP,
+    PERFORMED,
     STEP,
     TOUCH,
     VELOCITY,
@@ -46,6 +45,7 @@ from explorer.sound.notes import (
     encode_notes,
 )
 
+AUTOREGRESSIVE = "autoregressive"
 FOLD = 4  # notes per code step
 CODE_STEPS = NOTES // FOLD
 GROUPS = 8  # groups of channels in each group norm
@@ -58,9 +58,7 @@ SIZES = {  # upper limits of a configuration's numbers
     "flow_steps": 1000,
     "dcgan_width": 1024,
 }
-FEWEST_STEPS, MORE_STEPS = "2", ("4", "8", "16", "32")  # of a `transformer` that is not made for fewer
 SECTIONS = 8  # equal parts of a piece, in `features`
-WIDTH_OF_HEAD = 64  # channels of each head of `transformer`
 ON_HOST = {"cpu"}  # device types whose memory can be read without a synchronisation
 
 
@@ -69,17 +67,18 @@ class PianoGANConfig:
     """Shape of the networks.
 
     Attributes:
-        latent_size: for `flow` a multiple of `code_size`, for `transformer` of 16.
+        latent_size: for `flow` a multiple of `code_size`; 12 for `autoregressive`.
         code_size: channels of the code; one code step describes four notes.
-        width, blocks: of `Mover`, the network that turns noise into codes; of `transformer`, whose width is a multiple
-            of 64.
-        decoder_width: of `Decoder`, the network that turns codes into notes.
-        flow_steps: Euler steps of `flow`, each with the same weights; of `transformer` by default.
+        width, blocks: of `Mover`, the network that turns noise into codes, or of `Performer`, whose width is a multiple
+            of 32.
+        decoder_width: of `Decoder`, the network that turns codes into notes, or of the networks of `Performer` that
+            choose a note's numbers.
+        flow_steps: Euler steps of `flow`, each with the same weights.
         dcgan_width: channels of the last hidden layer of `dcgan`.
         even_rhythm: hold steps and durations constant.
     """
 
-    architecture: Literal["flow", "dcgan", "transformer"] = "flow"
+    architecture: Literal["flow", "dcgan", "autoregressive"] = "flow"
     latent_size: int = 256
     code_size: int = 64
     width: int = 192
@@ -90,8 +89,8 @@ class PianoGANConfig:
     even_rhythm: bool = False
 
     def __post_init__(self) -> None:
-        if self.architecture not in ("flow", "dcgan", "transformer"):
-            raise ValueError(f"architecture is 'flow', 'dcgan' or 'transformer', not {self.architecture!r}")
+        if self.architecture not in ("flow", "dcgan", "autoregressive"):
+            raise ValueError(f"architecture is 'flow', 'dcgan' or 'autoregressive', not {self.architecture!r}")
         if not isinstance(self.even_rhythm, bool):
             raise ValueError(f"even_rhythm is true or false, not {self.even_rhythm!r}")
         for name, most in SIZES.items():
@@ -115,43 +114,38 @@ class PianoGAN(Generator):
             self.field = NoiseField(config.latent_size, config.code_size)
             self.mover = Mover(config.code_size, config.width, config.blocks)
             self.decoder = Decoder(config.code_size, config.decoder_width)
-        elif config.architecture == "transformer":
-            self.representation = PerformanceRepresentation()
-            self.form = Form(config.latent_size)
-            self.denoiser = Denoiser(config.width, config.blocks)
-            if config.flow_steps > int(FEWEST_STEPS):
-                options = dict.fromkeys((str(config.flow_steps), FEWEST_STEPS, *MORE_STEPS))
-                self.settings, self.draft = {"steps": tuple(options)}, {"steps": FEWEST_STEPS}
+        elif config.architecture == AUTOREGRESSIVE:
+            if config.latent_size != Course.SIZE:
+                raise ValueError(f"latent_size is {Course.SIZE}, the numbers of a course, not {config.latent_size}")
+            self.representation, self.traceable = PerformanceRepresentation(), False
+            self.noise = LatentSpace(self.representation.shape, stream=1)
+            self.course = Course()
+            self.performer = Performer(config.width, config.blocks, config.decoder_width)
         else:
             self.dcgan = DCGAN(config.latent_size, config.dcgan_width)
 
-    def generate(self, z: Tensor, condition: Tensor | None, settings: Settings) -> Tensor:
-        if self.config.architecture == "transformer":
-            steps = settings.get("steps", str(self.config.flow_steps))
-            logits = self.denoiser.embedding.logits(self.points(z, int(steps)))
-        else:
-            logits = self.network(z)
+    def generate(self, z: Tensor, condition: Tensor | None, settings: Settings, noise: Tensor | None = None) -> Tensor:
+        if noise is not None:
+            pieces = zip(self.network(noise).numpy(force=True), z.numpy(force=True), strict=True)
+            return torch.cat([draw(self.performer, chance, course) for chance, course in pieces]).to(z.device)
+        logits = self.network(z)
         return self.harden(logits if self.training else self.playable(logits))
 
-    def network(self, x: Tensor, t: Tensor | None = None) -> Tensor:
+    @classmethod
+    def warm_up(cls) -> None:
+        with torch.random.fork_rng(devices=[]):
+            small = Performer(width=HEAD, blocks=1, note_width=8)
+        draw(small, np.full((PERFORMED, NOTES), 0.5), np.zeros(Course.SIZE))  # compiles it
+
+    def network(self, x: Tensor) -> Tensor:
         """Latents (batch, latent_size) -> pitch logits, and times and velocities before tanh, (batch, 91, 256).
 
-        Of `transformer`: noisy points (batch, 256, 16) and times (batch,) -> estimates of the points, of that shape.
+        Of `autoregressive`: normal noise (batch, 92, 256) -> the chances by which notes are drawn, of that shape.
         """
-        if t is not None:
-            return self.denoiser.estimate(x, t)
+        if self.config.architecture == AUTOREGRESSIVE:
+            return chances(x)
         logits: Tensor = self.decoder(self.codes(x)) if self.config.architecture == "flow" else self.dcgan(x)
         return logits
-
-    def points(self, z: Tensor, steps: int) -> Tensor:
-        """(batch, latent_size) -> points of `NoteEmbedding`, (batch, 256, 16)."""
-
-        def estimate(x: Tensor, k: int) -> Tensor:
-            return self.network(x, torch.full((len(x),), k / steps, device=x.device))
-
-        rates = [(k / steps, 1 - k / steps) for k in range(steps)]
-        *_, points = ddim(estimate, self.form(z), rates, multistep=True)
-        return points
 
     def codes(self, z: Tensor) -> Tensor:
         """(batch, latent_size) -> codes (batch, code_size, 1, 64), by Euler's method from the noise."""
@@ -189,7 +183,7 @@ class PianoGAN(Generator):
 
     def features(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """(batch, 32): mean register, step, duration and velocity of eight sections, scaled to similar spread."""
-        x = self(z, condition, self.draft)
+        x = self(z, condition)
         register = (x[:, :KEYS] + 1).mul(torch.linspace(-1, 1, KEYS).to(x)[:, None]).sum(1, keepdim=True) / 2
         sections = F.adaptive_avg_pool1d(torch.cat([register, x[:, KEYS:TOUCH]], dim=1), SECTIONS)
         return (sections / torch.tensor([0.14, 0.2, 0.2, 0.2]).to(x)[:, None]).flatten(1)
@@ -272,192 +266,6 @@ class NoiseField(nn.Module):
             fast = math.sqrt(2) * torch.cos(F.linear(z.float(), self.frequency) + self.phase)
             spectrum = torch.cat([slow, fast.reshape(len(z), -1, self.fast)], dim=-1)
             return (spectrum @ self.cosines).unsqueeze(2)
-
-
-class Form(nn.Module):
-    """Gives noise the form of a piece: what comes back, and how the whole moves. (batch, latent) -> (batch, 256, 16).
-
-    A network that denoises learns motifs and phrases last, and needs many steps to make them of white noise. So it
-    learns from noise that has them already (a coupling of noise and data, as in Pooladian et al., 2023,
-    arXiv:2304.14772), and is played with noise made in the same way:
-
-    * A plan says for each note where it was before. Notes that come back have the same noise, but for a share of their
-      own. A piece mixes the plans of `PLANS` real windows, by which of their directions the latent points to.
-    * The slowest cosines of each channel are a piece's course: its mean register, key, tempo, loudness and so on, and
-      how they change. The latent's first components are these, as normal numbers.
-
-    `measure` takes plans and the distribution of courses from real windows; nothing is learned.
-    """
-
-    PLANS = 32
-    DECISION = 8.0  # how clearly one plan wins: the inverse temperature of the softmax over plans
-    OWN = 0.1  # the share, in variance, that each note's noise keeps to itself, so that repeats vary
-    COURSE = 3  # cosines of each channel
-    KNOTS = 128  # quantiles of each number of a course
-
-    plans: Tensor
-    directions: Tensor
-    rest: Tensor
-    cosines: Tensor
-    mean: Tensor
-    whitening: Tensor
-    quantiles: Tensor
-
-    def __init__(self, latent_size: int) -> None:
-        super().__init__()
-        courses = NoteEmbedding.SIZE * self.COURSE
-        if latent_size <= courses:
-            raise ValueError(f"latent_size must be more than {courses}, which describe the course of a piece")
-        self.field = NoiseField(latent_size, NoteEmbedding.SIZE, NOTES)
-        directions = np.random.RandomState(1).standard_normal((self.PLANS, latent_size)) / math.sqrt(latent_size)
-        self.register_buffer("directions", torch.tensor(directions, dtype=torch.float32), persistent=False)
-        rest = (torch.arange(latent_size) % self.field.slow >= self.COURSE).float()  # what is not the course
-        self.register_buffer("rest", rest, persistent=False)
-        self.register_buffer("cosines", self.field.cosines[: self.COURSE].clone(), persistent=False)
-        self.register_buffer("plans", torch.arange(NOTES).repeat(self.PLANS, 1))
-        self.register_buffer("mean", torch.zeros(courses))
-        self.register_buffer("whitening", torch.eye(courses))
-        normal = torch.special.ndtri((torch.arange(self.KNOTS) + 0.5) / self.KNOTS)
-        self.register_buffer("quantiles", normal.repeat(courses, 1))
-
-    def forward(self, z: Tensor) -> Tensor:
-        with torch.autocast(z.device.type, enabled=False):
-            rest = z.float() * self.rest
-            noise = self.field(rest).squeeze(2).mT
-            share = (self.DECISION * F.linear(rest, self.directions)).softmax(1)
-            plans = self.plans.clamp(0, NOTES - 1)  # a checkpoint may hold any numbers
-            mixed = torch.einsum("bp,bpnc->bnc", share, noise[:, plans])
-            same = (plans[:, None] == plans).float()  # whether two plans repeat the same note
-            mixed = mixed / torch.einsum("bp,bq,pqn->bn", share, share, same).sqrt()[..., None]
-            course = z.float().unflatten(1, (-1, self.field.slow))[..., : self.COURSE]
-            return self.shaped(mixed, noise.flip(2), course)  # its own: of other channels, as good as independent
-
-    def shaped(self, repeated: Tensor, own: Tensor, course: Tensor) -> Tensor:
-        """Adds what each note keeps to itself (batch, 256, 16), and sets the course (batch, 16, 3)."""
-        noise = math.sqrt(1 - self.OWN) * repeated + math.sqrt(self.OWN) * own
-        return noise + ((course.mT - self.cosines @ noise).mT @ self.cosines).mT
-
-    def course(self, points: Tensor) -> Tensor:
-        """The courses (batch, 16, 3) of pieces (batch, 256, 16), as numbers that are normal over real pieces."""
-        x = ((self._waves(points) - self.mean) @ self.whitening).mT.contiguous()
-        above = torch.searchsorted(self.quantiles, x).clamp(1, self.KNOTS - 1)
-        low, high = self.quantiles.gather(1, above - 1), self.quantiles.gather(1, above)
-        place = above - 1 + ((x - low) / (high - low).clamp_min(1e-6)).clamp(0, 1)
-        return torch.special.ndtri((place + 0.5) / self.KNOTS).mT.unflatten(1, (-1, self.COURSE))
-
-    def measure(self, points: Tensor, plans: Tensor) -> None:
-        """Takes the distribution of courses from pieces (n, 256, 16), and plans (`PLANS`, 256)."""
-        waves = self._waves(points)
-        self.mean.copy_(waves.mean(0))
-        values, axes = torch.linalg.eigh(waves.T.cov().double())
-        self.whitening.copy_(axes * values.clamp_min(1e-4 * values.max()).rsqrt() @ axes.T)  # stays near the channels
-        spread = (waves - self.mean) @ self.whitening
-        at = (torch.arange(self.KNOTS, device=waves.device) + 0.5) / self.KNOTS
-        self.quantiles.copy_(torch.quantile(spread, at, dim=0).T)
-        self.plans.copy_(plans)
-
-    def _waves(self, points: Tensor) -> Tensor:
-        return (self.cosines @ points.float()).mT.flatten(1)
-
-
-class NoteEmbedding(nn.Module):
-    """Notes as points in 16 dimensions, each of variance near 1 in MAESTRO, and back.
-
-    The first twelve are of the pitch: its height and its place on circles of two octaves, an octave, fifths, four and
-    three semitones and two; so keys that sound alike are near in some, and every two keys are at least 3 apart. The
-    others are step, duration, velocity and touch, standardised. Nothing here is learned.
-    """
-
-    SIZE, PITCH = 16, 12
-    PERIODS = (24, 12, 12 / 7, 4, 3)  # semitones
-    HEIGHT, SPREAD = 64.5, 7.0
-    MEAN = (-0.47, -0.16, 0.01, -0.66)  # of step, duration, velocity and touch, as the representation has them
-    DEVIATION = (0.49, 0.39, 0.30, 0.53)
-    SHARPNESS = 0.5  # of the softmax over keys: a key at distance d from the point has logit -SHARPNESS * d**2 / 2
-
-    keys: Tensor
-    mean: Tensor
-    deviation: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        pitch = torch.arange(LOWEST, LOWEST + KEYS).double()
-        angles = [2 * math.pi * pitch / period for period in self.PERIODS]
-        circles = [math.sqrt(2) * f(angle) for angle in angles for f in (torch.cos, torch.sin)]
-        keys = torch.stack([(pitch - self.HEIGHT) / self.SPREAD, *circles, (math.pi * pitch).cos()], dim=1)
-        for name, value in (
-            ("keys", keys),
-            ("mean", torch.tensor(self.MEAN)),
-            ("deviation", torch.tensor(self.DEVIATION)),
-        ):
-            self.register_buffer(name, value.float(), persistent=False)
-
-    def embed(self, x: Tensor) -> Tensor:
-        """Notes (batch, 92, 256), with keys as one-hot in [-1, 1], -> points (batch, 256, 16)."""
-        keys, times = (x[:, :KEYS].mT + 1) / 2, x[:, KEYS:].mT
-        return torch.cat([self.of_keys(keys), (times - self.mean) / self.deviation], dim=2)
-
-    def of_keys(self, shares: Tensor) -> Tensor:
-        """Mean points (batch, 256, 12) of keys with shares (batch, 256, 88)."""
-        with torch.autocast(shares.device.type, enabled=False):  # 16 bit would blur the points
-            return shares.float() @ self.keys
-
-    def key_logits(self, points: Tensor) -> Tensor:
-        """Points (batch, 256, 16) -> logits of the 88 keys, (batch, 256, 88)."""
-        with torch.autocast(points.device.type, enabled=False):
-            reach = self.keys.square().sum(1) / 2
-            return self.SHARPNESS * (points[..., : self.PITCH].float() @ self.keys.T - reach)
-
-    def times(self, points: Tensor) -> Tensor:
-        """Points (batch, 256, 16) -> step, duration, velocity and touch in [-1, 1], (batch, 256, 4).
-
-        Steps between those of a chord and the shortest others become the nearer of both, as they are heard.
-        """
-        times = (points[..., self.PITCH :] * self.deviation + self.mean).clamp(-1, 1)
-        step = times[..., :1]
-        step = torch.where(step < CHORD_BELOW, -1.0, step.clamp_min(SHORTEST_STEP))
-        return torch.cat([step, times[..., 1:]], dim=-1)
-
-    def logits(self, points: Tensor) -> Tensor:
-        """Points (batch, 256, 16) -> pitch logits, and times before tanh, (batch, 92, 256)."""
-        almost = 1 - 2**-20
-        return torch.cat([self.key_logits(points), self.times(points).clamp(-almost, almost).atanh()], dim=2).mT
-
-    def snap(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Points (batch, 256, 16) -> the notes that are read from them, as (batch, 92, 256) and as points.
-
-        The gradient of the first is that of the softmax over keys, of the second the identity.
-        """
-        share = self.key_logits(points).softmax(2)
-        hard = F.one_hot(share.argmax(2), KEYS).to(share.dtype)
-        scaled = points[..., self.PITCH :] * self.deviation + self.mean
-        times = scaled + (self.times(points) - scaled).detach()
-        notes = torch.cat([(hard + (share - share.detach())) * 2 - 1, times], dim=2).mT
-        with torch.no_grad():
-            nearest = self.embed(torch.cat([hard * 2 - 1, times], dim=2).mT) - points
-        return notes, points + nearest
-
-
-class Denoiser(nn.Module):
-    """Noisy points (batch, 256, 16) and times (batch,) -> logits of keys (batch, 256, 88), and times of notes."""
-
-    def __init__(self, width: int, blocks: int) -> None:
-        super().__init__()
-        self.embedding = NoteEmbedding()
-        size = NoteEmbedding.SIZE
-        outputs = KEYS + size - NoteEmbedding.PITCH
-        self.transformer = Transformer(size, outputs, NOTES, width, blocks, width // WIDTH_OF_HEAD, timed=True)
-
-    def forward(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        out = self.transformer(x, t).float()
-        # The less noise there is, the more of the times is in the mixture already: a beat is even to a hundredth.
-        times = torch.lerp(out[..., KEYS:], x[..., NoteEmbedding.PITCH :].float(), t[:, None, None] ** 4)
-        return out[..., :KEYS], times
-
-    def estimate(self, x: Tensor, t: Tensor) -> Tensor:
-        """The mean of the points (batch, 256, 16) that x may come from."""
-        keys, times = self(x, t)
-        return torch.cat([self.embedding.of_keys(keys.softmax(2)), times], dim=2)
 
 
 class Mover(nn.Module):

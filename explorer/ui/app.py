@@ -104,9 +104,11 @@ def serve(
 
 
 def _prepare(engine: Engine) -> None:
-    """Computes the sound that a page opens with, so that the first visitor need not wait for its model."""
+    """Computes the sound that a page opens with, so that the first visitor need not wait for its model; then does what
+    other models would wait for."""
     with suppress(Exception):  # the page will say what is wrong
         handlers.show(engine, handlers.make_view(engine, handlers.default_recipe(engine)))
+        engine.warm_up()
 
 
 def _theme() -> gr.themes.Base:

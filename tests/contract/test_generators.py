@@ -59,9 +59,9 @@ SMALL: dict[str, tuple[str, Any]] = {
         GANSynthConfig(SPECTRUM, 60, 64, latent=16, channels=(8, 8, 8), architecture="original"),
     ),
     "pianogan flow": ("pianogan", PianoGANConfig(latent_size=32, code_size=16, width=16, blocks=3, decoder_width=16)),
-    "pianogan transformer": (
+    "pianogan autoregressive": (
         "pianogan",
-        PianoGANConfig(architecture="transformer", latent_size=64, width=64, blocks=2),
+        PianoGANConfig(architecture="autoregressive", latent_size=12, width=32, blocks=2, decoder_width=16),
     ),
     "pianogan dcgan": ("pianogan", PianoGANConfig(architecture="dcgan", latent_size=16, dcgan_width=4)),
     "pianogan even": (

@@ -7,9 +7,7 @@ import pytest
 import torch
 
 from explorer.generators.pianogan import (
-    Form,
     NoiseField,
-    NoteEmbedding,
     PianoGAN,
     PianoGANConfig,
     _taken,
@@ -92,7 +90,7 @@ def test_even_rhythm_holds_steps_and_durations_constant(generator: PianoGAN) -> 
 
 
 def test_an_unknown_architecture_is_refused() -> None:
-    with pytest.raises(ValueError, match="'flow', 'dcgan' or 'transformer', not 'rnn'"):
+    with pytest.raises(ValueError, match="'flow', 'dcgan' or 'autoregressive', not 'rnn'"):
         build(architecture="rnn")
 
 
@@ -136,62 +134,3 @@ def test_four_neighbours_share_a_code_step() -> None:
 def test_features_are_32_numbers_per_item() -> None:
     generator = build()
     assert generator.features(torch.stack([generator.latent.from_seed(s) for s in range(3)])).shape == (3, 32)
-
-
-def test_keys_are_read_from_the_nearest_point() -> None:
-    embedding = NoteEmbedding()
-    keys = torch.arange(88).repeat(3)[:256]
-    x = torch.cat([torch.nn.functional.one_hot(keys, 88).float().T * 2 - 1, torch.zeros(4, 256)])[None]
-    x[:, STEP] = -1
-    points = embedding.embed(x)
-    assert torch.cdist(embedding.keys, embedding.keys).add(torch.eye(88) * 9).min() > 3
-    moved = points + 0.3 * torch.randn(points.shape, generator=torch.Generator().manual_seed(0))
-    notes, nearest = embedding.snap(moved)
-    assert torch.equal(notes[:, :88].argmax(1)[0], keys)
-    torch.testing.assert_close(nearest[..., :12], points[..., :12])
-
-
-def planned() -> Form:
-    """A form whose plans repeat the first 128 notes, each of them in an order of its own."""
-    form = Form(256)
-    again = [torch.randperm(128, generator=torch.Generator().manual_seed(k)) for k in range(Form.PLANS)]
-    form.plans.copy_(torch.stack([torch.cat([torch.arange(128), plan]) for plan in again]))
-    return form
-
-
-def test_form_repeats_noise_without_changing_its_variance() -> None:
-    z = torch.randn(300, 256, generator=torch.Generator().manual_seed(0))
-    form = planned()
-    x = form(z)
-    torch.testing.assert_close(x.std(0), torch.ones(256, 16), atol=0.25, rtol=0)
-    plan = form.plans[(z * form.rest @ form.directions.T).argmax(1)]
-    again = x[:, :128].gather(1, plan[:, 128:, None].expand(-1, -1, 16))
-    alike = torch.nn.functional.cosine_similarity(x[:, 128:], again, dim=2)
-    assert alike.mean() > 0.75  # of the plan that the latent points to most; the others are mixed in
-
-
-def test_the_first_numbers_of_a_latent_are_the_course_of_the_piece_and_change_nothing_else() -> None:
-    z = torch.randn(2, 256, generator=torch.Generator().manual_seed(0))
-    form = planned()
-    moved = z.clone()
-    moved[:, 0] += 2  # the mean of the first channel
-    change = form(moved) - form(z)
-    torch.testing.assert_close(change[..., 0], torch.full((2, 256), 2 / 16.0))  # the basis vector is 1 / 16 everywhere
-    torch.testing.assert_close(change[..., 1:], torch.zeros(2, 256, 15))
-
-
-def test_courses_of_the_pieces_measured_are_normal() -> None:
-    rng = torch.Generator().manual_seed(0)
-    points = torch.randn(2000, 1, 16, generator=rng).abs() + torch.randn(2000, 256, 16, generator=rng)
-    form = Form(64)
-    form.measure(points, form.plans.clone())
-    course = form.course(points).flatten(1)
-    torch.testing.assert_close(course.mean(0), torch.zeros(48), atol=0.02, rtol=0)
-    torch.testing.assert_close(course.T.cov(), torch.eye(48), atol=0.12, rtol=0)
-
-
-def test_form_changes_smoothly_with_the_latent() -> None:
-    rng = torch.Generator().manual_seed(0)
-    z, form = torch.randn(50, 256, generator=rng), planned()
-    near = form(z + 1e-3 * torch.randn(z.shape, generator=rng))
-    assert (form(z) - near).abs().max() < 0.05

@@ -1,8 +1,6 @@
 """Trains PianoGAN: a warm start by denoising, then WGAN-GP with distances between sets of windows.
 
-`transformer`: in the warm start the generator learns to denoise notes (`training.families.note_denoising`). That is
-all, if it may take many steps. In the adversarial phase it makes notes in `flow_steps` steps. It learns from the
-critic, and from what it was at the end of the warm start by distribution matching distillation.
+`autoregressive`: the warm start is all: the generator learns how likely each note is after those before it.
 
 `flow`: the warm start trains two parts at once. The decoder, with an encoder, learns to decode four notes from each
 step of a noisy code. The mover learns to transport noise to codes (flow matching: Lipman et al., 2023,
@@ -23,11 +21,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.generators.base import Generator
-from explorer.generators.pianogan import FOLD, Denoiser, Form, PianoGAN, PianoGANConfig, ResidualBlock, fold, unfold
-from explorer.sound.notes import CHANNELS, CHORD_BELOW, KEYS, LOWEST, NOTES, PERFORMED, STEP, TOUCH, encode_notes
+from explorer.generators.performer import Course, tokens
+from explorer.generators.pianogan import AUTOREGRESSIVE, FOLD, PianoGAN, PianoGANConfig, ResidualBlock, fold, unfold
+from explorer.sound.notes import CHANNELS, CHORD_BELOW, KEYS, LOWEST, NOTES, STEP, TOUCH, encode_notes
 from training import parallel
 from training.data import midi
-from training.families.note_denoising import denoising_loss, distribution_matching_loss, repeats, shaped_noise
 from training.families.window_statistics import (
     Descriptors,
     NoteAttributes,
@@ -39,12 +37,17 @@ from training.latents import balanced_latents, draw_latents
 from training.networks import he_normal
 from training.options import Number
 from training.parallel import rand, randn
+from training.runs import TrainingError
 from training.task import Batch, DataError, Prepared, TrainingRecipe
-from training.wgan_gp import AdversarialTask, Networks
+from training.wgan_gp import WGANGP, AdversarialTask, Networks
 
-# Largest augmentation of a window, up or down. Small, so that keys and tempi stay those of real music.
-TRANSPOSE, TEMPO, LOUDNESS = 2.5, 0.05, 4.0  # semitones, logarithm, velocity
-MEASURED = 4096  # windows whose form is measured
+# Largest augmentation of a window, up or down: semitones, logarithm of tempo, velocity. Small, so that keys and tempi
+# stay those of real music; an autoregressive network would otherwise know the training set by heart.
+AUGMENTED, AUGMENTED_MORE = (2.5, 0.05, 4.0), (6.5, 0.1, 6.0)
+PERFORMER = {"latent_size": Course.SIZE, "width": 128, "blocks": 3, "decoder_width": 160}  # of an autoregressive piano
+MEASURED = 4096  # windows whose course is measured
+COURSE_SHARE = 0.9  # of the variance of a course that is told; the rest is noise, so that it need not be met exactly
+DROPOUT = 0.05
 REAL_PER_GENERATED = 16  # real windows whose descriptors are computed, for each generated window of a step
 
 
@@ -56,7 +59,6 @@ class PianoTask(AdversarialTask):
     numbers = MappingProxyType(
         {
             "code_noise": Number("standard deviation of the noise on codes in the warm start", low=0),
-            "distillation_weight": Number("weight of distribution matching distillation", low=0),
             "matching_weight": Number(
                 "weight of the matching loss between statistics of generated and real windows", low=0
             ),
@@ -81,7 +83,7 @@ class PianoTask(AdversarialTask):
         reconstruction_weight=1.0,
         reconstruction_every=8,
         ema_decay=0.99,
-        extra={"code_noise": 0.5, "matching_weight": 5000.0, "matching_windows": 128.0, "distillation_weight": 3.0},
+        extra={"code_noise": 0.5, "matching_weight": 5000.0, "matching_windows": 128.0},
     )
     fine_tuning = replace(
         defaults,
@@ -107,31 +109,36 @@ class PianoTask(AdversarialTask):
         return midi.prepare(folder, cache)
 
     def generator(self, data: Prepared, overrides: Mapping[str, Any]) -> Generator:
-        generator = PianoGAN(replace(PianoGANConfig(), **overrides))
-        self.performed = generator.config.architecture == "transformer"
+        self.performed = overrides.get("architecture") == AUTOREGRESSIVE
+        usual = PERFORMER if self.performed else {}
+        generator = PianoGAN(replace(PianoGANConfig(), **{**usual, **overrides}))
         if self.performed:
+            generator.performer.dropout = DROPOUT
             self._measure(generator, data.train)
         return generator
 
     @torch.no_grad()
     def _measure(self, generator: PianoGAN, tensors: Mapping[str, Tensor]) -> None:
-        """Shows real windows to the generator's `Form`, spread evenly over the training set."""
+        """Shows real windows to the generator's `Course`, spread evenly over the training set."""
         even = torch.linspace(0, len(tensors["start"]) - 1, MEASURED).long()
         rng = torch.Generator().manual_seed(0)
-        notes = [self.batch(tensors, index, rng).x for index in even.split(256)]
-        points = torch.cat([generator.denoiser.embedding.embed(x) for x in notes])
-        planned = torch.cat([x[:, :KEYS].argmax(1) for x in notes])[:: MEASURED // Form.PLANS]
-        generator.form.measure(points, repeats(planned))
+        generator.course.measure(torch.cat([tokens(self.batch(tensors, index, rng).x) for index in even.split(256)]))
+
+    def objective(
+        self, recipe: TrainingRecipe, data: Prepared, config: Mapping[str, Any], device: torch.device, bfloat16: bool
+    ) -> WGANGP:
+        if config.get("architecture") == AUTOREGRESSIVE and recipe.steps:
+            raise TrainingError(
+                "an autoregressive piano learns in its warm start alone: give its length by --warm-steps, and --steps 0"
+            )
+        return super().objective(recipe, data, config, device, bfloat16)
 
     def critic(self, generator: Generator) -> nn.Module:
-        critic = PianoCritic(_code_size(generator), channels=generator.representation.shape[0])
-        if self.performed:
-            critic.denoiser = _denoiser(generator)
-        return critic
+        return PianoCritic(_code_size(generator), channels=generator.representation.shape[0])
 
     def encoder(self, generator: Generator) -> nn.Module | None:
         if self.performed:
-            return _denoiser(generator)
+            return nn.Identity()  # notes are learned as they are
         size = _code_size(generator)
         return NoteEncoder(size, generator.config.decoder_width) if size else None
 
@@ -143,11 +150,12 @@ class PianoTask(AdversarialTask):
         def shift(most: float) -> Tensor:
             return (rand((len(index), 1), rng) * 2 - 1) * most
 
-        pitch = pitch + shift(TRANSPOSE).round().int()
+        transpose, faster, louder = AUGMENTED_MORE if self.performed else AUGMENTED
+        pitch = pitch + shift(transpose).round().int()
         low, high = pitch.amin(1, keepdim=True) - LOWEST, pitch.amax(1, keepdim=True) - LOWEST - KEYS + 1
         pitch = pitch - low.clamp_max(0) - high.clamp_min(0)  # shift the whole window back onto the keyboard
-        velocity = (velocity + shift(LOUDNESS).round().int()).clamp(1, 127)
-        tempo = shift(TEMPO).exp()
+        velocity = (velocity + shift(louder).round().int()).clamp(1, 127)
+        tempo = shift(faster).exp()
         step = tensors["step"][at] * tempo
         if self.performed:
             return Batch(encode_notes(pitch, step, tensors["sounding"][at] * tempo, velocity, tensors["touch"][at]))
@@ -158,8 +166,12 @@ class PianoTask(AdversarialTask):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         assert isinstance(generator, PianoGAN)
         if self.performed:
-            losses = denoising_loss(generator.denoiser, generator.form, batch.x, rng)
-            return losses["denoising_keys"] + losses["denoising_times"], losses
+            notes = tokens(batch.x)
+            with torch.autocast(notes.device.type, enabled=False):
+                course = generator.course(notes)
+            blurred = COURSE_SHARE**0.5 * course + (1 - COURSE_SHARE) ** 0.5 * randn(course.shape, rng)
+            losses = generator.performer.likelihoods(notes, blurred)
+            return torch.stack(list(losses.values())).sum(), losses
         codes = encoder(fold(batch.x))
         half = codes[::2]  # notes are learned sooner than the flow, so half of the batch is enough
         decoded = generator.decoder(half + recipe.extra["code_noise"] * randn(half.shape, rng)).float()
@@ -168,52 +180,24 @@ class PianoTask(AdversarialTask):
         return notes + flow, {**figures, "flow": flow}
 
     def real_view(self, batch: Batch, encoder: nn.Module | None, rng: torch.Generator) -> Tensor:
-        if encoder is None or self.performed:
+        if encoder is None:
             return fold(batch.x)
         return _view(batch.x, encoder(fold(batch.x)))
 
     def fake_view(self, generator: Generator, z: Tensor, condition: Tensor | None, rng: torch.Generator) -> Tensor:
         assert isinstance(generator, PianoGAN)
-        if self.performed:
-            points = generator.points(z, generator.config.flow_steps)
-            return fold(ascending(generator.denoiser.embedding.snap(points)[0]))
         if generator.config.architecture == "dcgan":
             return fold(generator(z))
         codes = generator.codes(z)
         return _view(ascending(generator.harden(generator.playable(generator.decoder(codes)))), codes)
 
-    def begin_adversarial(self, networks: Networks, ema: Generator) -> None:
-        if self.performed:
-            assert isinstance(ema, PianoGAN)
-            assert networks.encoder is not None
-            networks.generator.load_state_dict(ema.state_dict())
-            for denoiser in (networks.encoder, _fake_denoiser(networks.critic)):
-                denoiser.load_state_dict(ema.denoiser.state_dict())
-
-    def critic_matching_loss(self, networks: Networks, fake: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
-        """What the critic's denoiser learns of generated notes."""
-        if not self.performed:
-            return {}
-        assert isinstance(networks.generator, PianoGAN)
-        denoiser = _fake_denoiser(networks.critic)
-        losses = denoising_loss(denoiser, networks.generator.form, unfold(fake), rng)
-        return {"fake_denoising": losses["denoising_keys"] + losses["denoising_times"]}
-
     def matching_loss(
         self, networks: Networks, tensors: Mapping[str, Tensor], recipe: TrainingRecipe, rng: torch.Generator
     ) -> dict[str, Tensor]:
         # The recipe of an older run may lack some.
-        numbers = {**self.defaults.extra, "matching_weight": 0.0, "distillation_weight": 0.0, **recipe.extra}
+        numbers = {**self.defaults.extra, "matching_weight": 0.0, **recipe.extra}
         losses: dict[str, Tensor] = {}
-        generator, critic, teacher = networks
-        if self.performed and numbers["distillation_weight"]:
-            assert isinstance(generator, PianoGAN)
-            assert isinstance(teacher, Denoiser)
-            z = draw_latents(generator.latent, recipe.batch_size // parallel.world_size(), rng)
-            notes, points = generator.denoiser.embedding.snap(generator.points(z, generator.config.flow_steps))
-            noise = shaped_noise(generator.form, points.detach(), notes[:, :KEYS].argmax(1), rng)
-            distance = distribution_matching_loss(points, noise, teacher, _fake_denoiser(critic), rng)
-            losses["distillation"] = numbers["distillation_weight"] * distance
+        generator = networks.generator
         if weight := numbers["matching_weight"]:
             pairs = 2 * parallel.world_size()
             windows = max(1, int(numbers["matching_windows"]) // pairs) * pairs
@@ -226,7 +210,7 @@ class PianoTask(AdversarialTask):
 
     def described(self, view: Tensor) -> Tensor:
         """The descriptors (batch, numbers) of the critic's inputs."""
-        notes = unfold(view[:, : FOLD * (PERFORMED if self.performed else CHANNELS)])
+        notes = unfold(view[:, : FOLD * CHANNELS])
         found: Tensor = self.descriptors.to(view.device)(*shares(notes))
         return found
 
@@ -249,19 +233,6 @@ def shares(x: Tensor) -> tuple[Tensor, Tensor]:
 def _code_size(generator: Generator) -> int:
     config: PianoGANConfig = generator.config
     return config.code_size if config.architecture == "flow" else 0
-
-
-def _denoiser(generator: Generator) -> Denoiser:
-    """A network like the generator's: what it learned in the warm start, or what learns to denoise its notes."""
-    config: PianoGANConfig = generator.config
-    return Denoiser(config.width, config.blocks)
-
-
-def _fake_denoiser(critic: nn.Module) -> Denoiser:
-    """The denoiser that learns what the generator makes, a part of the critic."""
-    assert isinstance(critic, PianoCritic)
-    assert critic.denoiser is not None
-    return critic.denoiser
 
 
 def _view(x: Tensor, codes: Tensor) -> Tensor:
@@ -338,12 +309,7 @@ class PianoCritic(nn.Module):
 
     Convolutions alone did not learn, in thousands of updates, what distinguishes generated music (EXPERIMENTS.md).
     There is no normalisation: it would let items of a batch affect each other's scores.
-
-    Attributes:
-        denoiser: learns what the generator makes, for distillation; None where there is none.
     """
-
-    denoiser: Denoiser | None
 
     def __init__(self, code_size: int, width: int = 192, channels: int = CHANNELS) -> None:
         super().__init__()
@@ -364,7 +330,6 @@ class PianoCritic(nn.Module):
             nn.Linear(width, 1),
         )
         he_normal(self)
-        self.denoiser = None
 
     def forward(self, view: Tensor, condition: Tensor | None = None) -> tuple[Tensor, None]:
         keys, times = shares(unfold(view[:, : FOLD * self.channels]))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from explorer.generators.base import Generator
-from explorer.generators.pianogan import Denoiser, PianoGAN, PianoGANConfig, fold, unfold
+from explorer.generators.pianogan import PianoGAN, PianoGANConfig, fold, unfold
 from explorer.sound.notes import CHANNELS, KEYS, LOWEST, decode_notes
 from training.families.pianogan import (
     NoteEncoder,
@@ -15,8 +15,9 @@ from training.families.pianogan import (
     flow_loss,
     reconstruction_loss,
 )
+from training.runs import TrainingError
 from training.task import Prepared
-from training.wgan_gp import WGANGP, Networks
+from training.wgan_gp import Networks
 
 SMALL: dict[str, Any] = {
     "latent_size": 32,
@@ -29,10 +30,11 @@ SMALL: dict[str, Any] = {
 
 
 PERFORMED: dict[str, Any] = {
-    "architecture": "transformer",
-    "latent_size": 64,
-    "width": 64,
+    "architecture": "autoregressive",
+    "latent_size": 12,
+    "width": 32,
     "blocks": 1,
+    "decoder_width": 16,
 }
 
 
@@ -206,31 +208,19 @@ def test_performed_notes_have_touch_and_sounding_lengths(data: Prepared) -> None
     assert notes[..., 4].max() > 0.01
 
 
-def test_distillation_starts_from_what_the_warm_start_learned(data: Prepared) -> None:
-    task = PianoTask()
-    recipe = replace(
-        task.defaults,
-        batch_size=4,
-        warm_steps=3,
-        steps=2,
-        reconstruction_weight=0.0,
-        extra={"distillation_weight": 1.0},
-    )
-    objective = task.objective(recipe, data, PERFORMED, torch.device("cpu"), False)
-    assert isinstance(objective, WGANGP)
-    assert isinstance(objective.critic, PianoCritic)
-    assert objective.critic.denoiser is not None
-    assert isinstance(objective.encoder, Denoiser)
-    assert isinstance(objective.ema, PianoGAN)
+def test_an_autoregressive_piano_learns_how_likely_notes_are(data: Prepared) -> None:
+    recipe = replace(PianoTask.defaults, batch_size=8, warm_steps=40, steps=0, warm_lr=3e-3)
+    objective = PianoTask().objective(recipe, data, PERFORMED, torch.device("cpu"), False)
     figures = []
-    for step in range(5):
-        if step == 3:
-            learned = {name: weight.clone() for name, weight in objective.ema.denoiser.state_dict().items()}
-        figures.append(objective.update(data.train))
+    for _ in range(40):
+        figures.append({name: value.item() for name, value in objective.update(data.train).items()})
         objective.step += 1
-    assert {"denoising_keys", "denoising_times"} <= figures[0].keys()
-    assert {"fake_denoising", "distillation", "generator_loss"} <= figures[4].keys()
-    after = objective.encoder.state_dict()
-    assert all(torch.equal(after[name], weight) for name, weight in learned.items())  # the teacher rests
-    fake = objective.critic.denoiser.state_dict()
-    assert any(not torch.equal(fake[name], weight) for name, weight in learned.items())  # and its copy goes on
+    assert {"step", "pitch", "duration", "velocity", "touch"} < figures[0].keys()
+    assert all(figures[-1][name] < figures[0][name] for name in figures[0])
+    shown = objective.shown()
+    assert shown(shown.latent.from_seed(0)[None]).shape == (1, 92, 256)
+
+
+def test_an_autoregressive_piano_meets_no_critic(data: Prepared) -> None:
+    with pytest.raises(TrainingError, match="--steps 0"):
+        PianoTask().objective(PianoTask.defaults, data, PERFORMED, torch.device("cpu"), False)
