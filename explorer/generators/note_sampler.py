@@ -1,6 +1,7 @@
 """Draws the notes of a piece from the weights of a `Performer`, one after another; compiled by Numba."""
 
 import math
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -23,9 +24,11 @@ def _compiled(*, reordered: bool = False) -> Callable[[Function], Function]:
     """
     fast = {"reassoc", "contract", "nsz"} if reordered else set()
 
+    kept = not sys.dont_write_bytecode  # whoever wants no compiled files beside the sources gets none
+
     def compiled(function: Function) -> Function:
         try:
-            return numba.njit(function, nogil=True, cache=True, fastmath=fast)
+            return numba.njit(function, nogil=True, cache=kept, fastmath=fast)
         except RuntimeError:  # a package that nobody may write to, and no home either
             return numba.njit(function, nogil=True, fastmath=fast)
 

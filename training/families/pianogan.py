@@ -1,4 +1,4 @@
-"""Trains PianoGAN: a warm start by denoising, then WGAN-GP with distances between sets of windows.
+"""Trains PianoGAN: a warm start, then WGAN-GP with distances between sets of windows.
 
 `autoregressive`: the warm start is all: the generator learns how likely each note is after those before it.
 
