@@ -182,8 +182,7 @@ def measured(generator: Generator, samples: int, progress: Progress | None = Non
     z, label, weights = _draw(generator, samples, seed=1)
     rows: list[dict[str, float]] = []
     for i in _batches(samples, lambda done, _: report(done)):
-        space, seeds = generator.noise, i.tolist()
-        noise = None if space is None else torch.stack([space.from_seed(seed) for seed in seeds])
+        noise = None if generator.noise is None else generator.noise.from_seeds(i.tolist())
         output = generator(z[i], weights[i] if weights is not None else None, noise=noise)
         rows += [measure(generator.representation.decode(x)) for x in output]
     flat = z.flatten(1).double() / generator.latent.std  # in steps of a slider

@@ -4,7 +4,7 @@ Each generator has its own prior: PianoGAN's is a standard normal, WaveGAN's is 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -59,6 +59,10 @@ class LatentSpace:
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
             raise ValueError(f"a seed is a whole number from 0 to {MAX_SEED}, not {seed!r}")
         return self.sample(1, np.random.RandomState([seed, self.stream] if self.stream else seed))[0]
+
+    def from_seeds(self, seeds: Iterable[int]) -> Tensor:
+        """The latents (n, *shape) of seeds. Raises as `from_seed`."""
+        return torch.stack([self.from_seed(seed) for seed in seeds])
 
     def remoteness(self, z: Tensor) -> float:
         """How unusual the norm of z (*shape) is: the share of the prior, 0 to 1, that has a smaller norm.

@@ -23,7 +23,6 @@ def _compiled(*, reordered: bool = False) -> Callable[[Function], Function]:
         reordered: whether sums may be taken in another order, several numbers at once.
     """
     fast = {"reassoc", "contract", "nsz"} if reordered else set()
-
     kept = not sys.dont_write_bytecode  # whoever wants no compiled files beside the sources gets none
 
     def compiled(function: Function) -> Function:

@@ -62,10 +62,9 @@ class Course(nn.Module):
     each stays near its own, and mapped to the normal distribution. `measure` takes their distribution from real pieces.
     """
 
-    SIGNALS = 4  # pitch, step, duration, velocity
     WAVES = 3
     KNOTS = 128  # quantiles of each number
-    SIZE = SIGNALS * WAVES
+    SIZE = len(COURSED) * WAVES
 
     cosines: Tensor
     mean: Tensor
@@ -101,7 +100,7 @@ class Course(nn.Module):
         self.quantiles.copy_(torch.quantile(spread, at, dim=0).T)
 
     def _waves(self, notes: Tensor) -> Tensor:
-        scale = torch.tensor([BINS[k] / 4 for k in COURSED], device=notes.device)
+        scale = torch.tensor([BINS[k] / 4 for k in COURSED], device=notes.device)  # bins in a deviation, about
         return (notes[..., list(COURSED)].mT.float() / scale[:, None] @ self.cosines.T).flatten(1)
 
 
@@ -214,7 +213,7 @@ def draw(performer: Performer, chance: np.ndarray, course: np.ndarray) -> Tensor
     """Chances (92, 256) and a course (12,) -> notes (1, 92, 256) in [-1, 1]."""
     from explorer.generators.note_sampler import drawn  # with Numba, which training does without
 
-    w = {name: x.numpy(force=True).astype(np.float32) for name, x in performer.state_dict().items()}
+    w = {name: x.numpy(force=True).astype(np.float32, copy=False) for name, x in performer.state_dict().items()}
     blocks = range(len(performer.blocks))
     temperature = np.repeat(np.array(TEMPERATURE, np.float32), BINS)
     kinds = np.split(temperature, FIRST[1:3])

@@ -166,7 +166,7 @@ class PianoGAN(Generator):
         return torch.cat([logits[:, :KEYS].masked_fill(mask, -math.inf), logits[:, KEYS:]], dim=1)
 
     def harden(self, logits: Tensor) -> Tensor:
-        """Pitch logits and times (batch, 91 or 92, 256) -> notes in [-1, 1] with one-hot pitches.
+        """Pitch logits and times (batch, 91, 256) -> notes in [-1, 1] with one-hot pitches.
 
         The gradient is that of the softmax (straight-through: Bengio et al., 2013, arXiv:1308.3432).
         """

@@ -42,8 +42,7 @@ def outputs(generator: Generator, z: Tensor, condition: Tensor | None, progress:
     """
     for start in range(0, len(z), BATCH):
         part = slice(start, start + BATCH)
-        seeds, space = range(len(z))[part], generator.noise
-        noise = None if space is None else torch.stack([space.from_seed(seed) for seed in seeds])
+        noise = None if generator.noise is None else generator.noise.from_seeds(range(len(z))[part])
         yield from generator(z[part], None if condition is None else condition[part], noise=noise)
         progress(len(z[part]))
 

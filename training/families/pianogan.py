@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from explorer.generators.base import Generator
 from explorer.generators.performer import Course, tokens
 from explorer.generators.pianogan import AUTOREGRESSIVE, FOLD, PianoGAN, PianoGANConfig, ResidualBlock, fold, unfold
-from explorer.sound.notes import CHANNELS, CHORD_BELOW, KEYS, LOWEST, NOTES, STEP, TOUCH, encode_notes
+from explorer.sound.notes import CHANNELS, CHORD_BELOW, KEYS, LOWEST, NOTES, STEP, encode_notes
 from training import parallel
 from training.data import midi
 from training.families.window_statistics import (
@@ -134,7 +134,7 @@ class PianoTask(AdversarialTask):
         return super().objective(recipe, data, config, device, bfloat16)
 
     def critic(self, generator: Generator) -> nn.Module:
-        return PianoCritic(_code_size(generator), channels=generator.representation.shape[0])
+        return PianoCritic(_code_size(generator))
 
     def encoder(self, generator: Generator) -> nn.Module | None:
         if self.performed:
@@ -225,9 +225,9 @@ class PianoTask(AdversarialTask):
 
 
 def shares(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Splits notes (batch, 91 or 92, 256) into key probabilities (batch, 88, 256) in [0, 1], and step, duration and
+    """Splits notes (batch, 91, 256) into key probabilities (batch, 88, 256) in [0, 1], and step, duration and
     velocity (batch, 3, 256)."""
-    return (x[:, :KEYS] + 1) / 2, x[:, KEYS:TOUCH]
+    return (x[:, :KEYS] + 1) / 2, x[:, KEYS:]
 
 
 def _code_size(generator: Generator) -> int:
@@ -241,7 +241,7 @@ def _view(x: Tensor, codes: Tensor) -> Tensor:
 
 
 def ascending(x: Tensor) -> Tensor:
-    """Sorts the notes of each chord by key, as in real data. Notes are (batch, 91 or 92, 256); steps stay in place."""
+    """Sorts the notes of each chord by key, as in real data. Notes are (batch, 91, 256); steps stay in place."""
     chord = x[:, STEP] < CHORD_BELOW
     order = ((~chord).cumsum(1) * KEYS + x[:, :KEYS].argmax(1)).argsort(dim=1, stable=True)
     moved = x.gather(2, order[:, None].expand_as(x))
@@ -311,13 +311,12 @@ class PianoCritic(nn.Module):
     There is no normalisation: it would let items of a batch affect each other's scores.
     """
 
-    def __init__(self, code_size: int, width: int = 192, channels: int = CHANNELS) -> None:
+    def __init__(self, code_size: int, width: int = 192) -> None:
         super().__init__()
-        self.channels = channels
         self.attributes = NoteAttributes()
         self.novelty = Novelty()
         self.statistics = WindowStatistics()
-        inputs = FOLD * (channels + NoteAttributes.SIZE + Novelty.SIZE) + code_size
+        inputs = FOLD * (CHANNELS + NoteAttributes.SIZE + Novelty.SIZE) + code_size
         self.enter = nn.Conv2d(inputs, width, (1, 3), padding=(0, 1))
         self.blocks = nn.ModuleList(CriticBlock(width) for _ in range(3))
         self.pooled = nn.Conv2d(4 * width, width, 1)
@@ -332,7 +331,7 @@ class PianoCritic(nn.Module):
         he_normal(self)
 
     def forward(self, view: Tensor, condition: Tensor | None = None) -> tuple[Tensor, None]:
-        keys, times = shares(unfold(view[:, : FOLD * self.channels]))
+        keys, times = shares(unfold(view[:, : FOLD * CHANNELS]))
         attributes, (novelty, returns) = self.attributes(keys, times), self.novelty(keys)
         x = F.leaky_relu(self.enter(torch.cat([view, fold(attributes), fold(novelty)], dim=1)), 0.2)
         means = [x.mean(3, keepdim=True)]
