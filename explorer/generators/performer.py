@@ -11,48 +11,40 @@ what draws is a function of NumPy arrays, compiled by Numba (`explorer.generator
 """
 
 import math
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.sound.notes import CHORD_BELOW, KEYS, NOTES, SHORTEST_STEP
+from explorer.generators.note_tokens import (
+    ATTRIBUTES,
+    BINS,
+    DURATION,
+    FIRST,
+    PITCH,
+    ROWS,
+    STEP,
+    VELOCITY,
+    notes_at,
+)
+from explorer.generators.recall import KEY_PLANES, LENGTH_PLANES, Recall, recalled
+from explorer.sound.notes import KEYS, NOTES
 
-ATTRIBUTES = ("step", "pitch", "duration", "velocity", "touch")
-BINS = (161, KEYS, 96, 64, 49)  # of each attribute; the first step is that within a chord, the first touch is none
-STEP, PITCH, DURATION, VELOCITY, TOUCH = range(5)
-FIRST = np.cumsum((0, *BINS))  # of each attribute's bins among all
-ROWS = int(FIRST[-1])
 COURSED = (PITCH, STEP, DURATION, VELOCITY)  # what a course is of
-# Distributions are sharpened by these before a note is drawn (temperatures). At 1, small errors add up: pieces leave
-# their key and beat, and motifs come back half as often (EXPERIMENTS.md).
-TEMPERATURE = (0.9, 0.85, 0.95, 0.9, 0.9)
+# Distributions are sharpened by these before a note is drawn (temperatures), but for whether it is in the chord. At 1,
+# small errors add up: pieces leave their key and beat, and motifs come back half as often (EXPERIMENTS.md).
+TEMPERATURE = (0.75, 0.75, 1.0, 0.9, 1.0)
 HEAD = 32  # channels of a head
 LONGEST = 1000.0  # notes, over 2 pi: of the slowest rotary position
 EPSILON = 1e-6
 LEAST = 1e-9  # share of a probability
+KEY_TAPS, LENGTH_TAPS = 25, 9  # of the convolutions over what is recalled: an octave on either side, and four bins
 
-
-def tokens(x: Tensor) -> Tensor:
-    """Notes (batch, 92, 256) in [-1, 1] -> the bins (batch, 256, 5) of their attributes."""
-    step, duration, velocity, touch = x[:, KEYS:].unbind(1)
-
-    def binned(share: Tensor, count: int) -> Tensor:
-        return (share * count).floor().clamp(0, count - 1).long()
-
-    steps = 1 + binned((step - SHORTEST_STEP) / (1 - SHORTEST_STEP), BINS[STEP] - 1)
-    touches = 1 + binned((touch + 1) / 2, BINS[TOUCH] - 1)
-    return torch.stack(
-        [
-            torch.where(step < CHORD_BELOW, 0, steps),
-            x[:, :KEYS].argmax(1),
-            binned((duration + 1) / 2, BINS[DURATION]),
-            binned((velocity + 1) / 2, BINS[VELOCITY]),
-            torch.where(touch <= -1 + 1e-3, 0, touches),
-        ],
-        dim=2,
-    )
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
+Network = tuple[Any, Any, Any, Any, Any, Any]
 
 
 class Course(nn.Module):
@@ -108,7 +100,7 @@ class Performer(nn.Module):
     """The network of the distributions: notes as bins, and a course (batch, 12), to logits.
 
     A causal transformer reads the notes before; then small networks for each number of the note add those that are
-    there already.
+    there already, and `Recall` what the notes before say of key and length, bin by bin.
 
     Args:
         width, blocks: of the transformer; the width is a multiple of 32.
@@ -131,6 +123,8 @@ class Performer(nn.Module):
         self.step = nn.Linear(note_width, BINS[STEP])
         self.pitch = nn.Linear(note_width, BINS[PITCH])
         self.rest = nn.Linear(note_width, ROWS - int(FIRST[DURATION]))
+        self.recalled_keys = Recall(KEY_PLANES, 24, KEY_TAPS, note_width)
+        self.recalled_lengths = Recall(LENGTH_PLANES, 8, LENGTH_TAPS, note_width)
         angle = torch.arange(NOTES)[:, None] * LONGEST ** -torch.linspace(0, 1, HEAD // 2)
         self.register_buffer("cosine", angle.cos(), persistent=False)
         self.register_buffer("sine", angle.sin(), persistent=False)
@@ -153,9 +147,13 @@ class Performer(nn.Module):
         s = s + self._dropped(self.narrow(F.relu(self.widen(norm(s))).square()))
         first, second, third = self.hidden(norm(s)).chunk(3, dim=2)
         of_pitch, of_rest = F.embedding(notes[..., STEP], self.step_seen).chunk(2, dim=2)
-        pitch = self.pitch(F.relu(second + of_pitch))
-        rest = self.rest(F.relu(third + of_rest + F.embedding(notes[..., PITCH], self.pitch_seen)))
-        return self.step(F.relu(first)), pitch, rest
+        of_keys, of_lengths = recalled(notes)
+        second = F.relu(second + of_pitch)
+        third = F.relu(third + of_rest + F.embedding(notes[..., PITCH], self.pitch_seen))
+        duration, others = self.rest(third).split((BINS[DURATION], sum(BINS[VELOCITY:])), dim=2)
+        duration = duration + self.recalled_lengths(of_lengths, third)
+        pitch = self.pitch(second) + self.recalled_keys(of_keys, second)
+        return self.step(F.relu(first)), pitch, torch.cat([duration, others], dim=2)
 
     def _dropped(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.dropout, self.training)
@@ -213,41 +211,48 @@ def draw(performer: Performer, chance: np.ndarray, course: np.ndarray) -> Tensor
     """Chances (92, 256) and a course (12,) -> notes (1, 92, 256) in [-1, 1]."""
     from explorer.generators.note_sampler import drawn  # with Numba, which training does without
 
-    w = {name: x.numpy(force=True).astype(np.float32, copy=False) for name, x in performer.state_dict().items()}
-    blocks = range(len(performer.blocks))
-    temperature = np.repeat(np.array(TEMPERATURE, np.float32), BINS)
-    kinds = np.split(temperature, FIRST[1:3])
-    heads = {
-        name: (w[f"{name}.weight"] / kind[:, None], w[f"{name}.bias"] / kind)
-        for name, kind in zip(("step", "pitch", "rest"), kinds, strict=True)
-    }
-    place = drawn(
+    version = tuple(p._version for p in performer.parameters())
+    if performer not in _compact or _compact[performer][0] != version:
+        _compact[performer] = version, *_compacted(performer)
+    (place, weight, bias), network = _compact[performer][1:]
+    notes = drawn(
         np.ascontiguousarray(chance[:KEYS].T),
         chance[KEYS:].T.clip(LEAST, 1 - LEAST),  # so that what cannot be is never drawn
-        w["place"] + w["course.weight"] @ course.astype(np.float32) + w["course.bias"],
-        (performer.cosine.numpy(force=True), performer.sine.numpy(force=True)),
-        np.stack([w[f"blocks.{k}.enter.weight"] for k in blocks]),
-        np.stack([w[f"blocks.{k}.leave.weight"] for k in blocks]),
-        (w["expect.weight"], w["widen.weight"], w["narrow.weight"], w["hidden.weight"], w["hidden.bias"]),
-        (heads["step"], heads["pitch"], heads["rest"]),
-        (w["notes"], w["step_seen"], w["pitch_seen"]),
-        FIRST,
+        place + weight @ course.astype(np.float32) + bias,
+        *network,
+        np.array(TEMPERATURE, np.float32),
     )
-    return notes_at(place)
+    return notes_at(notes)
 
 
-def notes_at(place: np.ndarray) -> Tensor:
-    """Attributes as places among their bins (256, 5) -> notes (1, 92, 256) in [-1, 1].
+_compact: WeakKeyDictionary[Performer, tuple[tuple[int, ...], Arrays, Network]] = WeakKeyDictionary()
 
-    The whole part of a place is the bin, the rest where in it.
-    """
-    step, pitch, duration, velocity, touch = torch.from_numpy(place).T
-    low = SHORTEST_STEP
-    keys = F.one_hot(pitch.long(), KEYS).float().T * 2 - 1
-    times = [
-        torch.where(step < 1, -1.0, low + (1 - low) * (step - 1) / (BINS[STEP] - 1)),
-        duration / BINS[DURATION] * 2 - 1,
-        velocity / BINS[VELOCITY] * 2 - 1,
-        torch.where(touch < 1, -1.0, (touch - 1) / (BINS[TOUCH] - 1) * 2 - 1),
-    ]
-    return torch.cat([keys, torch.stack(times).float()])[None]
+
+def _compacted(performer: Performer) -> tuple[Arrays, Network]:
+    """Weights of place and course, and what `explorer.generators.note_sampler.drawn` takes of the network."""
+    from explorer.generators.note_sampler import compact
+
+    w = {name: x.numpy(force=True).astype(np.float32) for name, x in performer.state_dict().items()}
+
+    def layer(name: str) -> tuple[Any, np.ndarray]:
+        return compact(w[f"{name}.weight"]), w[f"{name}.bias"]
+
+    def recall(name: str) -> tuple[Any, ...]:
+        """For each plane what one number adds to the bins around it, and the mix."""
+        kernel = np.ascontiguousarray(w[f"{name}.convolution.weight"].transpose(1, 2, 0)[:, ::-1])
+        return kernel, w[f"{name}.convolution.bias"], *layer(f"{name}.mix")
+
+    def of_blocks(name: str) -> tuple[np.ndarray, np.ndarray]:
+        each = [compact(w[f"blocks.{k}.{name}.weight"]) for k in range(len(performer.blocks))]
+        rows, scales = zip(*each, strict=True)
+        return np.stack(rows), np.stack(scales)
+
+    network = (
+        (performer.cosine.numpy(force=True), performer.sine.numpy(force=True)),
+        (of_blocks("enter"), of_blocks("leave")),
+        (*(compact(w[f"{name}.weight"]) for name in ("expect", "widen", "narrow")), layer("hidden")),
+        tuple(layer(name) for name in ("step", "pitch", "rest")),
+        (recall("recalled_keys"), recall("recalled_lengths")),
+        (w["notes"], w["step_seen"], w["pitch_seen"]),
+    )
+    return (w["place"], w["course.weight"], w["course.bias"]), network

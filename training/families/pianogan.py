@@ -21,7 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.generators.base import Generator
-from explorer.generators.performer import Course, tokens
+from explorer.generators.note_tokens import tokens
+from explorer.generators.performer import Course
 from explorer.generators.pianogan import AUTOREGRESSIVE, FOLD, PianoGAN, PianoGANConfig, ResidualBlock, fold, unfold
 from explorer.sound.notes import CHANNELS, CHORD_BELOW, KEYS, LOWEST, NOTES, STEP, encode_notes
 from training import parallel
