@@ -150,12 +150,7 @@ def _sharpen(logits: np.ndarray, temperature: np.float32) -> None:
 
 
 @_compiled(reordered=True)
-def _recall(
-    planes: np.ndarray,
-    weights: tuple[np.ndarray, np.ndarray, Matrix, np.ndarray],
-    context: np.ndarray,
-    logits: np.ndarray,
-) -> None:
+def _recall(planes: np.ndarray, weights: Recalling, context: np.ndarray, logits: np.ndarray) -> None:
     """Adds to logits (bins,) what a `Recall` makes of planes (planes, bins), most of which are zero."""
     kernel, bias, mix, mix_bias = weights
     taps, channels = kernel.shape[1:]
@@ -250,7 +245,9 @@ def drawn(
     inner = np.empty(5 * width, np.float32)  # what attention and the two layers find
     place = np.zeros((NOTES, 5))
     before, taken = np.zeros(width, np.float32), -1  # taken: the highest key of the chord
-    # What is recalled; see `explorer.generators.recall`.
+    # What is recalled, as in `explorer.generators.recall.recalled`. Rows over keys: the stroke so far, the last stroke,
+    # what sounds, fading by time, fading by notes, votes of runs, of the line of highest and of lowest keys. Over
+    # lengths: the stroke so far, fading by notes (2), ends, recent ends, votes.
     of_keys, of_lengths = np.zeros((KEY_PLANES, KEYS)), np.zeros((LENGTH_PLANES, BINS[DURATION]))
     pitch, interval, length = np.zeros(NOTES, np.int64), np.zeros(NOTES, np.int64), np.zeros(NOTES, np.int64)
     begins, run = np.zeros(NOTES, np.bool_), np.zeros(NOTES, np.int64)
