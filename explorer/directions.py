@@ -160,7 +160,8 @@ def principal(
 
 @torch.no_grad()
 def measured(generator: Generator, samples: int, progress: Progress | None = None) -> tuple[Direction, ...]:
-    """The measured directions, best R² first; then the principal ones; then the "-only" variants of the measured ones.
+    """The measured directions, best R² first; those that the generator has by construction (`Generator.axes`); the
+    principal ones; the "-only" variants of the measured ones.
 
     Renders `samples` latents, every label equally often, the k-th with the noise of seed k if there is one, and
     subtracts each label's mean from each measure. A quarter of them is held out to validate the fits. Directions with
@@ -202,12 +203,13 @@ def measured(generator: Generator, samples: int, progress: Progress | None = Non
             isolated.append(_measured_direction(r, rest, r.name + ONLY, f"{MEASURES[r.name].title} only", responses))
     isolated = [d for d in isolated if d.measures["r2"] >= MIN_R2]
     shape = generator.latent.shape
-    components = [
+    built = [Direction(title.lower().replace(" ", "-"), vector, title) for title, vector in generator.axes.items()]
+    components = principal(generator, samples=principal_samples, progress=lambda done, _: report(samples + done))
+    unnamed = [
         replace(d, measures={**d.measures, **_leaks(d.vector.flatten().double(), responses)})
-        for d in principal(generator, samples=principal_samples, progress=lambda done, _: report(samples + done))
-        if d.measures["r2"] >= MIN_R2
+        for d in (*built, *(d for d in components if d.measures["r2"] >= MIN_R2))
     ]
-    return tuple(replace(d, vector=d.vector.reshape(shape)) for d in (*plain, *components, *isolated))
+    return tuple(replace(d, vector=d.vector.reshape(shape)) for d in (*plain, *unnamed, *isolated))
 
 
 class Search:

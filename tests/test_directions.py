@@ -212,6 +212,14 @@ def test_principal_directions_list_the_measures_they_change() -> None:
     assert measured_by_name()["pc1"].leaks["velocity"] == pytest.approx(1, abs=0.1)
 
 
+def test_directions_that_a_network_has_by_construction_keep_their_titles_and_list_the_measures_they_change() -> None:
+    generator = Instrument()
+    generator.axes = {"Voice ann": Instrument.velocity.reshape(2, 5)}
+    (ann,) = [d for d in measured(generator, samples=2048) if d.title == "Voice ann"]
+    assert (ann.name, ann.vector.shape, cosine(ann, Instrument.velocity)) == ("voice-ann", (2, 5), pytest.approx(1))
+    assert ann.leaks == {"velocity": pytest.approx(1, abs=0.02), "register": pytest.approx(0.6, abs=0.03)}
+
+
 def test_measured_directions_are_the_same_each_time() -> None:
     again = measured(Instrument(), samples=2048)
     assert all(torch.equal(d.vector, measured_by_name()[d.name].vector) for d in again)

@@ -67,6 +67,8 @@ class Generator(nn.Module, ABC):
         condition: None for an unconditional generator.
         noise: a second latent, which `generate` takes as `noise`; None for most families. A place draws it from its
             seeds alone: neither truncation nor an offset changes it.
+        axes: directions that the network has by construction, as unit vectors (*latent.shape) by title, e.g. towards
+            each of the voices it learned; none for most families.
         settings: options of generating, by name, the default first; a name must not be one of the representation's
             settings too.
         draft: of some settings, the option with which an output is made soonest, e.g. {"steps": "2"}: the app plays it
@@ -86,6 +88,7 @@ class Generator(nn.Module, ABC):
     representation: Representation
     condition: Condition | None = None
     noise: LatentSpace | None = None
+    axes: Mapping[str, Tensor] = MappingProxyType({})
     settings: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     draft: Settings = MappingProxyType({})
     traceable: bool = True

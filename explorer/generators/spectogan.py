@@ -19,6 +19,7 @@ from explorer.latent import LatentSpace, Prior
 from explorer.sound.base import Settings, check_size
 from explorer.sound.mel import MelConfig, MelRepresentation
 
+VOICE_SHARPNESS = 20.0  # of the softmax over voices: of six, one has at least 95 % in four of five latents
 WIDEST, DEEPEST = 4096, 12  # upper limits: size of a layer, and number of `channels`
 
 
@@ -30,6 +31,8 @@ class SpectoGANConfig:
         mel: the spectrogram; n_mels and frames must be divisible by 2 to the power of the number of upsamplings.
         labels: of the condition; empty for an unconditional generator.
         condition: what a label is, e.g. "digit"; the app shows it beside the labels.
+        voices: whose recordings it learned, e.g. speakers; empty if that is not told apart. The first numbers of the
+            latent, one for each voice, then choose among them: the largest wins.
         latent, prior: length and distribution of the latent vector.
         blocks: "residual": two 3x3 convolutions per block, modulated by latent and condition;
             "dcgan": one transposed 5x5 convolution per block, the original.
@@ -41,6 +44,7 @@ class SpectoGANConfig:
     mel: MelConfig = field(default_factory=MelConfig)
     labels: tuple[str, ...] = ()
     condition: str = "label"
+    voices: tuple[str, ...] = ()
     latent: int = 128
     prior: Prior = "normal"
     blocks: Literal["residual", "dcgan"] = "residual"
@@ -49,10 +53,11 @@ class SpectoGANConfig:
 
     @staticmethod
     def upgrade(data: Mapping[str, Any]) -> dict[str, Any]:
-        """Adds `condition` to configurations written before that field existed: their labels were digits or words."""
+        """Adds what older configurations lack: `voices`, and `condition`, since labels were digits or words then."""
         found = data.get("labels")
         labels = found if isinstance(found, list | tuple) else ()
-        return {"condition": "digit" if all(str(label).isdecimal() for label in labels) else "word", **data}
+        condition = "digit" if all(str(label).isdecimal() for label in labels) else "word"
+        return {"condition": condition, "voices": (), **data}
 
     def __post_init__(self) -> None:
         if self.blocks not in ("residual", "dcgan"):
@@ -65,6 +70,10 @@ class SpectoGANConfig:
             raise ValueError(f"condition is a name, not {self.condition!r}")
         if not isinstance(self.labels, tuple) or not all(isinstance(label, str) for label in self.labels):
             raise ValueError(f"labels are names, not {self.labels!r}")
+        if not isinstance(self.voices, tuple) or not all(isinstance(voice, str) for voice in self.voices):
+            raise ValueError(f"voices are names, not {self.voices!r}")
+        if self.voices and not (self.labels and len(self.voices) <= self.latent):
+            raise ValueError("voices need labels, and at least as many numbers in the latent as there are voices")
         if not isinstance(self.channels, tuple) or not 1 <= len(self.channels) <= DEEPEST:
             raise ValueError(f"channels are 1 to {DEEPEST} whole numbers, not {self.channels!r}")
         for name, value in (("latent", self.latent), ("style", self.style), *(("channels", c) for c in self.channels)):
@@ -83,6 +92,9 @@ class SpectoGAN(Generator):
         self.latent = LatentSpace((config.latent,), config.prior)
         self.representation = MelRepresentation(config.mel)
         self.condition = Condition(config.condition, config.labels) if config.labels else None
+        if voices := len(config.voices):  # towards one and away from all others
+            towards = F.pad(F.normalize(torch.eye(voices) - 1 / voices), (0, config.latent - voices))
+            self.axes = {f"Voice {name}": vector for name, vector in zip(config.voices, towards, strict=True)}
         channels, original = config.channels, config.blocks == "dcgan"
         sides = (config.mel.n_mels, config.mel.frames)
         shrink = 2 ** (len(channels) - (0 if original else 1))
@@ -90,7 +102,8 @@ class SpectoGAN(Generator):
             raise ValueError(f"a spectrogram of {sides} cannot be halved {len(channels)} times")
         self.coarse = (channels[0], *(side // shrink for side in sides))  # (channels, bands, frames)
         pixels = self.coarse[1] * self.coarse[2]
-        self.embedding = nn.Linear(len(config.labels), config.style, bias=False) if config.labels else None
+        kinds = len(config.labels) * max(1, len(config.voices))
+        self.embedding = nn.Linear(kinds, config.style, bias=False) if config.labels else None
         inputs = config.latent + (config.style if config.labels else 0)
         self.start = nn.Linear(inputs, channels[0] * pixels)
         self.mapping = None if original else nn.Linear(inputs, config.style)
@@ -112,6 +125,8 @@ class SpectoGAN(Generator):
     def network(self, z: Tensor, condition: Tensor | None) -> Tensor:
         """As `generate`, which has no setting."""
         if self.embedding is not None and condition is not None:
+            if voices := len(self.config.voices):
+                condition = of_kinds(condition, (VOICE_SHARPNESS * z[:, :voices]).softmax(1))
             z = torch.cat([z, self.embedding(condition)], dim=1)
         x = self.start(z).unflatten(1, self.coarse).contiguous(memory_format=torch.channels_last)
         if self.mapping is None:
@@ -122,6 +137,11 @@ class SpectoGAN(Generator):
         for block in self.blocks:
             x = block(x, style)
         return torch.tanh(self.to_mel(F.leaky_relu(self.last(x, style), 0.2)))
+
+
+def of_kinds(labels: Tensor, voices: Tensor) -> Tensor:
+    """The weight of each label in each voice, label by label: (batch, labels), (batch, voices) -> (batch, both)."""
+    return (labels[:, :, None] * voices[:, None, :]).flatten(1)
 
 
 class ConditionalNorm(nn.Module):

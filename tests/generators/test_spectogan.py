@@ -28,6 +28,35 @@ def test_the_condition_changes_the_output() -> None:
     assert not torch.allclose(zero, one)
 
 
+def test_the_largest_of_the_first_numbers_chooses_the_voice_and_by_how_much_does_not_matter() -> None:
+    torch.manual_seed(0)
+    generator = SpectoGAN(SpectoGAN.Config(labels=("0", "1"), voices=("ann", "bob", "eve"), **SMALL)).eval()
+    assert generator.mapping is not None
+    for layer in (generator.start, generator.mapping):
+        torch.nn.init.zeros_(layer.weight[:, :3])  # so that only the choice is heard
+    z = torch.zeros(4, 8)
+    z[0, 0], z[1, 0], z[2, 1], z[3, 2] = 1.0, 3.0, 1.0, 1.0
+    with torch.no_grad():
+        ann, ann_too, bob, eve = generator(z, torch.eye(2)[[0, 0, 0, 0]])
+    torch.testing.assert_close(ann, ann_too, atol=1e-5, rtol=0)
+    assert not torch.allclose(ann, bob, atol=1e-2)
+    assert not torch.allclose(bob, eve, atol=1e-2)
+
+
+def test_the_axis_of_a_voice_leads_to_it_from_anywhere() -> None:
+    generator = SpectoGAN(SpectoGAN.Config(labels=("0",), voices=("ann", "bob", "eve"), **SMALL))
+    axis, z = generator.axes["Voice bob"], torch.randn(100, 8, generator=torch.Generator().manual_seed(0))
+    assert float(axis.norm()) == pytest.approx(1)
+    assert set(z[:, :3].argmax(1).tolist()) == {0, 1, 2}
+    assert set((z + 6 * axis)[:, :3].argmax(1).tolist()) == {1}
+
+
+@pytest.mark.parametrize("wrong", [{"labels": ()}, {"labels": ("0",), "latent": 1}])
+def test_voices_need_labels_and_room_in_the_latent(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="voices need labels"):
+        SpectoGAN.Config(voices=("ann", "bob"), **{**SMALL, **wrong})
+
+
 def test_a_condition_is_needed_where_there_are_labels_and_refused_where_not() -> None:
     with pytest.raises(ValueError, match="needs a condition"):
         SpectoGAN(SpectoGAN.Config(labels=("0", "1"), **SMALL))(torch.zeros(1, 8))

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from explorer.generators.spectogan import of_kinds
 from explorer.sound.mel import MelConfig, MelRepresentation, fit
 from training.data import cache as prepared_files
 from training.data.cache import RowStore
@@ -48,6 +49,7 @@ SILENCE = 1e-3  # peak (of a long recording: loudness) below which a recording c
 PAUSE = 0.01  # loudness of a window, relative to its recording's loudest (-40 dB), below which it is left out
 LOUD_SECONDS = 0.03
 LOUDNESS = 0.1  # root mean square of the loudest 30 ms after every clip is scaled
+MOST_VOICES, FEWEST_OF_VOICE = 24, 10  # to tell speakers apart, and recordings of each and each label to do so
 SAMPLE_RATES = range(4_000, 48_001)
 BANDS = range(8, 257)
 VERSION = 3  # of the prepared files: raise it when the same recordings would give other windows
@@ -117,7 +119,8 @@ class Cut:
 class Waveforms:
     """Windows (n, samples), float16 in [-1, 1], memory-mapped from a file, and the index of each one's label.
 
-    Where the `Cut` knows sources there is the index of each one's source in `meta["sources"]` too.
+    Where the `Cut` knows sources there is the index of each one's source in `meta["sources"]` too, and where all file
+    names tell a speaker the index of each one's voice in `meta["voices"]`.
     """
 
     train: Tensor
@@ -127,31 +130,42 @@ class Waveforms:
     meta: Mapping[str, Any]
     train_sources: Tensor | None = None
     valid_sources: Tensor | None = None
+    train_voices: Tensor | None = None
+    valid_voices: Tensor | None = None
 
 
 def prepare(
-    folder: Path, cache: Path, options: Mapping[str, str], mel: MelConfig | None = None, labels: tuple[str, ...] = ()
+    folder: Path,
+    cache: Path,
+    options: Mapping[str, str],
+    mel: MelConfig | None = None,
+    labels: tuple[str, ...] = (),
+    voices: tuple[str, ...] = (),
 ) -> Prepared:
     """Prepares the spectrograms of a folder of recordings.
 
     Args:
         options: `labels`, e.g. "0,1,5,8": use only these, in this order; `sample_rate` in Hz (by default 16000 if most
-            files have that much, or else 8000); `n_mels`.
-        mel, labels: of a checkpoint to fine-tune. The folder's labels must be among the checkpoint's. Clips without
-            labels are used for every label.
+            files have that much, or else 8000); `n_mels`; `voices`, "no": do not tell speakers apart.
+        mel, labels, voices: of a checkpoint to fine-tune. The folder's labels must be among the checkpoint's. Clips
+            without labels are used for every label.
     Returns:
-        Tensors "x" (n, 1, n_mels, 64) and, if there are labels, "condition" (n, labels), one-hot. `meta["mel"]` is the
-        MelConfig, its range measured on the training clips or the checkpoint's; `meta["labels"]` are those of the
-        folder; `meta["inventory"]` is for `inventory.table`.
+        Tensors "x" (n, 1, n_mels, 64) and, if there are labels, "condition" (n, labels), one-hot, or (n, labels *
+        voices), label by label, if there are voices. `meta["mel"]` is the MelConfig, its range measured on the
+        training clips or the checkpoint's; `meta["labels"]` are those of the folder; `meta["voices"]` its speakers if
+        every recording names one, there are few, and each says every label often, or else []; of a checkpoint's
+        voices they must be; `meta["inventory"]` is for `inventory.table`.
     Raises:
         DataError: if no file is usable, an option is unknown, a label has no clip, or the folder does not fit the
             checkpoint.
     """
-    known_options(options, "labels", "sample_rate", "n_mels")
+    known_options(options, "labels", "sample_rate", "n_mels", "voices")
+    if options.get("voices", "no") != "no":
+        raise DataError(f"voices=no is the only choice of voices, not voices={options['voices']}")
     if mel is not None:
         options = agreed(options, _decided(mel))
     n_mels = _number(options, "n_mels", BANDS) or 64
-    clips = load_waveforms(folder, cache, {k: v for k, v in options.items() if k != "n_mels"})
+    clips = load_waveforms(folder, cache, {k: v for k, v in options.items() if k not in ("n_mels", "voices")})
     fine_tuning = mel is not None
     if mel is None:
         rate = clips.meta["sample_rate"]
@@ -165,7 +179,35 @@ def prepare(
         lambda waveform: representation.normalize(representation.log_mel(waveform)),
         labels if fine_tuning else None,
     )
-    return Prepared(data.train, data.valid, {**data.meta, "mel": asdict(mel)})
+    voices = () if "voices" in options else _voices(clips, voices if fine_tuning else None)
+    if voices:
+        known = torch.eye(len(voices))[[voices.index(name) for name in clips.meta["voices"]]]
+
+        def of_voices(tensors: Mapping[str, Tensor], index: Tensor | None) -> dict[str, Tensor]:
+            return {**tensors, "condition": of_kinds(tensors["condition"], known[index])} if tensors else {}
+
+        data = replace(
+            data,
+            train=of_voices(data.train, clips.train_voices),
+            valid=of_voices(data.valid, clips.valid_voices),
+        )
+    return Prepared(data.train, data.valid, {**data.meta, "mel": asdict(mel), "voices": voices})
+
+
+def _voices(clips: Waveforms, known: tuple[str, ...] | None) -> tuple[str, ...]:
+    """The voices to tell apart, or () if they are not known, too many, or some label has too few of one.
+
+    Args:
+        known: those of a checkpoint, which the folder's must be among; None if any may be.
+    """
+    found = tuple(clips.meta.get("voices", ()))
+    if not clips.meta["labels"] or clips.train_voices is None:
+        return ()
+    if known is not None:
+        return known if set(found) <= set(known) else ()
+    counts = torch.zeros(len(clips.meta["labels"]), len(found), dtype=torch.long)
+    counts.index_put_((clips.train_labels, clips.train_voices), torch.tensor(1), accumulate=True)
+    return found if 2 <= len(found) <= MOST_VOICES and counts.min() >= FEWEST_OF_VOICE else ()
 
 
 def encoded(
@@ -315,8 +357,10 @@ def load_waveforms(folders: Folders, cache: Path, options: Mapping[str, str], cu
         }
         if cut.source_of:
             meta["sources"] = ordered.sources
+        if "train_voices" in ordered.index:
+            meta["voices"] = ordered.voices
         about = prepared_files.metadata(KIND, VERSION, key, {**meta, "cut": cut.name})
-        store.write(path, ordered.rows, ordered.label_index, about)
+        store.write(path, ordered.rows, ordered.index, about)
     return _waveforms(path, cut, *prepared_files.read(path, KIND, VERSION, key))
 
 
@@ -439,13 +483,14 @@ def _windows(file: File, content: Content, rate: int, samples: int, cut: Cut) ->
 
 @dataclass(frozen=True)
 class _Ordered:
-    """Rows, and indices of labels and sources, of each tensor; all labels and sources; and the windows of each split
-    and label."""
+    """Rows, and indices of labels, sources and voices, of each tensor; all of those by name; and the windows of each
+    split and label."""
 
     rows: Mapping[str, Sequence[int]]
-    label_index: Mapping[str, Tensor]
+    index: Mapping[str, Tensor]
     labels: list[str]
     sources: list[str]
+    voices: list[str]
     clips: dict[str, int]
 
 
@@ -469,11 +514,13 @@ def _in_splits(
         inventory.note(f"no recording of {', '.join(lost)} can be used")
     labels = list(wanted or in_order(role.label for role in after))
     rows: dict[str, list[int]] = {"train": [], "valid": []}
-    sources = sorted({role.source for role in after})
+    sources, voices = sorted({role.source for role in after}), sorted({role.voice for role in after})
     known = {source: k for k, source in enumerate(sources)}
     index: dict[str, list[int]] = {"train_labels": [], "valid_labels": []}
     if cut.source_of:
         index |= {"train_sources": [], "valid_sources": []}
+    if all(voices):
+        index |= {"train_voices": [], "valid_voices": []}
     clips: Counter[str] = Counter()
     for (_, windows), role in zip(usable.items(), after, strict=True):
         inventory.use(role.split, len(windows), role.label)
@@ -481,9 +528,11 @@ def _in_splits(
         index[f"{role.split}_labels"] += [labels.index(role.label) if role.label else 0] * len(windows)
         if cut.source_of:
             index[f"{role.split}_sources"] += [known[role.source]] * len(windows)
+        if all(voices):
+            index[f"{role.split}_voices"] += [voices.index(role.voice)] * len(windows)
         clips[f"{role.split} {role.label or ''}".strip()] += len(windows)
     tensors = {name: torch.tensor(values, dtype=torch.long) for name, values in index.items()}
-    return _Ordered(rows, tensors, labels, sources, dict(sorted(clips.items())))
+    return _Ordered(rows, tensors, labels, sources, voices, dict(sorted(clips.items())))
 
 
 def _given(path: Path, wanted: tuple[str, ...] | None, rate: int | None, cut: Cut) -> Waveforms:
@@ -507,10 +556,10 @@ def _waveforms(path: Path, cut: Cut, tensors: Mapping[str, Tensor], meta: Mappin
             right &= rows.dtype == torch.float16 and rows.ndim == 2 and rows.shape[1] == samples
             right &= labels.dtype == torch.long and labels.shape == rows.shape[:1]
             right &= not len(labels) or 0 <= int(labels.min()) <= int(labels.max()) < max(1, len(meta["labels"]))
-            if cut.source_of:
-                sources = tensors[f"{split}_sources"]
-                right &= sources.dtype == torch.long and sources.shape == labels.shape
-                right &= not len(sources) or 0 <= int(sources.min()) <= int(sources.max()) < len(meta["sources"])
+            for name in (["sources"] if cut.source_of else []) + (["voices"] if "voices" in meta else []):
+                index = tensors[f"{split}_{name}"]
+                right &= index.dtype == torch.long and index.shape == labels.shape
+                right &= not len(index) or 0 <= int(index.min()) <= int(index.max()) < len(meta[name])
         right &= len(tensors["train"]) > 0
     except (KeyError, TypeError, ValueError):
         right = False
@@ -521,7 +570,8 @@ def _waveforms(path: Path, cut: Cut, tensors: Mapping[str, Tensor], meta: Mappin
     train, train_labels, valid, valid_labels = (
         tensors[name] for name in ("train", "train_labels", "valid", "valid_labels")
     )
-    found = (tensors.get("train_sources"), tensors.get("valid_sources"))
+    known = ("train_sources", "valid_sources", "train_voices", "valid_voices")
+    found = (tensors.get(name) for name in known)
     return Waveforms(train, train_labels, valid, valid_labels, meta, *found)
 
 

@@ -55,13 +55,14 @@ class Assignment:
     """The label of a recording (None if unlabelled), its split, and its group.
 
     All recordings of a group, such as a speaker, are in the same split. The source is what makes the sound, e.g. an
-    instrument, where that matters.
+    instrument, where that matters. The voice is the speaker, where the file name tells it.
     """
 
     label: str | None
     split: Split
     group: str
     source: str = ""
+    voice: str = ""
 
 
 def assign(
@@ -114,12 +115,12 @@ def _fsdd(names: Sequence[PurePosixPath]) -> dict[PurePosixPath, Assignment | st
     takes = Counter(digit for digit, _, _ in found.values())
     training = Counter(digit for digit, _, take in found.values() if take >= 10)
     if any(2 * training[digit] <= count for digit, count in takes.items()):
-        return {name: Assignment(digit, by_hash(who), who) for name, (digit, who, _) in found.items()}
+        return {name: Assignment(digit, by_hash(who), who, voice=who) for name, (digit, who, _) in found.items()}
 
     def split(take: int) -> Split:
         return "test" if take < 5 else "valid" if take < 10 else "train"
 
-    return {name: Assignment(digit, split(take), name.stem) for name, (digit, _, take) in found.items()}
+    return {name: Assignment(digit, split(take), name.stem, voice=who) for name, (digit, who, take) in found.items()}
 
 
 def _sc09(names: Sequence[PurePosixPath]) -> dict[PurePosixPath, Assignment | str] | None:

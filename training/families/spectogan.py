@@ -18,15 +18,16 @@ from torch import Tensor, nn
 
 from explorer.checkpoint import config_from_dict
 from explorer.generators.base import Generator
-from explorer.generators.spectogan import SpectoGAN, SpectoGANConfig
+from explorer.generators.spectogan import VOICE_SHARPNESS, SpectoGAN, SpectoGANConfig
 from training.data.audio import prepare
 from training.networks import ConditionalCritic, DownBlock, he_normal, posterior
 from training.options import Number
-from training.parallel import rand, randint
+from training.parallel import rand, randint, randn
 from training.task import Batch, Prepared, TrainingRecipe
 from training.wgan_gp import AdversarialTask
 
 WIDTH = 256  # features of critic and encoder
+VIEW = MappingProxyType({"frames": 2, "bands": 0})  # how far the critic's views are moved; in pitch, voices would blur
 
 
 class SpectoTask(AdversarialTask):
@@ -36,7 +37,8 @@ class SpectoTask(AdversarialTask):
     summary = "a generator of short sounds (mel spectrograms), on a folder of recordings (e.g. spoken digits)"
     preparation = (
         "labels=A,B,... uses only these labels, in this order; sample_rate=HZ (default: 16000 if most files have that "
-        "much, or else 8000); n_mels=N mel bands (default: 64)"
+        "much, or else 8000); n_mels=N mel bands (default: 64); voices=no does not tell speakers apart, which is done "
+        "where every file is named DIGIT_SPEAKER_TAKE"
     )
     numbers = MappingProxyType(
         {
@@ -81,40 +83,71 @@ class SpectoTask(AdversarialTask):
     def prepare(
         self, folder: Path, cache: Path, options: Mapping[str, str], like: SpectoGANConfig | None = None
     ) -> Prepared:
-        return prepare(folder, cache, options, *((like.mel, like.labels) if like else ()))
+        return prepare(folder, cache, options, *((like.mel, like.labels, like.voices) if like else ()))
 
     def generator(self, data: Prepared, overrides: Mapping[str, Any]) -> Generator:
-        known = {"mel": data.meta["mel"], "labels": data.meta["labels"]}
+        known = {name: data.meta[name] for name in ("mel", "labels", "voices")}
         return SpectoGAN(config_from_dict(SpectoGAN.Config, {**asdict(SpectoGAN.Config()), **known, **overrides}))
 
     def critic(self, generator: Generator) -> nn.Module:
-        return ConditionalCritic(Trunk(generator.representation.shape), WIDTH, len(generator.config.labels))
+        kinds = len(generator.config.labels) * max(1, len(generator.config.voices))
+        return ConditionalCritic(Trunk(generator.representation.shape), WIDTH, kinds)
 
     def encoder(self, generator: Generator) -> nn.Module:
         return Encoder(generator.representation.shape, generator.latent.size)
 
     def batch(self, tensors: Mapping[str, Tensor], index: Tensor, rng: torch.Generator) -> Batch:
-        x = _move(tensors["x"][index], frames=2, bands=0, rng=rng)
-        return Batch(x, tensors["condition"][index] if "condition" in tensors else None)
+        return Batch(tensors["x"][index], tensors["condition"][index] if "condition" in tensors else None)
 
     def warm_loss(
         self, generator: Generator, encoder: nn.Module, batch: Batch, recipe: TrainingRecipe, rng: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error plus the weighted KL divergence from the prior (Kingma and Welling, 2014)."""
-        z, divergence = posterior(encoder(batch.x), rng)
-        output = generator(z, batch.condition)
+        encoded = encoder(batch.x)
+        labels, voice = _labels_and_voice(generator, batch.condition)
+        figures = {}
+        if voice is None:
+            z, divergence = posterior(encoded, rng)
+        else:  # the voice is known: the encoder need only name it
+            n = len(generator.config.voices)
+            of_voice, rest = encoded.float().unflatten(1, (2, -1)).split([n, encoded.shape[1] // 2 - n], dim=2)
+            z, divergence = posterior(rest.flatten(1), rng)
+            z = _choosing(voice, torch.cat([randn((len(z), n), rng), z], dim=1), n)
+            figures["voice_loss"] = F.cross_entropy(VOICE_SHARPNESS * of_voice[:, 0], voice)
+        output = generator(z, labels)
         # Not the absolute error: half of all pixels are silence, so it leads to their median -1, where tanh is flat
         # and the gradient vanishes.
         error = (output.float() - batch.x).square().mean()
         pixels = batch.x[0].numel()
-        loss = error + recipe.extra["kl_weight"] * divergence / pixels
-        return loss, {"error": error, "divergence": divergence}
+        loss = error + recipe.extra["kl_weight"] * (divergence + sum(figures.values())) / pixels
+        return loss, {"error": error, "divergence": divergence, **figures}
 
     def real_view(self, batch: Batch, encoder: nn.Module | None, rng: torch.Generator) -> Tensor:
-        return augment(batch.x, rng)
+        return augment(batch.x, rng, **VIEW)
 
     def fake_view(self, generator: Generator, z: Tensor, condition: Tensor | None, rng: torch.Generator) -> Tensor:
-        return augment(generator(z, condition).float(), rng)
+        labels, voice = _labels_and_voice(generator, condition)
+        if voice is not None:
+            z = _choosing(voice, z, len(generator.config.voices))
+        return augment(generator(z, labels).float(), rng, **VIEW)
+
+
+def _labels_and_voice(generator: Generator, condition: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    """What the data's condition asks for: labels (batch, labels), and the index (batch,) of the voice or None."""
+    labels, voices = len(generator.config.labels), len(generator.config.voices)
+    if condition is None or not voices or condition.shape[1] == labels:
+        return condition, None
+    both = condition.unflatten(1, (labels, voices))
+    return both.sum(2), both.sum(1).argmax(1)
+
+
+def _choosing(voice: Tensor, z: Tensor, voices: int) -> Tensor:
+    """Makes latents (batch, latent) choose a voice (batch,): among their first numbers the largest takes its place.
+
+    Every voice is equally likely under the prior, so these are draws from the prior given the voice.
+    """
+    index, top = voice[:, None], z[:, :voices].argmax(1, keepdim=True)
+    return z.scatter(1, top, z.gather(1, index)).scatter(1, index, z.gather(1, top))
 
 
 def augment(x: Tensor, rng: torch.Generator, frames: int = 4, bands: int = 1, gain: float = 0.1) -> Tensor:

@@ -14,6 +14,7 @@ import soundfile as sf
 import torch
 from safetensors.torch import save_file
 
+from explorer.sound.mel import MelConfig
 from training.data.audio import VERSION, Cut, Waveforms, agreed, encoded, load_waveforms, prepare, shape_clip
 from training.data.inventory import table
 from training.data.labels import Assignment, assign
@@ -108,7 +109,8 @@ def test_a_recording_outside_the_labelled_folders_is_skipped_and_named(tmp_path:
         ("labels", ",,", "labels must be a list such as 0,1,5,8, each label once, not ',,'"),
         ("labels", "", "labels must be a list"),
         ("labels", "1,one", "labels must be a list"),
-        ("label", "1", "unknown option label: there are labels, sample_rate and n_mels"),
+        ("label", "1", "unknown option label: there are labels, sample_rate, n_mels and voices"),
+        ("voices", "yes", "voices=no is the only choice of voices, not voices=yes"),
     ],
 )
 def test_an_invalid_option_is_an_error_in_one_sentence(tmp_path: Path, option: str, value: str, message: str) -> None:
@@ -138,6 +140,35 @@ def test_prepared_spectrograms_use_their_range_and_are_read_back_from_the_cache(
     assert first.train["x"].equal(again.train["x"])
     write(tmp_path / "data" / "0_theo_30.wav", speech())
     assert len(prepare(tmp_path / "data", tmp_path / "cache", {}).train["x"]) == 13
+
+
+def spoken(folder: Path, takes: int, speakers: tuple[str, ...] = ("ann", "bob")) -> None:
+    for k, name in enumerate(f"{digit}_{who}_{take}" for digit in "07" for who in speakers for take in range(takes)):
+        write(folder / f"{name}.wav", speech(frequency=200 + k))
+
+
+def test_speakers_are_told_apart_where_names_tell_them_and_each_says_every_label_often(tmp_path: Path) -> None:
+    spoken(tmp_path / "often", takes=25)
+    data = prepare(tmp_path / "often", tmp_path, {})
+    assert data.meta["voices"] == ("ann", "bob")
+    for tensors, of_each in ((data.train, 15), (data.valid, 5)):  # takes 10-24 train, 5-9 validate
+        assert tensors["condition"].sum(0).tolist() == [of_each] * 4
+        assert tensors["condition"].sum(1).eq(1).all()
+    spoken(tmp_path / "seldom", takes=9)
+    for folder, options in (("seldom", {}), ("often", {"voices": "no"})):
+        data = prepare(tmp_path / folder, tmp_path, options)
+        assert (data.meta["voices"], data.train["condition"].shape[1]) == ((), 2)
+
+
+def test_voices_keep_their_place_among_those_of_a_checkpoint_and_strangers_have_none(tmp_path: Path) -> None:
+    spoken(tmp_path / "two", takes=12)
+    fresh = prepare(tmp_path / "two", tmp_path, {"voices": "no"})
+    mel = MelConfig(**fresh.meta["mel"])
+    known = prepare(tmp_path / "two", tmp_path, {}, mel, ("0", "7"), ("ann", "abe", "bob"))
+    assert known.meta["voices"] == ("ann", "abe", "bob")
+    assert known.train["condition"].sum(0).tolist() == [12, 0, 12, 12, 0, 12]
+    strangers = prepare(tmp_path / "two", tmp_path, {}, mel, ("0", "7"), ("ann", "abe"))
+    assert (strangers.meta["voices"], strangers.train["condition"].shape[1]) == ((), 2)
 
 
 def test_another_folder_of_the_same_names_sizes_and_times_is_prepared_anew(tmp_path: Path) -> None:

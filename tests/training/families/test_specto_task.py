@@ -1,9 +1,12 @@
 """The task of SpectoGAN; the training loop itself is tested in test_loop."""
 
+from typing import Any
+
+import pytest
 import torch
 from torch import Tensor, nn
 
-from explorer.generators.spectogan import SpectoGAN
+from explorer.generators.spectogan import SpectoGAN, of_kinds
 from training.families.spectogan import WIDTH, Encoder, SpectoTask, Trunk, augment
 from training.networks import ConditionalCritic
 from training.task import Batch
@@ -74,6 +77,41 @@ def test_the_kl_divergence_is_zero_if_the_encoder_returns_the_prior() -> None:
     loss, figures = task.warm_loss(generator, Prior(), batch, task.defaults, torch.Generator().manual_seed(0))
     assert figures["divergence"] == 0
     assert loss == figures["error"]
+
+
+class Echo(SpectoGAN):
+    """A generator of two labels and three voices that makes silence and keeps what it was asked for."""
+
+    def __init__(self) -> None:
+        voices = ("ann", "bob", "eve")
+        super().__init__(SpectoGAN.Config(labels=("0", "1"), voices=voices, latent=8, channels=(8,) * 5, style=8))
+
+    def forward(self, z: Tensor, condition: Tensor | None = None, *_: Any) -> Tensor:
+        self.z, self.asked = z, condition
+        return torch.full((len(z), *SHAPE), -1.0)
+
+
+def test_generated_items_speak_in_the_voices_of_the_real_ones_that_the_critic_compares_them_with() -> None:
+    generator, n = Echo(), 4096
+    voice, label = torch.arange(n) % 3, torch.arange(n) % 2
+    condition = of_kinds(torch.eye(2)[label], torch.eye(3)[voice])
+    z = torch.randn(n, 8, generator=torch.Generator().manual_seed(0))
+    SpectoTask().fake_view(generator, z, condition, torch.Generator())
+    assert generator.asked is not None
+    assert torch.equal(generator.asked, torch.eye(2)[label])
+    assert torch.equal(generator.z[:, :3].argmax(1), voice)
+    # For each latent the numbers are the same in another order: with every voice as often, the prior is kept.
+    torch.testing.assert_close(generator.z.sort(1).values, z.sort(1).values)
+    assert torch.equal(generator.z[:, 3:], z[:, 3:])
+    others = generator.z[:, :3][torch.arange(3) != voice[:, None]]
+    assert abs(float(generator.z[:, :3].mean())) < 0.03
+    assert float(others.mean()) == pytest.approx(-0.423, abs=0.03)  # a half of minus the mean of the largest of three
+
+
+def test_without_voices_in_the_data_latents_choose_them() -> None:
+    generator, z = Echo(), torch.randn(5, 8)
+    SpectoTask().fake_view(generator, z, torch.eye(2)[[0, 1, 0, 1, 0]], torch.Generator())
+    assert torch.equal(generator.z, z)
 
 
 def test_the_encoder_gives_a_mean_and_a_variance_for_each_number_of_the_latent() -> None:
