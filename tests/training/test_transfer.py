@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,15 @@ def test_after_the_head_start_the_generator_learns_and_the_run_records_its_origi
     assert about["init_from"] == {"name": "origin", "sha256": read_card(origin).sha256}
     assert about["config"]["labels"] == ["0", "1", "2"]
     assert about["data"]["labels"] == ["1", "2"]
+
+
+def test_a_stranger_s_recordings_fine_tune_a_checkpoint_of_several_voices(train: Train, tmp_path: Path) -> None:
+    start = tmp_path / "voices.safetensors"
+    checkpoint.save(start, SpectoGAN(replace(CONFIG, voices=("ann", "bob"))))
+    assert train("--warm-steps", "1", start=start) == 0
+    state, before = last_state(tmp_path / "run"), checkpoint.load(start)[0].state_dict()
+    assert state["step"] == 3
+    assert not torch.equal(state["modules"]["generator"]["to_mel.weight"], before["to_mel.weight"])
 
 
 def test_spectrogram_format_and_label_order_are_the_checkpoint_s(voice: Path, tmp_path: Path) -> None:

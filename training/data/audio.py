@@ -152,9 +152,10 @@ def prepare(
     Returns:
         Tensors "x" (n, 1, n_mels, 64) and, if there are labels, "condition" (n, labels), one-hot, or (n, labels *
         voices), label by label, if there are voices. `meta["mel"]` is the MelConfig, its range measured on the
-        training clips or the checkpoint's; `meta["labels"]` are those of the folder; `meta["voices"]` its speakers if
-        every recording names one, there are few, and each says every label often, or else []; of a checkpoint's
-        voices they must be; `meta["inventory"]` is for `inventory.table`.
+        training clips or the checkpoint's; `meta["labels"]` are those of the folder; `meta["voices"]` the checkpoint's,
+        or the folder's speakers if every recording names one, there are few, and each says every label often, or else
+        (). Of a checkpoint's voices, strangers have an equal share of each; `meta["inventory"]` is for
+        `inventory.table`.
     Raises:
         DataError: if no file is usable, an option is unknown, a label has no clip, or the folder does not fit the
             checkpoint.
@@ -179,35 +180,32 @@ def prepare(
         lambda waveform: representation.normalize(representation.log_mel(waveform)),
         labels if fine_tuning else None,
     )
-    voices = () if "voices" in options else _voices(clips, voices if fine_tuning else None)
+    known = "voices" not in options and clips.train_voices is not None
+    if not fine_tuning:
+        voices = _voices(clips) if known else ()
     if voices:
-        known = torch.eye(len(voices))[[voices.index(name) for name in clips.meta["voices"]]]
+        found = clips.meta["voices"] if known else ()
+        strangers = not found or not set(found) <= set(voices)
+        named = torch.eye(len(voices))[[voices.index(name) for name in ([] if strangers else found)]]
 
         def of_voices(tensors: Mapping[str, Tensor], index: Tensor | None) -> dict[str, Tensor]:
-            return {**tensors, "condition": of_kinds(tensors["condition"], known[index])} if tensors else {}
+            if not tensors:
+                return {}
+            shares = torch.full((1, len(voices)), 1 / len(voices)) if strangers else named[index]
+            return {**tensors, "condition": of_kinds(tensors["condition"], shares)}
 
-        data = replace(
-            data,
-            train=of_voices(data.train, clips.train_voices),
-            valid=of_voices(data.valid, clips.valid_voices),
-        )
+        train, valid = of_voices(data.train, clips.train_voices), of_voices(data.valid, clips.valid_voices)
+        data = replace(data, train=train, valid=valid)
     return Prepared(data.train, data.valid, {**data.meta, "mel": asdict(mel), "voices": voices})
 
 
-def _voices(clips: Waveforms, known: tuple[str, ...] | None) -> tuple[str, ...]:
-    """The voices to tell apart, or () if they are not known, too many, or some label has too few of one.
-
-    Args:
-        known: those of a checkpoint, which the folder's must be among; None if any may be.
-    """
-    found = tuple(clips.meta.get("voices", ()))
-    if not clips.meta["labels"] or clips.train_voices is None:
+def _voices(clips: Waveforms) -> tuple[str, ...]:
+    """The voices to tell apart; () if they are not known, too many, or some label has too few recordings of one."""
+    found, labels = tuple(clips.meta.get("voices", ())), len(clips.meta["labels"])
+    if not 2 <= len(found) <= MOST_VOICES or not labels or clips.train_voices is None:
         return ()
-    if known is not None:
-        return known if set(found) <= set(known) else ()
-    counts = torch.zeros(len(clips.meta["labels"]), len(found), dtype=torch.long)
-    counts.index_put_((clips.train_labels, clips.train_voices), torch.tensor(1), accumulate=True)
-    return found if 2 <= len(found) <= MOST_VOICES and counts.min() >= FEWEST_OF_VOICE else ()
+    counts = torch.bincount(clips.train_labels * len(found) + clips.train_voices, minlength=labels * len(found))
+    return found if counts.min() >= FEWEST_OF_VOICE else ()
 
 
 def encoded(

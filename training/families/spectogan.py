@@ -104,16 +104,16 @@ class SpectoTask(AdversarialTask):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error plus the weighted KL divergence from the prior (Kingma and Welling, 2014)."""
         encoded = encoder(batch.x)
-        labels, voice = _labels_and_voice(generator, batch.condition)
+        labels, voices = _labels_and_voices(generator, batch.condition)
         figures = {}
-        if voice is None:
+        if voices is None:
             z, divergence = posterior(encoded, rng)
         else:  # the voice is known: the encoder need only name it
-            n = len(generator.config.voices)
+            n = voices.shape[1]
             of_voice, rest = encoded.float().unflatten(1, (2, -1)).split([n, encoded.shape[1] // 2 - n], dim=2)
             z, divergence = posterior(rest.flatten(1), rng)
-            z = _choosing(voice, torch.cat([randn((len(z), n), rng), z], dim=1), n)
-            figures["voice_loss"] = F.cross_entropy(VOICE_SHARPNESS * of_voice[:, 0], voice)
+            z = _choosing(voices, torch.cat([randn((len(z), n), rng), z], dim=1))
+            figures["voice_loss"] = F.cross_entropy(VOICE_SHARPNESS * of_voice[:, 0], voices)
         output = generator(z, labels)
         # Not the absolute error: half of all pixels are silence, so it leads to their median -1, where tanh is flat
         # and the gradient vanishes.
@@ -126,27 +126,29 @@ class SpectoTask(AdversarialTask):
         return augment(batch.x, rng, **VIEW)
 
     def fake_view(self, generator: Generator, z: Tensor, condition: Tensor | None, rng: torch.Generator) -> Tensor:
-        labels, voice = _labels_and_voice(generator, condition)
-        if voice is not None:
-            z = _choosing(voice, z, len(generator.config.voices))
+        labels, voices = _labels_and_voices(generator, condition)
+        if voices is not None:
+            z = _choosing(voices, z)
         return augment(generator(z, labels).float(), rng, **VIEW)
 
 
-def _labels_and_voice(generator: Generator, condition: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-    """What the data's condition asks for: labels (batch, labels), and the index (batch,) of the voice or None."""
-    labels, voices = len(generator.config.labels), len(generator.config.voices)
-    if condition is None or not voices or condition.shape[1] == labels:
+def _labels_and_voices(generator: Generator, condition: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    """What the data's condition asks for: labels (batch, labels), and voices (batch, voices) or None without."""
+    voices = len(generator.config.voices)
+    if condition is None or not voices:
         return condition, None
-    both = condition.unflatten(1, (labels, voices))
-    return both.sum(2), both.sum(1).argmax(1)
+    both = condition.unflatten(1, (-1, voices))
+    return both.sum(2), both.sum(1)
 
 
-def _choosing(voice: Tensor, z: Tensor, voices: int) -> Tensor:
-    """Makes latents (batch, latent) choose a voice (batch,): among their first numbers the largest takes its place.
+def _choosing(voices: Tensor, z: Tensor) -> Tensor:
+    """Makes latents (batch, latent) choose the voices asked for (batch, voices), one-hot; where all are, any may be.
 
-    Every voice is equally likely under the prior, so these are draws from the prior given the voice.
+    The largest of a latent's first numbers changes places with that of the voice. Since every voice is equally likely
+    under the prior, these are draws from the prior given the voice.
     """
-    index, top = voice[:, None], z[:, :voices].argmax(1, keepdim=True)
+    top = z[:, : voices.shape[1]].argmax(1, keepdim=True)
+    index = torch.where(voices.amax(1, keepdim=True) > 0.5, voices.argmax(1, keepdim=True), top)
     return z.scatter(1, top, z.gather(1, index)).scatter(1, index, z.gather(1, top))
 
 

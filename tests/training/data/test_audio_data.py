@@ -160,7 +160,7 @@ def test_speakers_are_told_apart_where_names_tell_them_and_each_says_every_label
         assert (data.meta["voices"], data.train["condition"].shape[1]) == ((), 2)
 
 
-def test_voices_keep_their_place_among_those_of_a_checkpoint_and_strangers_have_none(tmp_path: Path) -> None:
+def test_voices_keep_their_place_among_those_of_a_checkpoint_and_strangers_have_a_share_of_each(tmp_path: Path) -> None:
     spoken(tmp_path / "two", takes=12)
     fresh = prepare(tmp_path / "two", tmp_path, {"voices": "no"})
     mel = MelConfig(**fresh.meta["mel"])
@@ -168,7 +168,7 @@ def test_voices_keep_their_place_among_those_of_a_checkpoint_and_strangers_have_
     assert known.meta["voices"] == ("ann", "abe", "bob")
     assert known.train["condition"].sum(0).tolist() == [12, 0, 12, 12, 0, 12]
     strangers = prepare(tmp_path / "two", tmp_path, {}, mel, ("0", "7"), ("ann", "abe"))
-    assert (strangers.meta["voices"], strangers.train["condition"].shape[1]) == ((), 2)
+    assert strangers.train["condition"].unique(dim=0).tolist() == [[0, 0, 0.5, 0.5], [0.5, 0.5, 0, 0]]
 
 
 def test_another_folder_of_the_same_names_sizes_and_times_is_prepared_anew(tmp_path: Path) -> None:

@@ -108,9 +108,10 @@ def test_generated_items_speak_in_the_voices_of_the_real_ones_that_the_critic_co
     assert float(others.mean()) == pytest.approx(-0.423, abs=0.03)  # a half of minus the mean of the largest of three
 
 
-def test_without_voices_in_the_data_latents_choose_them() -> None:
+def test_where_the_data_are_of_a_stranger_latents_choose_the_voice() -> None:
     generator, z = Echo(), torch.randn(5, 8)
-    SpectoTask().fake_view(generator, z, torch.eye(2)[[0, 1, 0, 1, 0]], torch.Generator())
+    condition = of_kinds(torch.eye(2)[[0, 1, 0, 1, 0]], torch.full((1, 3), 1 / 3))
+    SpectoTask().fake_view(generator, z, condition, torch.Generator())
     assert torch.equal(generator.z, z)
 
 
