@@ -30,6 +30,7 @@ BATCH = 64
 ONLY = "-only"  # suffix of a direction's name for the variant that holds the other measures constant
 HELD_OUT = 0.25  # share of the latents held out of the fit, to validate it
 MIN_R2 = 0.15  # R² below which a direction is left out
+CLEAR = 0.3  # R² from which a measured direction comes before those that the generator has by construction
 MIN_LEAK = 0.15  # standard deviations of another measure per step, below which a leak is not mentioned
 MIN_REMAINDER = 0.1  # share of a gradient's norm that must remain once the other measures are held constant
 
@@ -160,8 +161,9 @@ def principal(
 
 @torch.no_grad()
 def measured(generator: Generator, samples: int, progress: Progress | None = None) -> tuple[Direction, ...]:
-    """The measured directions, best R² first; those that the generator has by construction (`Generator.axes`); the
-    principal ones; the "-only" variants of the measured ones.
+    """The measured directions, best R² first; the principal ones; the "-only" variants of the measured ones.
+
+    Those that the generator has by construction (`Generator.axes`) come before measured ones with an R² below CLEAR.
 
     Renders `samples` latents, every label equally often, the k-th with the noise of seed k if there is one, and
     subtracts each label's mean from each measure. A quarter of them is held out to validate the fits. Directions with
@@ -204,12 +206,18 @@ def measured(generator: Generator, samples: int, progress: Progress | None = Non
     isolated = [d for d in isolated if d.measures["r2"] >= MIN_R2]
     shape = generator.latent.shape
     built = [Direction(title.lower().replace(" ", "-"), vector, title) for title, vector in generator.axes.items()]
-    components = principal(generator, samples=principal_samples, progress=lambda done, _: report(samples + done))
-    unnamed = [
-        replace(d, measures={**d.measures, **_leaks(d.vector.flatten().double(), responses)})
-        for d in (*built, *(d for d in components if d.measures["r2"] >= MIN_R2))
+    components = [
+        d
+        for d in principal(generator, samples=principal_samples, progress=lambda done, _: report(samples + done))
+        if d.measures["r2"] >= MIN_R2
     ]
-    return tuple(replace(d, vector=d.vector.reshape(shape)) for d in (*plain, *unnamed, *isolated))
+
+    def leaking(d: Direction) -> Direction:
+        return replace(d, measures={**d.measures, **_leaks(d.vector.flatten().double(), responses)})
+
+    clear = sum(d.measures["r2"] >= CLEAR for d in plain)
+    every = (*plain[:clear], *map(leaking, built), *plain[clear:], *map(leaking, components), *isolated)
+    return tuple(replace(d, vector=d.vector.reshape(shape)) for d in every)
 
 
 class Search:

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from explorer import checkpoint, shelf
 from explorer.checkpoint import Card, CheckpointError
 from explorer.directions import Search
 from explorer.generators import FAMILIES
+from explorer.generators.base import Generator
 from explorer.judge import Judge, find_judge
 from explorer.model import Model
 from explorer.recipe import Place, Recipe
@@ -235,8 +236,8 @@ class Engine:
 
     def _snapshot(self, card: Card, final: Model) -> Model:
         generator, _ = checkpoint.load(card.path)
-        if generator.config != final.generator.config:
-            raise CheckpointError(f"{card.name!r}: its configuration is not that of {final.card.name!r}")
+        if _kind(generator) != _kind(final.generator):
+            raise CheckpointError(f"{card.name!r}: its latent, labels or sounds are not those of {final.card.name!r}")
         generator.representation = final.generator.representation  # with its vocoder, if there is one
         trace_when_busy(generator, self._traces.submit)
         return replace(final, card=card, generator=generator)
@@ -247,6 +248,13 @@ class Engine:
             return None
         found = (find_judge(folder, card.labels, card.sample_rate) for folder in (self.folder, shelf.DEFAULT_FOLDER))
         return next((judge for judge in found if judge is not None), None)
+
+
+def _kind(generator: Generator) -> tuple[Any, ...]:
+    """What two generators share if the same places can be played with both; their networks may differ."""
+    made = generator.representation
+    sounds = (type(made), made.shape, getattr(made, "config", None))
+    return generator.family, generator.latent, generator.noise, generator.condition, generator.settings, sounds
 
 
 def _without_gradients(function: Callable[[], T]) -> T:

@@ -215,7 +215,10 @@ def test_principal_directions_list_the_measures_they_change() -> None:
 def test_directions_that_a_network_has_by_construction_keep_their_titles_and_list_the_measures_they_change() -> None:
     generator = Instrument()
     generator.axes = {"Voice ann": Instrument.velocity.reshape(2, 5)}
-    (ann,) = [d for d in measured(generator, samples=2048) if d.title == "Voice ann"]
+    found = measured(generator, samples=2048)
+    (place,) = [k for k, d in enumerate(found) if d.title == "Voice ann"]
+    assert [d.name for d in found[place - 1 : place + 2]] == ["length", "voice-ann", "pc1"]
+    ann = found[place]
     assert (ann.name, ann.vector.shape, cosine(ann, Instrument.velocity)) == ("voice-ann", (2, 5), pytest.approx(1))
     assert ann.leaks == {"velocity": pytest.approx(1, abs=0.02), "register": pytest.approx(0.6, abs=0.03)}
 

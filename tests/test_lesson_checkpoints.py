@@ -21,7 +21,7 @@ def test_the_collapsed_checkpoint_hardly_listens_to_its_latent() -> None:
 
     name = Lessons(engine).lesson_data(Recipe("spoken-digits").to_json())["collapsed"]
     assert abs(spread(name) - 0.06) < 0.01  # as its card says
-    assert abs(spread("spoken-digits") - 0.33) < 0.02
+    assert abs(spread("spoken-digits") - 0.29) < 0.02
     assert (shelf.DEFAULT_FOLDER / shelf.LESSONS / f"{name}.safetensors").stat().st_size < 600_000
 
 

@@ -1,6 +1,7 @@
 """Snapshots of training: played as NAME@STEP, stored in 8 bit, and looked up only inside the folder of checkpoints."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from explorer.__main__ import main
 from explorer.checkpoint import CheckpointError
 from explorer.directions import principal
 from explorer.engine import Engine
+from explorer.generators.spectogan import SpectoGAN
 from explorer.recipe import Recipe
 from explorer.ui import handlers
 
@@ -78,9 +80,20 @@ def test_names_of_no_snapshot_are_refused(folder: Path, name: str) -> None:
         Engine(folder).model(name)
 
 
-def test_a_snapshot_with_another_configuration_is_refused(folder: Path) -> None:
+def test_a_snapshot_from_before_a_network_grew_is_played(tmp_path: Path) -> None:
+    small: dict[str, Any] = {"labels": ("0", "1"), "latent": 8, "channels": (8,) * 5, "style": 8}
+    before = SpectoGAN(SpectoGAN.Config(**small)).eval()
+    checkpoint.save(tmp_path / "digits.safetensors", SpectoGAN(SpectoGAN.Config(**small, voices=("ann", "bob"))))
+    checkpoint.save(tmp_path / "snapshots" / "digits" / "5.safetensors", before)
+    output = Engine(tmp_path).output(Recipe("digits@5", seed=3, label="1"))
+    with torch.inference_mode():
+        expected = before(before.latent.from_seeds([3]), torch.eye(2)[1:])
+    torch.testing.assert_close(output, expected[0])
+
+
+def test_a_snapshot_of_other_sounds_is_refused(folder: Path) -> None:
     checkpoint.save(folder / "snapshots" / "toy" / "0.safetensors", make(notes=5))
-    with pytest.raises(CheckpointError, match="its configuration is not that of 'toy'"):
+    with pytest.raises(CheckpointError, match="its latent, labels or sounds are not those of 'toy'"):
         Engine(folder).model("toy@0")
 
 

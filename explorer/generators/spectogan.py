@@ -19,7 +19,7 @@ from explorer.latent import LatentSpace, Prior
 from explorer.sound.base import Settings, check_size
 from explorer.sound.mel import MelConfig, MelRepresentation
 
-VOICE_SHARPNESS = 20.0  # of the softmax over voices: of six, one has at least 95 % in four of five latents
+VOICE_SHARPNESS = 5.0  # of the softmax over voices; the larger, the more a morph jumps from one voice to another
 WIDEST, DEEPEST = 4096, 12  # upper limits: size of a layer, and number of `channels`
 
 

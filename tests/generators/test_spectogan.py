@@ -28,14 +28,14 @@ def test_the_condition_changes_the_output() -> None:
     assert not torch.allclose(zero, one)
 
 
-def test_the_largest_of_the_first_numbers_chooses_the_voice_and_by_how_much_does_not_matter() -> None:
+def test_the_largest_of_the_first_numbers_chooses_the_voice_and_if_it_is_clear_by_how_much_does_not_matter() -> None:
     torch.manual_seed(0)
     generator = SpectoGAN(SpectoGAN.Config(labels=("0", "1"), voices=("ann", "bob", "eve"), **SMALL)).eval()
     assert generator.mapping is not None
     for layer in (generator.start, generator.mapping):
         torch.nn.init.zeros_(layer.weight[:, :3])  # so that only the choice is heard
     z = torch.zeros(4, 8)
-    z[0, 0], z[1, 0], z[2, 1], z[3, 2] = 1.0, 3.0, 1.0, 1.0
+    z[0, 0], z[1, 0], z[2, 1], z[3, 2] = 4.0, 8.0, 4.0, 4.0
     with torch.no_grad():
         ann, ann_too, bob, eve = generator(z, torch.eye(2)[[0, 0, 0, 0]])
     torch.testing.assert_close(ann, ann_too, atol=1e-5, rtol=0)

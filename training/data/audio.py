@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from explorer.generators.spectogan import of_kinds
 from explorer.sound.mel import MelConfig, MelRepresentation, fit
 from training.data import cache as prepared_files
 from training.data.cache import RowStore
@@ -192,7 +191,8 @@ def prepare(
             if not tensors:
                 return {}
             shares = torch.full((1, len(voices)), 1 / len(voices)) if strangers else named[index]
-            return {**tensors, "condition": of_kinds(tensors["condition"], shares)}
+            condition = tensors["condition"][:, :, None] * shares[:, None]
+            return {**tensors, "condition": condition.flatten(1)}
 
         train, valid = of_voices(data.train, clips.train_voices), of_voices(data.valid, clips.valid_voices)
         data = replace(data, train=train, valid=valid)

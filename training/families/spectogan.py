@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from explorer.checkpoint import config_from_dict
 from explorer.generators.base import Generator
 from explorer.generators.spectogan import VOICE_SHARPNESS, SpectoGAN, SpectoGANConfig
+from training import parallel
 from training.data.audio import prepare
 from training.networks import ConditionalCritic, DownBlock, he_normal, posterior
 from training.options import Number
@@ -27,6 +28,8 @@ from training.task import Batch, Prepared, TrainingRecipe
 from training.wgan_gp import AdversarialTask
 
 WIDTH = 256  # features of critic and encoder
+GROUP = 4  # recordings of one label in one voice, whose deviation from each other the critic sees
+SMALLEST_VARIANCE = 1e-4  # of a pixel in a group, so that gradients stay finite
 VIEW = MappingProxyType({"frames": 2, "bands": 0})  # how far the critic's views are moved; in pitch, voices would blur
 
 
@@ -86,15 +89,25 @@ class SpectoTask(AdversarialTask):
         return prepare(folder, cache, options, *((like.mel, like.labels, like.voices) if like else ()))
 
     def generator(self, data: Prepared, overrides: Mapping[str, Any]) -> Generator:
-        known = {name: data.meta[name] for name in ("mel", "labels", "voices")}
+        known = {name: data.meta[name] for name in ("mel", "labels", "voices") if name in data.meta}
         return SpectoGAN(config_from_dict(SpectoGAN.Config, {**asdict(SpectoGAN.Config()), **known, **overrides}))
 
     def critic(self, generator: Generator) -> nn.Module:
         kinds = len(generator.config.labels) * max(1, len(generator.config.voices))
-        return ConditionalCritic(Trunk(generator.representation.shape), WIDTH, kinds)
+        planes, *sides = generator.representation.shape
+        return ConditionalCritic(Trunk((2 * planes, *sides)), WIDTH, kinds)
 
     def encoder(self, generator: Generator) -> nn.Module:
         return Encoder(generator.representation.shape, generator.latent.size)
+
+    def draw(self, tensors: Mapping[str, Tensor], n: int, rng: torch.Generator) -> Tensor:
+        """Groups of recordings of one label in one voice; every recording is equally likely."""
+        condition, total = tensors.get("condition"), n * parallel.world_size()
+        if condition is None or n % GROUP:
+            return super().draw(tensors, n, rng)
+        first = torch.randint(0, len(condition), (total // GROUP,), generator=rng, device=condition.device)
+        same = condition[first] @ condition.T
+        return parallel.local_rows(torch.multinomial(same, GROUP, replacement=True, generator=rng).flatten())
 
     def batch(self, tensors: Mapping[str, Tensor], index: Tensor, rng: torch.Generator) -> Batch:
         return Batch(tensors["x"][index], tensors["condition"][index] if "condition" in tensors else None)
@@ -123,13 +136,13 @@ class SpectoTask(AdversarialTask):
         return loss, {"error": error, "divergence": divergence, **figures}
 
     def real_view(self, batch: Batch, encoder: nn.Module | None, rng: torch.Generator) -> Tensor:
-        return augment(batch.x, rng, **VIEW)
+        return _view(batch.x, rng)
 
     def fake_view(self, generator: Generator, z: Tensor, condition: Tensor | None, rng: torch.Generator) -> Tensor:
         labels, voices = _labels_and_voices(generator, condition)
         if voices is not None:
             z = _choosing(voices, z)
-        return augment(generator(z, labels).float(), rng, **VIEW)
+        return _view(generator(z, labels).float(), rng)
 
 
 def _labels_and_voices(generator: Generator, condition: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
@@ -150,6 +163,17 @@ def _choosing(voices: Tensor, z: Tensor) -> Tensor:
     top = z[:, : voices.shape[1]].argmax(1, keepdim=True)
     index = torch.where(voices.amax(1, keepdim=True) > 0.5, voices.argmax(1, keepdim=True), top)
     return z.scatter(1, top, z.gather(1, index)).scatter(1, index, z.gather(1, top))
+
+
+def _view(x: Tensor, rng: torch.Generator) -> Tensor:
+    """What the critic sees: items (batch, 1, n_mels, frames), augmented, and how those of a group differ in each pixel.
+
+    A critic that sees one item at a time hardly minds if all of one kind are alike (minibatch standard deviation,
+    Karras et al., 2018, arXiv:1710.10196, but within groups of one kind). A batch of no whole number of groups is one.
+    """
+    size = len(x) if len(x) % GROUP else GROUP
+    deviation = (x.unflatten(0, (-1, size)).var(1, unbiased=False) + SMALLEST_VARIANCE).sqrt()
+    return torch.cat([augment(x, rng, **VIEW), deviation.repeat_interleave(size, 0)], dim=1)
 
 
 def augment(x: Tensor, rng: torch.Generator, frames: int = 4, bands: int = 1, gain: float = 0.1) -> Tensor:

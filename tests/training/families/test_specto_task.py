@@ -115,5 +115,23 @@ def test_where_the_data_are_of_a_stranger_latents_choose_the_voice() -> None:
     assert torch.equal(generator.z, z)
 
 
+def test_the_critic_sees_how_four_of_a_kind_differ() -> None:
+    alike, different = pictures(1).expand(4, *SHAPE), pictures(4)
+    seen = SpectoTask().real_view(Batch(torch.cat([alike, different])), None, torch.Generator())
+    assert seen.shape == (8, 2, 64, 64)
+    torch.testing.assert_close(seen[:4, 1], torch.full((4, 64, 64), 0.01))  # the smallest that is told from none
+    expected = (different.var(0, correction=0) + 1e-4).sqrt()
+    torch.testing.assert_close(seen[4:, 1:], expected.expand(4, *SHAPE))
+
+
+def test_those_that_are_compared_are_of_one_kind_and_every_recording_is_drawn_as_often() -> None:
+    kind = torch.tensor([0] * 30 + [1] * 10)
+    tensors = {"x": torch.zeros(40, *SHAPE), "condition": torch.eye(2)[kind]}
+    index = SpectoTask().draw(tensors, 40_000, torch.Generator().manual_seed(0))
+    groups = kind[index].unflatten(0, (-1, 4))
+    assert torch.equal(groups.amin(1), groups.amax(1))
+    assert index.bincount().tolist() == pytest.approx([1000] * 40, rel=0.2)
+
+
 def test_the_encoder_gives_a_mean_and_a_variance_for_each_number_of_the_latent() -> None:
     assert Encoder(SHAPE, latent=8)(pictures(2)).shape == (2, 16)
