@@ -1,12 +1,14 @@
-"""What networks of several families share: first weights, a halving block, a conditional critic, a VAE's posterior."""
+"""What networks of several families share: first weights, a halving block, a conditional critic, a VAE's posterior, and
+groups of one kind, whose items a critic compares."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.parallel import randn
+from training.parallel import local_rows, randn, world_size
 
 SLOPE = 0.2  # negative slope of the leaky ReLUs in the critics
+GROUP = 4  # consecutive items of one kind that a critic compares
 
 
 def he_normal(network: nn.Module) -> None:
@@ -77,3 +79,28 @@ def posterior(encoded: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     noise = randn(mean.shape, rng)
     divergence = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2
     return mean + noise * (log_variance / 2).exp(), divergence
+
+
+def draw_groups(condition: Tensor, weight: Tensor, n: int, rng: torch.Generator) -> Tensor:
+    """Draws indices (n,) of items in groups of `GROUP` that have the same condition; single ones if n is no multiple.
+
+    Args:
+        condition: (items, kinds), one-hot or shares.
+        weight: (items,), how often an item is drawn.
+    """
+    total = n * world_size()
+    if n % GROUP:
+        return local_rows(torch.multinomial(weight, total, replacement=True, generator=rng))
+    first = torch.multinomial(weight, total // GROUP, replacement=True, generator=rng)
+    same = condition[first] @ condition.T
+    return local_rows(torch.multinomial(same * weight, GROUP, replacement=True, generator=rng).flatten())
+
+
+def group_variance(x: Tensor) -> Tensor:
+    """The variance of each number within groups of `GROUP` consecutive items, of the shape of x (batch, ...).
+
+    A critic that sees one item at a time hardly minds if all of one kind are alike (minibatch standard deviation,
+    Karras et al., 2018, arXiv:1710.10196). A batch that holds no whole number of groups is one group.
+    """
+    size = len(x) if len(x) % GROUP else GROUP
+    return x.unflatten(0, (-1, size)).var(1, unbiased=False).repeat_interleave(size, dim=0)

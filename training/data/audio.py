@@ -179,24 +179,27 @@ def prepare(
         lambda waveform: representation.normalize(representation.log_mel(waveform)),
         labels if fine_tuning else None,
     )
-    known = "voices" not in options and clips.train_voices is not None
+    named = "voices" not in options
     if not fine_tuning:
-        voices = _voices(clips) if known else ()
+        voices = _voices(clips) if named else ()
     if voices:
-        found = clips.meta["voices"] if known else ()
-        strangers = not found or not set(found) <= set(voices)
-        named = torch.eye(len(voices))[[voices.index(name) for name in ([] if strangers else found)]]
-
-        def of_voices(tensors: Mapping[str, Tensor], index: Tensor | None) -> dict[str, Tensor]:
-            if not tensors:
-                return {}
-            shares = torch.full((1, len(voices)), 1 / len(voices)) if strangers else named[index]
-            condition = tensors["condition"][:, :, None] * shares[:, None]
-            return {**tensors, "condition": condition.flatten(1)}
-
-        train, valid = of_voices(data.train, clips.train_voices), of_voices(data.valid, clips.valid_voices)
-        data = replace(data, train=train, valid=valid)
+        data = _of_voices(data, clips, voices, named)
     return Prepared(data.train, data.valid, {**data.meta, "mel": asdict(mel), "voices": voices})
+
+
+def _of_voices(data: Prepared, clips: Waveforms, voices: tuple[str, ...], named: bool) -> Prepared:
+    """Spreads labels over voices: that of the clip, or an equal share of each if they are not `named`, or strangers."""
+    found = clips.meta.get("voices", ()) if named else ()
+    if found and set(found) <= set(voices):
+        shares = torch.eye(len(voices))[[voices.index(name) for name in found]]
+        of_clips = (shares[clips.train_voices], shares[clips.valid_voices])
+    else:
+        of_clips = (torch.full((1, len(voices)), 1 / len(voices)),) * 2
+    train, valid = (
+        {**tensors, "condition": (tensors["condition"][:, :, None] * shares[:, None]).flatten(1)} if tensors else {}
+        for tensors, shares in zip((data.train, data.valid), of_clips, strict=True)
+    )
+    return replace(data, train=train, valid=valid)
 
 
 def _voices(clips: Waveforms) -> tuple[str, ...]:

@@ -30,14 +30,13 @@ from training import parallel
 from training.data.audio import Waveforms, agreed, load_waveforms
 from training.data.pitched import KEYS, notes
 from training.latents import draw_latents
-from training.networks import DownBlock, he_normal, posterior
+from training.networks import GROUP, DownBlock, draw_groups, group_variance, he_normal, posterior
 from training.options import Number
 from training.parallel import randint, randn
 from training.runs import TrainingError
 from training.task import Batch, DataError, Prepared, TrainingRecipe
 from training.wgan_gp import WGANGP, AdversarialTask, Networks
 
-GROUP = 4  # notes of one pitch, which the critic compares
 NEAR = 12  # rows of an instrument, sorted by pitch, between a note and the one it is reconstructed from
 AUDIBLE, SOFTNESS = 1e-3, 0.6  # magnitude (of a full-scale sine: 1) at which the mask is a half; its width in nepers
 EQUALISER = 0.01  # deviation of each of three curves, as a share of the distance from silence
@@ -147,13 +146,7 @@ class SynthTask(AdversarialTask):
 
     def draw(self, tensors: Mapping[str, Tensor], n: int, rng: torch.Generator) -> Tensor:
         """Groups of notes of one pitch; families are equally likely, and so are the instruments of a family."""
-        weight, total = tensors["weight"], n * parallel.world_size()
-        if n % GROUP:
-            return parallel.local_rows(torch.multinomial(weight, total, replacement=True, generator=rng))
-        first = torch.multinomial(weight, total // GROUP, replacement=True, generator=rng)
-        same = tensors["condition"][first] @ tensors["condition"].T
-        index = torch.multinomial(same * weight, GROUP, replacement=True, generator=rng)
-        return parallel.local_rows(index.flatten())
+        return draw_groups(tensors["condition"], tensors["weight"], n, rng)
 
     def batch(self, tensors: Mapping[str, Tensor], index: Tensor, rng: torch.Generator) -> NoteBatch:
         moved = tensors["rank"][index] + randint(-NEAR, NEAR + 1, (len(index),), rng)
@@ -259,13 +252,8 @@ def equalised(seen: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def deviation(x: Tensor) -> Tensor:
-    """Mean standard deviation within groups of `GROUP` consecutive items: (batch, …) -> (batch,).
-
-    A batch that holds no whole number of groups is one group.
-    """
-    size = len(x) if len(x) % GROUP else GROUP
-    groups = x.float().flatten(1).unflatten(0, (-1, size))
-    return (groups.var(1, unbiased=False) + 1e-8).sqrt().mean(1).repeat_interleave(size)
+    """Mean standard deviation within groups (`group_variance`): (batch, …) -> (batch,)."""
+    return (group_variance(x.float().flatten(1)) + 1e-8).sqrt().mean(1)
 
 
 def envelopes(seen: Tensor, spectrum: SpectrumConfig) -> Tensor:

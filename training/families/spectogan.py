@@ -1,8 +1,9 @@
 """Trains SpectoGAN: first a conditional variational autoencoder, then WGAN-GP with its decoder as the generator.
 
 The critic is a projection critic (Miyato and Koyama, 2018, arXiv:1802.05637) with an auxiliary label classifier (Odena
-et al., 2017, arXiv:1610.09585). Real and generated spectrograms are augmented alike in time, pitch and gain before it
-sees them, so that it does not memorise a small training set (DiffAugment: Zhao et al., 2020, arXiv:2006.10738).
+et al., 2017, arXiv:1610.09585) of labels or, where the speakers are known, of labels and voices. Real and generated
+spectrograms are augmented alike in time and gain before it sees them, so that it does not memorise a small training set
+(DiffAugment: Zhao et al., 2020, arXiv:2006.10738), and it sees how those of one kind differ.
 """
 
 from collections.abc import Mapping
@@ -19,16 +20,14 @@ from torch import Tensor, nn
 from explorer.checkpoint import config_from_dict
 from explorer.generators.base import Generator
 from explorer.generators.spectogan import VOICE_SHARPNESS, SpectoGAN, SpectoGANConfig
-from training import parallel
 from training.data.audio import prepare
-from training.networks import ConditionalCritic, DownBlock, he_normal, posterior
+from training.networks import ConditionalCritic, DownBlock, draw_groups, group_variance, he_normal, posterior
 from training.options import Number
 from training.parallel import rand, randint, randn
 from training.task import Batch, Prepared, TrainingRecipe
 from training.wgan_gp import AdversarialTask
 
 WIDTH = 256  # features of critic and encoder
-GROUP = 4  # recordings of one label in one voice, whose deviation from each other the critic sees
 SMALLEST_VARIANCE = 1e-4  # of a pixel in a group, so that gradients stay finite
 VIEW = MappingProxyType({"frames": 2, "bands": 0})  # how far the critic's views are moved; in pitch, voices would blur
 
@@ -102,12 +101,10 @@ class SpectoTask(AdversarialTask):
 
     def draw(self, tensors: Mapping[str, Tensor], n: int, rng: torch.Generator) -> Tensor:
         """Groups of recordings of one label in one voice; every recording is equally likely."""
-        condition, total = tensors.get("condition"), n * parallel.world_size()
-        if condition is None or n % GROUP:
+        if "condition" not in tensors:
             return super().draw(tensors, n, rng)
-        first = torch.randint(0, len(condition), (total // GROUP,), generator=rng, device=condition.device)
-        same = condition[first] @ condition.T
-        return parallel.local_rows(torch.multinomial(same, GROUP, replacement=True, generator=rng).flatten())
+        condition = tensors["condition"]
+        return draw_groups(condition, condition.new_ones(len(condition)), n, rng)
 
     def batch(self, tensors: Mapping[str, Tensor], index: Tensor, rng: torch.Generator) -> Batch:
         return Batch(tensors["x"][index], tensors["condition"][index] if "condition" in tensors else None)
@@ -115,13 +112,16 @@ class SpectoTask(AdversarialTask):
     def warm_loss(
         self, generator: Generator, encoder: nn.Module, batch: Batch, recipe: TrainingRecipe, rng: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Squared error plus the weighted KL divergence from the prior (Kingma and Welling, 2014)."""
+        """Squared error plus the weighted KL divergence from the prior (Kingma and Welling, 2014).
+
+        Where the voice is known the latent is given it, and the encoder learns to name it.
+        """
         encoded = encoder(batch.x)
         labels, voices = _labels_and_voices(generator, batch.condition)
         figures = {}
         if voices is None:
             z, divergence = posterior(encoded, rng)
-        else:  # the voice is known: the encoder need only name it
+        else:
             n = voices.shape[1]
             of_voice, rest = encoded.float().unflatten(1, (2, -1)).split([n, encoded.shape[1] // 2 - n], dim=2)
             z, divergence = posterior(rest.flatten(1), rng)
@@ -166,14 +166,13 @@ def _choosing(voices: Tensor, z: Tensor) -> Tensor:
 
 
 def _view(x: Tensor, rng: torch.Generator) -> Tensor:
-    """What the critic sees: items (batch, 1, n_mels, frames), augmented, and how those of a group differ in each pixel.
+    """What the critic sees: items (batch, 1, n_mels, frames), augmented, and how a group differs, pixel by pixel.
 
-    A critic that sees one item at a time hardly minds if all of one kind are alike (minibatch standard deviation,
-    Karras et al., 2018, arXiv:1710.10196, but within groups of one kind). A batch of no whole number of groups is one.
+    Returns:
+        (batch, 2, n_mels, frames).
     """
-    size = len(x) if len(x) % GROUP else GROUP
-    deviation = (x.unflatten(0, (-1, size)).var(1, unbiased=False) + SMALLEST_VARIANCE).sqrt()
-    return torch.cat([augment(x, rng, **VIEW), deviation.repeat_interleave(size, 0)], dim=1)
+    deviation = (group_variance(x) + SMALLEST_VARIANCE).sqrt()
+    return torch.cat([augment(x, rng, **VIEW), deviation], dim=1)
 
 
 def augment(x: Tensor, rng: torch.Generator, frames: int = 4, bands: int = 1, gain: float = 0.1) -> Tensor:

@@ -13,7 +13,6 @@ from training.data.audio import Waveforms
 from training.data.pitched import KEYS
 from training.families.gansynth import (
     BANDS,
-    GROUP,
     Critic,
     Encoder,
     SynthTask,
@@ -23,6 +22,7 @@ from training.families.gansynth import (
     envelopes,
     view,
 )
+from training.networks import GROUP
 from training.runs import TrainingError
 from training.task import Prepared
 from training.wgan_gp import Networks
