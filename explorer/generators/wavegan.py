@@ -8,14 +8,17 @@ The default differs in what drums need, hits of one level that are half noise an
 
 * It modulates every layer by latent and label, as SpectoGAN does, and draws noise from fixed noise, which it shapes.
 * It draws the decay of each of the last channels, in decibels, at a lower rate, and multiplies.
+* It reads its last but one layer at a speed of its own, which glides, see `PitchEnvelope`. Transposed convolutions keep
+  waves of a few frequencies and cannot move them: all toms had one of six pitches.
 * It scales every sound to the same peak, after fades at both ends. So no sound is silent, clipped, or clicks.
 * Its upsampling filters are smooth, see `Upsampling.smooth`, since others buzz (Pons et al., 2021, arXiv:2010.14356).
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +34,8 @@ FOLDED = 7  # taps that a filter of 25 has on an input of which every value is r
 PEAK = 0.95
 FADE_IN = (30, 40)  # samples between which a sound rises: recordings are aligned to begin at the 32nd
 FADE_OUT = 800  # samples at the end in which it falls, 50 ms at 16 kHz
+OCTAVES = 2.0  # between which and its negative a pitch envelope stays
+GLIDES = (0.02, 0.1)  # seconds in which each of its glides falls to 1 / e
 QUIETEST, LOUDEST = -12.0, 4.0  # natural logarithms of a channel's gain: -104 and 35 dB
 SPECTRUM, SILENCE = 512, 1e-3  # of `features`: samples of a window, magnitude of what counts as silent
 WIDEST, DEEPEST = 8192, 8  # upper limits: size of a layer, and number of `channels`
@@ -50,6 +55,7 @@ class WaveGANConfig:
             resolutions, "original" also after the last.
         style: length of the vector that modulates the layers.
         post_filter: length of a filter that "original" learns for its output, or 0 for none.
+        pitch_envelope: whether "modulated" has one.
     """
 
     waveform: WaveformConfig = field(default_factory=WaveformConfig)
@@ -61,6 +67,12 @@ class WaveGANConfig:
     channels: tuple[int, ...] = (320, 192, 128, 64, 32, 16)
     style: int = 128
     post_filter: int = 0
+    pitch_envelope: bool = True
+
+    @staticmethod
+    def upgrade(data: Mapping[str, Any]) -> dict[str, Any]:
+        """Adds what older configurations lack: `pitch_envelope`."""
+        return {"pitch_envelope": False, **data}
 
     def __post_init__(self) -> None:
         if self.architecture not in ("modulated", "original"):
@@ -76,6 +88,8 @@ class WaveGANConfig:
         sizes = (("latent", self.latent), ("style", self.style), *(("channels", c) for c in self.channels))
         for name, value in sizes:
             check_size(name, value, WIDEST)
+        if type(self.pitch_envelope) is not bool:
+            raise ValueError(f"pitch_envelope is true or false, not {self.pitch_envelope!r}")
         if type(self.post_filter) is not int or not 0 <= self.post_filter <= self.waveform.samples:
             raise ValueError(f"post_filter is a whole number from 0 to samples, not {self.post_filter!r}")
         if self.waveform.samples % STRIDE**self.upsamplings:
@@ -162,6 +176,8 @@ class Modulated(nn.Module):
         self.drawn = min(2, config.upsamplings)  # upsamplings after which decays are drawn, every 4 ms by default
         self.gains = nn.Conv2d(channels[self.drawn], channels[-1], 1)
         self.decay = nn.Parameter(torch.linspace(0, -6, steps[self.drawn]).repeat(channels[-1], 1))
+        self.bent = max(1, config.upsamplings - 1)  # upsamplings after which the pitch envelope is applied
+        self.pitch = PitchEnvelope(config.waveform, steps[self.bent], style) if config.pitch_envelope else None
         self.last = nn.Conv2d(channels[-1], 1, (1, 9), padding=(0, 4))
         self.register_buffer("fades", fades(samples), persistent=False)
 
@@ -174,6 +190,8 @@ class Modulated(nn.Module):
             x = x + self.residual[i](F.leaky_relu(h, 0.2)) if i < len(self.residual) else h
             if i + 1 == self.drawn:
                 decays = self.gains(x)[:, :, 0] + self.decay  # (batch, last channels, steps), natural logarithms
+            if self.pitch is not None and i + 1 == self.bent:
+                x = self.pitch(x, style)
         with torch.autocast(x.device.type, enabled=False):  # 8 bits of mantissa would be heard as noise
             gain = F.interpolate(decays.float().clamp(QUIETEST, LOUDEST).exp(), x.shape[-1], mode="linear")
             x = self.last(x.float() * gain[:, :, None])[:, 0, 0] * self.fades
@@ -202,6 +220,57 @@ class Modulation(nn.Module):
             return torch.addcmul(bias, x, 1 + gain)
         gain, bias, strength = affine.chunk(3, dim=1)
         return torch.addcmul(bias, x, torch.addcmul(1 + gain, strength, self.noise))
+
+
+class PitchEnvelope(nn.Module):
+    """Reads (batch, channels, 1, steps) at a speed computed from the style, which glides as a struck skin's pitch does.
+
+    The speed, in octaves, is a constant and two exponentials that die away. The onset stays where it is; what is read
+    beyond the end comes back from it, so that no tone breaks off.
+    """
+
+    curves: Tensor
+
+    def __init__(self, waveform: WaveformConfig, steps: int, style: int) -> None:
+        super().__init__()
+        rate = waveform.sample_rate * steps / waveform.samples
+        self.onset = round(FADE_IN[0] * steps / waveform.samples)
+        seconds = (torch.arange(steps) - self.onset).clamp_min(0) / rate
+        curves = [torch.ones(steps), *((-seconds / glide).exp() for glide in GLIDES)]
+        self.register_buffer("curves", torch.stack(curves), persistent=False)
+        self.octaves = nn.Linear(style, len(curves))
+        nn.init.normal_(self.octaves.weight, std=0.5 / style**0.5)
+        nn.init.zeros_(self.octaves.bias)
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        batch, channels, _, steps = x.shape
+        with torch.autocast(x.device.type, enabled=False):
+            octaves = OCTAVES * (self.octaves(style.float()) @ self.curves / OCTAVES).tanh()
+            at = octaves.exp2().cumsum(1)
+            at = (self.onset + at - at[:, self.onset : self.onset + 1]).clamp_min(0) % (2 * (steps - 1))
+            at = steps - 1 - (steps - 1 - at).abs()
+            read = interpolate(x.permute(0, 2, 3, 1).reshape(batch, steps, channels).float(), at)
+        return read.reshape(batch, 1, steps, channels).permute(0, 3, 1, 2)
+
+
+def interpolate(x: Tensor, at: Tensor) -> Tensor:
+    """Values of (batch, n, channels) at positions (batch, m) from 0 to n - 1, by cubic (Catmull-Rom) interpolation."""
+    batch, n, channels = x.shape
+    low = at.detach().floor()
+    t = (at - low).flatten()[:, None]
+    weights = (
+        ((2 - t) * t - 1) * t / 2,
+        ((3 * t - 5) * t * t + 2) / 2,
+        ((4 - 3 * t) * t + 1) * t / 2,
+        (t - 1) * t * t / 2,
+    )
+    first = n * torch.arange(batch, device=x.device)[:, None]
+    rows, total = x.flatten(0, 1), torch.zeros((), device=x.device)
+    for k, weight in enumerate(weights):
+        index = (low.long() + (k - 1)).clamp(0, n - 1) + first
+        # Not indexing, whose gradient on a CPU is summed row by row.
+        total = total + rows.gather(0, index.flatten()[:, None].expand(-1, channels)) * weight
+    return total.unflatten(0, (batch, -1))
 
 
 class Upsampling(nn.Conv2d):

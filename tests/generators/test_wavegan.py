@@ -1,12 +1,14 @@
 """WaveGAN: the published network, and what the default adds to it."""
 
+from dataclasses import asdict, replace
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from explorer.checkpoint import load
-from explorer.generators.wavegan import Upsampling, WaveGAN, WaveGANConfig, folding
+from explorer.checkpoint import config_from_dict, load
+from explorer.generators.wavegan import PitchEnvelope, Upsampling, WaveGAN, WaveGANConfig, folding, interpolate
 from explorer.shelf import DEFAULT_FOLDER
 from explorer.sound.waveform import WaveformConfig
 
@@ -76,6 +78,40 @@ def test_smooth_filters_make_a_constant_of_a_constant_and_a_ramp_of_a_ramp() -> 
     torch.testing.assert_close(up.weight, smooth)
 
 
+def test_interpolation_keeps_a_parabola_and_gradients_reach_positions() -> None:
+    grid = torch.arange(12.0, dtype=torch.float64)
+    x = torch.stack([grid, grid.square()], dim=1)[None]
+    at = torch.tensor([[1.0, 1.25, 7.5, 9.99]], dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(interpolate(x, at)[0], torch.stack([at[0], at[0].square()], dim=1))
+    slope = torch.autograd.grad(interpolate(x, at)[..., 1].sum(), at)[0]
+    torch.testing.assert_close(slope, 2 * at.detach())
+
+
+@pytest.mark.parametrize(
+    ("octaves", "early", "late"), [((0.5, 0, 0), 0.5, 0.5), ((-1, 0, 0), -1, -1), ((0, 0, 1), 0.75, 0)]
+)
+def test_a_pitch_envelope_raises_a_tone_by_octaves_that_glide(
+    octaves: tuple[float, ...], early: float, late: float
+) -> None:
+    hertz, rate, steps = 100.0, 4000, 4096
+    envelope = PitchEnvelope(WaveformConfig(16_000, 16_384), steps, 8).requires_grad_(False)
+    envelope.octaves.weight.zero_()
+    limited = 2 * torch.atanh(torch.tensor(octaves) / 2)  # what the envelope's limit makes of it is `octaves`
+    envelope.octaves.bias.copy_(limited)
+    tone = torch.sin(2 * torch.pi * hertz / rate * torch.arange(steps))[None, None, None]
+    heard = envelope(tone, torch.zeros(1, 8))[0, 0, 0].numpy()
+    assert heard[8] == pytest.approx(float(tone[0, 0, 0, 8]), abs=1e-5)  # the onset
+    for expected, (begin, end) in ((early, (8, 248)), (late, (1600, 2400))):
+        crossings = np.flatnonzero(np.diff(np.sign(heard[begin:end])))
+        found = (len(crossings) - 1) / 2 * rate / (crossings[-1] - crossings[0])
+        assert np.log2(found / hertz) == pytest.approx(expected, abs=0.06)
+
+
+def test_a_configuration_from_before_has_no_pitch_envelope() -> None:
+    before = {name: value for name, value in asdict(SMALL).items() if name != "pitch_envelope"}
+    assert config_from_dict(WaveGANConfig, before) == replace(SMALL, pitch_envelope=False)
+
+
 @pytest.mark.parametrize("scale", [0.0, 1.0, 30.0])
 def test_no_sound_is_silent_or_clipped_or_begins_or_ends_with_a_click(scale: float) -> None:
     generator = small()
@@ -101,6 +137,7 @@ def test_the_label_changes_the_sound() -> None:
         ({"channels": (8,)}, "at least two"),
         ({"latent": 2.5}, "latent"),
         ({"post_filter": -1}, "post_filter"),
+        ({"pitch_envelope": 1}, "pitch_envelope"),
         ({"waveform": WaveformConfig(16_000, 1000)}, "divisible by 1024"),
     ],
 )

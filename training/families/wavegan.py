@@ -11,7 +11,7 @@ what the encoder says, then by a loss; see `training.families.attributes`.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.generators.base import Generator
-from explorer.generators.wavegan import LENGTH, STRIDE, Modulated, Upsampling, WaveGAN
+from explorer.generators.wavegan import LENGTH, STRIDE, Modulated, PitchEnvelope, Upsampling, WaveGAN, interpolate
 from explorer.sound.mel_scale import mel_filters
 from training import parallel
 from training.data.one_shots import ONSET
@@ -47,7 +47,8 @@ SHUFFLE = 2  # the largest shift of phase shuffle
 # Augmentation, at most: octaves, nepers (standard deviation), samples, nepers.
 SPEED, EQUALISER, DELAY, GAIN = 1 / 6, 0.25, 32, 0.2
 HEARD = 4096  # recordings, at most, by which attributes are standardised
-TURNED = 2048  # sounds by which the latent is turned
+TURNED = 2048  # sounds by which the latent is turned and the pitch envelope is tuned
+TUNINGS, NUDGE = 3, 0.25  # Gauss-Newton steps, and the octaves by which each tries what is heard
 NOISE, FARTHEST = 0.1, 3.0  # deviation added to the attributes of a recording as latents, and their limit
 AUGMENTED = 0.75  # share of the sounds that are augmented; below 0.8 the generator does not learn augmentations
 
@@ -126,15 +127,19 @@ class WaveTask(OneShotTask, AdversarialTask):
         return made
 
     def begin_adversarial(self, networks: Networks, ema: Generator) -> None:
-        """Makes the weights smooth that a checkpoint brought, which may not be, and turns their latent."""
+        """Makes the weights smooth that a checkpoint brought, which may not be, turns their latent, and tunes it."""
         for module in networks.generator.modules():
             if isinstance(module, Upsampling):
                 module.smooth()
-        if self.heard is not None and self.turns and networks.generator.latent.prior == "normal":
-            rotation, both = slopes_first(networks.generator, self.heard), (networks.generator, ema)
+        if self.heard is None or networks.generator.latent.prior != "normal":
+            return
+        both = (networks.generator, ema)
+        if self.turns:
+            rotation = slopes_first(networks.generator, self.heard)
             for generator in both:
                 turn(generator, rotation)
-            parallel.same_weights(both)
+        tune(both, self.heard)
+        parallel.same_weights(both)
 
     def critic(self, generator: Generator) -> nn.Module:
         return ConditionalCritic(Trunk(generator.representation.shape[0]), WIDTH, len(generator.config.labels))
@@ -190,19 +195,14 @@ def slopes_first(generator: Generator, heard: Whitening, sounds: int = TURNED) -
     The directions are those of a linear fit, made orthogonal. All others change as little as that allows, so where the
     first numbers control the attributes already the rotation is near the identity.
     """
-    device, size = heard.mean.device, generator.latent.size
-    rng = torch.Generator(device).manual_seed(0)
-    z = torch.randn(sounds, size, generator=rng, device=device)
-    labels = len(generator.config.labels)
-    label = torch.eye(max(1, labels), device=device).repeat(sounds, 1)[:sounds]
-    found = torch.cat(
-        [heard(generator(a, b if labels else None), b) for a, b in zip(z.split(CHUNK), label.split(CHUNK), strict=True)]
-    ).clamp(-FARTHEST, FARTHEST)
+    size = generator.latent.size
+    z, label = _places(generator, sounds, heard.mean.device)
+    found = _hear(generator, heard, z, label)
     inputs = torch.cat([z, label], dim=1)
-    ridge = 0.01 * sounds * torch.eye(inputs.shape[1], device=device)
+    ridge = 0.01 * sounds * torch.eye(inputs.shape[1], device=z.device)
     slopes = torch.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ found)[:size, :size]
     left, _, right = torch.linalg.svd(slopes, full_matrices=False)
-    others = torch.eye(size, device=device)[:, slopes.shape[1] :]
+    others = torch.eye(size, device=z.device)[:, slopes.shape[1] :]
     rotation, triangle = torch.linalg.qr(torch.cat([left @ right, others], dim=1))
     return rotation * triangle.diagonal().sign()
 
@@ -215,6 +215,57 @@ def turn(generator: Generator, rotation: Tensor) -> None:
     for layer in (generator.start, network.mapping[0] if isinstance(network, Modulated) else None):
         if isinstance(layer, nn.Linear):
             layer.weight[:, :size] = layer.weight[:, :size] @ rotation
+
+
+@torch.no_grad()
+def tune(generators: Sequence[Generator], heard: Whitening, sounds: int = TURNED // 2) -> None:
+    """Sets the constant of the pitch envelope, if there is one, so that pitch follows the first number of the latent.
+
+    By Gauss-Newton steps: a fit, linear in the style, of what each sound of the first generator lacks, weighted by how
+    much octaves change what is heard, which for noise is little. The other generators get the same.
+    """
+    generator = generators[0]
+    envelopes = [m for g in generators for m in g.modules() if isinstance(m, PitchEnvelope)]
+    if not envelopes:
+        return
+    octaves, styles = envelopes[0].octaves, list[Tensor]()
+    hook = octaves.register_forward_pre_hook(lambda _, inputs: styles.append(inputs[0]))
+    for k in range(TUNINGS):
+        z, label = _places(generator, sounds, heard.mean.device, seed=k)
+        styles.clear()
+        found = _hear(generator, heard, z, label)[:, 0]
+        inputs = F.pad(torch.cat(styles), (0, 1), value=1.0)
+        octaves.bias[0] += NUDGE
+        slope = (_hear(generator, heard, z, label)[:, 0] - found) / NUDGE
+        octaves.bias[0] -= NUDGE
+        most = heard.inverse[0, 0] / (label @ heard.deviation)[:, 0]  # what octaves change in a tone
+        rows = slope.clamp_min(0).minimum(most)[:, None] * inputs
+        ridge = 0.01 * inputs.square().sum(0).mean() * torch.eye(inputs.shape[1], device=z.device)
+        change = torch.linalg.solve(rows.T @ rows + ridge, rows.T @ (z[:, 0] / generator.latent.std - found))
+        octaves.weight[0] += change[:-1]
+        octaves.bias[0] += change[-1]
+    hook.remove()
+    for envelope in envelopes:
+        envelope.load_state_dict(envelopes[0].state_dict())
+
+
+def _places(generator: Generator, sounds: int, device: torch.device, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Latents (sounds, latent) and one-hot labels, in turn (sounds, labels), or ones without labels."""
+    rng = torch.Generator(device).manual_seed(seed)
+    z = torch.randn(sounds, generator.latent.size, generator=rng, device=device)
+    labels = max(1, len(generator.config.labels))
+    return z, torch.eye(labels, device=device).repeat(sounds, 1)[:sounds]
+
+
+def _hear(generator: Generator, heard: Whitening, z: Tensor, label: Tensor) -> Tensor:
+    """The whitened attributes (sounds, 6) of sounds, none farther than recordings."""
+    labelled = generator.config.labels
+    return torch.cat(
+        [
+            heard(generator(a, b if labelled else None), b)
+            for a, b in zip(z.split(CHUNK), label.split(CHUNK), strict=True)
+        ]
+    ).clamp(-FARTHEST, FARTHEST)
 
 
 def _mel_distance(output: Tensor, real: Tensor, n_fft: int, bands: int) -> Tensor:
@@ -279,18 +330,8 @@ def augment(x: Tensor, rng: torch.Generator) -> Tensor:
 def at_speed(x: Tensor, octaves: Tensor) -> Tensor:
     """(batch, samples) at 2**octaves (batch, 1) times the speed, its onset unmoved, by cubic interpolation."""
     n = x.shape[1]
-    at = (ONSET + (torch.arange(n, device=x.device) - ONSET) * 2.0**octaves).clamp(0, n)
-    low = at.floor()
-    t = at - low
-    weights = (
-        ((2 - t) * t - 1) * t / 2,
-        ((3 * t - 5) * t * t + 2) / 2,
-        ((4 - 3 * t) * t + 1) * t / 2,
-        (t - 1) * t * t / 2,
-    )
-    padded = F.pad(x, (1, 3))
-    index = low.long()
-    return sum(padded.gather(1, index + k) * weight for k, weight in enumerate(weights))  # type: ignore[return-value]
+    at = (ONSET + (torch.arange(n, device=x.device) - ONSET) * 2.0**octaves).clamp(0, n - 1)
+    return interpolate(x[:, :, None], at)[:, :, 0]
 
 
 class WaveTrunk(nn.Module):

@@ -22,6 +22,7 @@ from training.families.wavegan import (
     augment,
     phase_shuffle,
     slopes_first,
+    tune,
     turn,
     view,
 )
@@ -231,6 +232,22 @@ def test_turning_makes_attributes_grow_with_the_first_numbers() -> None:
     torch.testing.assert_close(rotation.T @ rotation, torch.eye(8), atol=1e-5, rtol=0)
     turn(generator, rotation)
     assert together() > max(0.0, before)
+
+
+def test_tuning_makes_pitch_follow_the_first_number() -> None:
+    generator, label = labelled(), torch.eye(2).repeat(128, 1)
+    time = torch.arange(SAMPLES) / RATE
+    hertz = 200 * 2 ** torch.linspace(-1, 1, 32)[:, None]
+    heard = Whitening(torch.sin(2 * torch.pi * hertz * time), label[:32], RATE)
+    z = torch.randn(256, 8, generator=rng(1))
+
+    def error() -> float:
+        return float((heard(generator(z, label), label)[:, 0].clamp(-3, 3) - z[:, 0]).square().mean())
+
+    average, before = labelled(), error()
+    tune((generator, average), heard, 256)
+    assert error() < before
+    torch.testing.assert_close(average(z, label), generator(z, label))
 
 
 def objective(**changes: Any) -> tuple[WaveTask, WGANGP, Prepared]:
