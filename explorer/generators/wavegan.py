@@ -234,7 +234,7 @@ class PitchEnvelope(nn.Module):
     def __init__(self, waveform: WaveformConfig, steps: int, style: int) -> None:
         super().__init__()
         rate = waveform.sample_rate * steps / waveform.samples
-        self.onset = round(FADE_IN[0] * steps / waveform.samples)
+        self.onset = min(steps - 1, round(FADE_IN[0] * steps / waveform.samples))
         seconds = (torch.arange(steps) - self.onset).clamp_min(0) / rate
         curves = [torch.ones(steps), *((-seconds / glide).exp() for glide in GLIDES)]
         self.register_buffer("curves", torch.stack(curves), persistent=False)
