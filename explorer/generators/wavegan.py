@@ -210,16 +210,18 @@ class Modulation(nn.Module):
         self.affine = nn.Linear(style, (3 if noise else 2) * channels)
         nn.init.normal_(self.affine.weight, std=0.5 / style**0.5)
         nn.init.zeros_(self.affine.bias)
-        self.noise = nn.Parameter(torch.randn(channels, 1, noise)) if noise else None
+        # Laid out as the feature maps are, channels last.
+        drawn = torch.randn(channels, 1, noise).permute(1, 2, 0).contiguous().permute(2, 0, 1)
+        self.noise = nn.Parameter(drawn) if noise else None
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        x = x * (x.square().mean(1, keepdim=True) + 1e-6).rsqrt()
+        scale = (x.square().mean(1, keepdim=True) + 1e-6).rsqrt()
         affine = self.affine(style)[:, :, None, None]
         if self.noise is None:
             gain, bias = affine.chunk(2, dim=1)
-            return torch.addcmul(bias, x, 1 + gain)
+            return torch.addcmul(bias, x, (1 + gain) * scale)
         gain, bias, strength = affine.chunk(3, dim=1)
-        return torch.addcmul(bias, x, torch.addcmul(1 + gain, strength, self.noise))
+        return torch.addcmul(bias, x, torch.addcmul(1 + gain, strength, self.noise).mul_(scale))
 
 
 class PitchEnvelope(nn.Module):
@@ -254,23 +256,26 @@ class PitchEnvelope(nn.Module):
 
 
 def interpolate(x: Tensor, at: Tensor) -> Tensor:
-    """Values of (batch, n, channels) at positions (batch, m) from 0 to n - 1, by cubic (Catmull-Rom) interpolation."""
-    batch, n, channels = x.shape
+    """Values of (batch, n, channels) at positions (batch, m) from 0 to n - 1, by cubic interpolation."""
+    batch, n, _ = x.shape
     low = at.detach().floor()
-    t = (at - low).flatten()[:, None]
+    near = (low.long()[:, :, None] + torch.arange(-1, 3, device=x.device)).clamp(0, n - 1)
+    rows = near + n * torch.arange(batch, device=x.device)[:, None, None]
+    weights = catmull_rom(at - low).flatten(0, 1)
+    # A bag is a weighted sum of rows, in one step.
+    read = F.embedding_bag(rows.flatten(0, 1), x.flatten(0, 1), mode="sum", per_sample_weights=weights)
+    return read.unflatten(0, (batch, -1))
+
+
+def catmull_rom(t: Tensor) -> Tensor:
+    """(..., 4) weights of four neighbours for a place t (...) from 0 to 1 between the two in the middle."""
     weights = (
         ((2 - t) * t - 1) * t / 2,
         ((3 * t - 5) * t * t + 2) / 2,
         ((4 - 3 * t) * t + 1) * t / 2,
         (t - 1) * t * t / 2,
     )
-    first = n * torch.arange(batch, device=x.device)[:, None]
-    rows, total = x.flatten(0, 1), torch.zeros((), device=x.device)
-    for k, weight in enumerate(weights):
-        index = (low.long() + (k - 1)).clamp(0, n - 1) + first
-        # Not indexing, whose gradient on a CPU is summed row by row.
-        total = total + rows.gather(0, index.flatten()[:, None].expand(-1, channels)) * weight
-    return total.unflatten(0, (batch, -1))
+    return torch.stack(weights, dim=-1)
 
 
 class Upsampling(nn.Conv2d):

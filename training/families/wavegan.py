@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.generators.base import Generator
-from explorer.generators.wavegan import LENGTH, STRIDE, Modulated, PitchEnvelope, Upsampling, WaveGAN, interpolate
+from explorer.generators.wavegan import LENGTH, STRIDE, Modulated, PitchEnvelope, Upsampling, WaveGAN, catmull_rom
 from explorer.sound.mel_scale import mel_filters
 from training import parallel
 from training.data.one_shots import ONSET
@@ -330,8 +330,10 @@ def augment(x: Tensor, rng: torch.Generator) -> Tensor:
 def at_speed(x: Tensor, octaves: Tensor) -> Tensor:
     """(batch, samples) at 2**octaves (batch, 1) times the speed, its onset unmoved, by cubic interpolation."""
     n = x.shape[1]
-    at = (ONSET + (torch.arange(n, device=x.device) - ONSET) * 2.0**octaves).clamp(0, n - 1)
-    return interpolate(x[:, :, None], at)[:, :, 0]
+    at = (ONSET + (torch.arange(n, device=x.device) - ONSET) * 2.0**octaves).clamp(0, n)
+    low = at.floor()
+    padded, index, weights = F.pad(x, (1, 3)), low.long(), catmull_rom(at - low)
+    return sum(padded.gather(1, index + k) * weights[..., k] for k in range(4))  # type: ignore[return-value]
 
 
 class WaveTrunk(nn.Module):
