@@ -9,7 +9,7 @@ The default differs in what drums need, hits of one level that are half noise an
 * It modulates every layer by latent and label, as SpectoGAN does, and draws noise from fixed noise, which it shapes.
 * It draws the decay of each of the last channels, in decibels, at a lower rate, and multiplies.
 * It reads its last but one layer at a speed of its own, which glides, see `PitchEnvelope`. Transposed convolutions keep
-  waves of a few frequencies and cannot move them: all toms had one of six pitches.
+  waves of a few frequencies and cannot move them: 100 toms had ten pitches.
 * It scales every sound to the same peak, after fades at both ends. So no sound is silent, clipped, or clicks.
 * Its upsampling filters are smooth, see `Upsampling.smooth`, since others buzz (Pons et al., 2021, arXiv:2010.14356).
 """
@@ -210,7 +210,7 @@ class Modulation(nn.Module):
         self.affine = nn.Linear(style, (3 if noise else 2) * channels)
         nn.init.normal_(self.affine.weight, std=0.5 / style**0.5)
         nn.init.zeros_(self.affine.bias)
-        # Laid out as the feature maps are, channels last.
+        # Laid out as the feature maps are, channels last, or each product with them would reorder it.
         drawn = torch.randn(channels, 1, noise).permute(1, 2, 0).contiguous().permute(2, 0, 1)
         self.noise = nn.Parameter(drawn) if noise else None
 

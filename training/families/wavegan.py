@@ -127,7 +127,7 @@ class WaveTask(OneShotTask, AdversarialTask):
         return made
 
     def begin_adversarial(self, networks: Networks, ema: Generator) -> None:
-        """Makes the weights smooth that a checkpoint brought, which may not be, turns their latent, and tunes it."""
+        """Makes the weights smooth that a checkpoint brought, which may not be; turns their latent; tunes the pitch."""
         for module in networks.generator.modules():
             if isinstance(module, Upsampling):
                 module.smooth()
@@ -252,7 +252,7 @@ def tune(generators: Sequence[Generator], heard: Whitening, sounds: int = TURNED
 def _places(generator: Generator, sounds: int, device: torch.device, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Latents (sounds, latent) and one-hot labels, in turn (sounds, labels), or ones without labels."""
     rng = torch.Generator(device).manual_seed(seed)
-    z = torch.randn(sounds, generator.latent.size, generator=rng, device=device)
+    z = draw_latents(generator.latent, sounds, rng)
     labels = max(1, len(generator.config.labels))
     return z, torch.eye(labels, device=device).repeat(sounds, 1)[:sounds]
 
